@@ -1,0 +1,218 @@
+//! A record where it lies: checked once, then read field by field without copying.
+//!
+//! It is not the encoder, and it holds nothing but the bytes.
+//!
+//! Invariant: a [`RecordRef`] covers exactly one record whose lengths and contents were checked, so
+//! that no accessor can fail; only [`RecordRef::check`] also verifies the checksum.
+
+use super::optional::{self, Fields, TAG_CONTEXT, TAG_EXPIRY, clock};
+use super::{Kind, RECORD_HEADER_BYTES, RecordError, RecordHeader, array, peek_total_bytes};
+use annulus_object::{Actor, Clock, Context, DecodeError, Dot, Object, Sibling};
+
+/// A view of one record: exactly its bytes, already checked.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordRef<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> RecordRef<'a> {
+    /// The record at the start of `bytes` (more may follow), if lengths, checksum, kind, optional
+    /// fields and padding are right.
+    pub fn check(bytes: &'a [u8]) -> Result<RecordRef<'a>, RecordError> {
+        let record = RecordRef::measure(bytes)?;
+        let stored = record.header().crc;
+        let computed = crc32fast::hash(&record.bytes[4..]);
+        if computed != stored {
+            return Err(RecordError::Checksum { stored, computed });
+        }
+        record.check_contents()
+    }
+
+    /// As [`RecordRef::check`] but for the checksum: for records inside a frame whose own checksum
+    /// was just verified.
+    pub fn check_in_frame(bytes: &'a [u8]) -> Result<RecordRef<'a>, RecordError> {
+        RecordRef::measure(bytes)?.check_contents()
+    }
+
+    /// A view of the record at the start of `bytes`, which were checked when they came into memory.
+    /// Panics if they are too short.
+    #[must_use]
+    #[inline]
+    pub fn checked_before(bytes: &'a [u8]) -> RecordRef<'a> {
+        let total_bytes = u32::from_le_bytes(array(bytes, 4)) as usize;
+        let bytes = &bytes[..total_bytes];
+        debug_assert!(RecordRef::check_in_frame(bytes).is_ok());
+        RecordRef { bytes }
+    }
+
+    /// The header's fields.
+    #[must_use]
+    #[inline]
+    pub fn header(&self) -> RecordHeader {
+        bytemuck::pod_read_unaligned(&self.bytes[..RECORD_HEADER_BYTES])
+    }
+
+    /// The whole record, as it is copied between files.
+    #[must_use]
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Length of the whole record, a multiple of 16.
+    #[must_use]
+    pub fn total_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The write that made it; of siblings, the newest.
+    #[must_use]
+    #[inline]
+    pub fn dot(&self) -> Dot {
+        let header = self.header();
+        Dot::new(clock(header.clock), Actor::from_raw(header.actor))
+    }
+
+    /// Keyed hash of the key.
+    #[must_use]
+    #[inline]
+    pub fn hash(&self) -> u128 {
+        u128::from_le_bytes(self.header().hash)
+    }
+
+    /// Partition of the key.
+    #[must_use]
+    pub fn partition(&self) -> u16 {
+        self.header().partition
+    }
+
+    /// Incarnation of the partition on the node that wrote it.
+    #[must_use]
+    pub fn partition_incarnation(&self) -> u16 {
+        self.header().partition_incarnation
+    }
+
+    /// What it says.
+    #[must_use]
+    #[inline]
+    pub fn kind(&self) -> Kind {
+        Kind::from_u8(self.bytes[46]).expect("the kind was checked")
+    }
+
+    /// The key.
+    #[must_use]
+    #[inline]
+    pub fn key(&self) -> &'a [u8] {
+        let header = self.header();
+        let start = RECORD_HEADER_BYTES + header.optional_bytes as usize;
+        &self.bytes[start..start + usize::from(header.key_bytes)]
+    }
+
+    /// The value, or the encoded object of siblings.
+    #[must_use]
+    #[inline]
+    pub fn value(&self) -> &'a [u8] {
+        let header = self.header();
+        let key_start = RECORD_HEADER_BYTES + header.optional_bytes as usize;
+        let start = key_start + usize::from(header.key_bytes);
+        &self.bytes[start..start + header.value_bytes as usize]
+    }
+
+    /// Unix milliseconds from which a value counts as deleted; 0 = never.
+    #[must_use]
+    #[inline]
+    pub fn expires_at_ms(&self) -> u64 {
+        // The field with the smallest tag is the first.
+        match self.fields().next() {
+            Some(Ok((TAG_EXPIRY, bytes))) => u64::from_le_bytes(array(bytes, 0)),
+            _ => 0,
+        }
+    }
+
+    /// Floor of the context.
+    #[must_use]
+    #[inline]
+    pub fn floor(&self) -> Clock {
+        clock(self.header().floor)
+    }
+
+    /// Entries of the context above the floor, sorted by actor, without the dot's own.
+    pub fn context_entries(&self) -> impl Iterator<Item = (Actor, Clock)> + use<'a> {
+        let field = self.fields().flatten().find(|field| field.0 == TAG_CONTEXT);
+        optional::entries(field.map_or(&[], |field| field.1))
+    }
+
+    /// The whole context, the dot's own entry included. Of siblings, see [`RecordRef::object`].
+    #[must_use]
+    pub fn context(&self) -> Context {
+        let mut context = Context::from_parts(self.floor(), self.context_entries());
+        context.insert(self.dot());
+        context
+    }
+
+    /// The state that the record carries, values copied; `None` for a mark. An error is one of the
+    /// encoded siblings.
+    pub fn object(&self) -> Result<Option<Object>, DecodeError> {
+        let value = match self.kind() {
+            Kind::Value => Some(self.value().to_vec()),
+            Kind::Tombstone => None,
+            Kind::Siblings => return Object::decode(self.value()).map(Some),
+            Kind::Mark => return Ok(None),
+        };
+        let sibling = Sibling {
+            dot: self.dot(),
+            expires_at_ms: self.expires_at_ms(),
+            value,
+        };
+        Ok(Some(Object::single(sibling, self.context())))
+    }
+
+    /// Cuts `bytes` to the record's length.
+    fn measure(bytes: &'a [u8]) -> Result<RecordRef<'a>, RecordError> {
+        let needed = peek_total_bytes(bytes)?;
+        match bytes.get(..needed) {
+            Some(bytes) => Ok(RecordRef { bytes }),
+            None => Err(RecordError::Truncated {
+                needed,
+                available: bytes.len(),
+            }),
+        }
+    }
+
+    fn check_contents(self) -> Result<RecordRef<'a>, RecordError> {
+        let header = self.header();
+        if header.flags != 0 {
+            return Err(RecordError::Flags(header.flags));
+        }
+        let kind = Kind::from_u8(header.kind).ok_or(RecordError::Kind(header.kind))?;
+        let floor = Clock::from_raw(header.floor).ok_or(RecordError::Contents)?;
+        let clock = Clock::from_raw(header.clock).ok_or(RecordError::Contents)?;
+        let no_value = header.value_bytes == 0;
+        let possible = match kind {
+            Kind::Value => true,
+            Kind::Tombstone => no_value,
+            Kind::Siblings => !no_value,
+            Kind::Mark => no_value && header.key_bytes == 0,
+        };
+        let used = RECORD_HEADER_BYTES
+            + header.optional_bytes as usize
+            + usize::from(header.key_bytes)
+            + header.value_bytes as usize;
+        let padded = self.bytes[used..].iter().all(|byte| *byte == 0);
+        if !possible || !padded || clock == Clock::ZERO {
+            return Err(RecordError::Contents);
+        }
+        if header.optional_bytes > 0 {
+            let own = (Actor::from_raw(header.actor), clock);
+            optional::check(self.fields().rest, kind, floor, own)?;
+        }
+        Ok(self)
+    }
+
+    #[inline]
+    fn fields(&self) -> Fields<'a> {
+        let optional_bytes = u32::from_le_bytes(array(self.bytes, 52)) as usize;
+        Fields {
+            rest: &self.bytes[RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + optional_bytes],
+        }
+    }
+}

@@ -1,0 +1,548 @@
+//! The core's ring: one io_uring per core for everything on the hot path — sockets, hot-log writes, record reads, and
+//! wake-ups from other cores.
+//!
+//! Commands queue submissions; [`Ring::turn`] hands them to the kernel and collects completions in **one system call**;
+//! [`Ring::next_event`] gives the completions out. The ring knows sockets and buffers, never what the bytes mean.
+//!
+//! Invariants:
+//! * A buffer that the kernel may still touch is owned by the ring: sends and file operations move their buffer in and get
+//!   it back with the completion, received bytes lie in the ring's own provided buffers.
+//! * A [`ConnectionId`] is reused only after [`Event::Closed`], which comes when no operation of that socket is in flight.
+//! * Dropping the ring closes it first and frees the buffers after that.
+
+#![allow(unsafe_code)] // SAFETY: every unsafe block below carries its own proof; submissions keep their buffers alive in `self`.
+
+mod file_operations;
+mod limits;
+mod provided;
+mod sockets;
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use io_uring::{IoUring, cqueue, opcode, squeue, types};
+
+
+use file_operations::FileOperations;
+use provided::ProvidedBuffers;
+use sockets::Sockets;
+
+pub use limits::RingLimits;
+pub use sockets::ConnectionId;
+
+/// Memory whose bytes stay where they are when the value is moved.
+///
+/// # Safety
+///
+/// `bytes` and `bytes_mut` must always give the same address range, however often the value itself is moved, until the
+/// value is changed through its own methods or dropped.
+pub unsafe trait StableBytes: 'static {
+    /// The bytes to write.
+    fn bytes(&self) -> &[u8];
+    /// The bytes to read into.
+    fn bytes_mut(&mut self) -> &mut [u8];
+}
+
+/// What a completed operation was, given out by [`Ring::next_event`].
+#[derive(Debug)]
+pub enum Event<'a, B> {
+    /// A client connected to the listener with this number; the socket is not yet adopted.
+    Accepted {
+        /// The number given to [`Ring::listen`].
+        listener: u16,
+        /// The connected socket.
+        socket: OwnedFd,
+    },
+    /// A listener failed to accept (descriptors exhausted, …); it stays armed.
+    AcceptFailed {
+        /// The number given to [`Ring::listen`].
+        listener: u16,
+        /// Why.
+        error: io::Error,
+    },
+    /// Bytes arrived. They are valid until the next call.
+    Received {
+        /// On which connection.
+        connection: ConnectionId,
+        /// The bytes, never empty.
+        bytes: &'a [u8],
+    },
+    /// The peer sends no more (`None`), or receiving failed. The connection can still send until it is closed.
+    Ended {
+        /// On which connection.
+        connection: ConnectionId,
+        /// `None` for an orderly end.
+        error: Option<io::Error>,
+    },
+    /// A send has ended; the buffer comes back.
+    Sent {
+        /// On which connection.
+        connection: ConnectionId,
+        /// The buffer given to [`Ring::send`].
+        buffer: Vec<u8>,
+        /// `Err` when not all of it was sent.
+        result: io::Result<()>,
+    },
+    /// The last operation of a closed connection has ended; its id may be given out again.
+    Closed {
+        /// Which connection.
+        connection: ConnectionId,
+    },
+    /// A file operation has ended; the buffer comes back.
+    File {
+        /// The number given when it was started.
+        operation: u64,
+        /// The buffer.
+        buffer: B,
+        /// Bytes moved.
+        result: io::Result<usize>,
+    },
+    /// Another core called [`Ring::wake`] for this ring.
+    Woken,
+}
+
+/// How long a turn may wait for a completion when none is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// Not at all.
+    No,
+    /// At most this long.
+    AtMost(Duration),
+}
+
+/// Where another core's ring can be woken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RingAddress(RawFd);
+
+// What an operation is, in the top byte of its user data; the lower bytes say which one.
+const KIND_SHIFT: u32 = 56;
+const KIND_ACCEPT: u64 = 1;
+const KIND_RECEIVE: u64 = 2;
+const KIND_SEND: u64 = 3;
+const KIND_FILE: u64 = 4;
+const KIND_WAKE: u64 = 5;
+const KIND_IGNORE: u64 = 6;
+const KIND_ATTEMPT: u64 = 7;
+
+const fn user_data(kind: u64, which: u64) -> u64 {
+    assert!(which < 1 << KIND_SHIFT);
+    kind << KIND_SHIFT | which
+}
+
+/// One core's ring. It must be used on the thread that made it.
+pub struct Ring<B: StableBytes> {
+    // Field order is drop order: the kernel's side goes before the memory it may write to.
+    io: IoUring,
+    provided: ProvidedBuffers,
+    sockets: Sockets,
+    files: FileOperations<B>,
+    listeners: Vec<(u16, OwnedFd)>,
+    completions: Vec<(u64, i32, u32)>,
+    next_completion: usize,
+    /// The provided buffer that the last event lent out.
+    lent: Option<u16>,
+    /// Sends handed to the kernel since the last turn: those that do not fail are done when the turn's system call returns.
+    attempted_sends: Vec<ConnectionId>,
+    /// Sends of this turn that are done.
+    finished_sends: Vec<ConnectionId>,
+    rearm_receives: Vec<ConnectionId>,
+    rearm_accepts: Vec<u16>,
+    enters: u64,
+}
+
+impl<B: StableBytes> Ring<B> {
+    /// A ring for the calling thread.
+    ///
+    /// Errors: what the kernel says; `annulus check` names the cause.
+    pub fn new(limits: &RingLimits) -> io::Result<Self> {
+        limits.assert_valid();
+        let io = IoUring::builder()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_taskrun_flag()
+            .setup_submit_all()
+            .setup_cqsize(limits.completion_entries)
+            .build(limits.submission_entries)?;
+        let provided = ProvidedBuffers::register(&io, limits.provided_buffers, limits.provided_buffer_bytes)?;
+        // Saves a descriptor look-up per enter; older kernels refuse, which costs only that.
+        let _ = io.submitter().register_ring_fd();
+        Ok(Self {
+            io,
+            provided,
+            sockets: Sockets::new(),
+            files: FileOperations::new(),
+            listeners: Vec::new(),
+            completions: Vec::with_capacity(limits.completion_entries as usize),
+            next_completion: 0,
+            lent: None,
+            attempted_sends: Vec::new(),
+            finished_sends: Vec::new(),
+            rearm_receives: Vec::new(),
+            rearm_accepts: Vec::new(),
+            enters: 0,
+        })
+    }
+
+    /// Where other cores can wake this ring.
+    pub fn address(&self) -> RingAddress {
+        RingAddress(self.io.as_raw_fd())
+    }
+
+    /// System calls made so far.
+    pub fn enters(&self) -> u64 {
+        self.enters
+    }
+
+    /// Number of connections whose id is in use.
+    pub fn connections(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// Accepts clients on a listening socket; events carry `number`.
+    pub fn listen(&mut self, number: u16, socket: OwnedFd) {
+        assert!(self.listeners.iter().all(|(other, _)| *other != number), "a listener's number is unique");
+        self.listeners.push((number, socket));
+        self.arm_accept(number);
+    }
+
+    /// Stops accepting: listening sockets are closed, later clients are refused by the kernel.
+    pub fn stop_listening(&mut self) {
+        let numbers: Vec<u16> = self.listeners.iter().map(|(number, _)| *number).collect();
+        for number in numbers {
+            let cancel = types::CancelBuilder::user_data(user_data(KIND_ACCEPT, u64::from(number)));
+            self.push(opcode::AsyncCancel2::new(cancel).build(), user_data(KIND_IGNORE, 0));
+        }
+        // The cancellations must reach the kernel before the descriptors are closed.
+        let _ = self.enter(0, None);
+        self.listeners.clear();
+    }
+
+    /// Takes a connected socket over and begins to receive from it.
+    pub fn adopt(&mut self, socket: OwnedFd) -> ConnectionId {
+        let connection = self.sockets.adopt(socket);
+        self.arm_receive(connection);
+        connection
+    }
+
+    /// Sends `buffer`, all of it. At most one send per connection is in flight (asserted).
+    ///
+    /// It is first attempted without waiting and without a completion for success, so that the turn's one system call
+    /// neither returns early for it nor carries it; only what the socket does not take at once waits in the kernel.
+    pub fn send(&mut self, connection: ConnectionId, buffer: Vec<u8>) {
+        assert!(!buffer.is_empty(), "nothing to send");
+        let (fd, pointer, bytes) = self.sockets.start_send(connection, buffer);
+        // SAFETY (of the operation): the buffer now lives in `sockets`, is not touched there, and is given back only when
+        // this operation has ended; moving a Vec does not move its bytes.
+        let entry = opcode::Send::new(types::Fd(fd), pointer, bytes)
+            .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT)
+            .build()
+            .flags(squeue::Flags::SKIP_SUCCESS);
+        self.push(entry, user_data(KIND_ATTEMPT, connection.raw()));
+        self.attempted_sends.push(connection);
+    }
+
+    /// Settles the sends that were attempted: done, failed, or to be waited for.
+    fn settle_attempts(&mut self) {
+        if self.attempted_sends.is_empty() {
+            return;
+        }
+        for &(user_data, result, _) in &self.completions {
+            if user_data >> KIND_SHIFT == KIND_ATTEMPT {
+                let connection = ConnectionId::from_raw(user_data & ((1 << KIND_SHIFT) - 1));
+                self.sockets.attempt_fell_short(connection, result);
+            }
+        }
+        let mut attempted = std::mem::take(&mut self.attempted_sends);
+        for connection in attempted.drain(..) {
+            match self.sockets.settle_attempt(connection) {
+                None => self.finished_sends.push(connection),
+                Some((fd, pointer, bytes)) => {
+                    // SAFETY (of the operation): as for `send`; this is the rest of the same buffer.
+                    let entry = opcode::Send::new(types::Fd(fd), pointer, bytes)
+                        .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
+                        .build();
+                    self.push(entry, user_data(KIND_SEND, connection.raw()));
+                }
+            }
+        }
+        self.attempted_sends = attempted;
+    }
+
+    /// Stops receiving until [`Ring::resume`]; a few events may still come.
+    pub fn pause(&mut self, connection: ConnectionId) {
+        if self.sockets.pause(connection) {
+            let cancel = types::CancelBuilder::user_data(user_data(KIND_RECEIVE, connection.raw()));
+            self.push(opcode::AsyncCancel2::new(cancel).build(), user_data(KIND_IGNORE, 0));
+        }
+    }
+
+    /// Receives again after [`Ring::pause`].
+    pub fn resume(&mut self, connection: ConnectionId) {
+        if self.sockets.resume(connection) {
+            self.arm_receive(connection);
+        }
+    }
+
+    /// Closes a connection at once: what is in flight is cut off. Ends with [`Event::Closed`].
+    pub fn close(&mut self, connection: ConnectionId) {
+        self.sockets.close(connection);
+        if self.sockets.is_idle(connection) {
+            // Nothing of the kernel's is left that could report the end, so a no-op does.
+            self.push(opcode::Nop::new().build(), user_data(KIND_RECEIVE, connection.raw()));
+            self.sockets.expect_end(connection);
+        }
+    }
+
+    /// Writes a buffer to a file at `offset`; ends with [`Event::File`].
+    pub fn write_file(&mut self, fd: RawFd, operation: u64, offset: u64, buffer: B) {
+        let (slot, pointer, bytes) = self.files.start(operation, buffer);
+        // SAFETY (of the operation): the buffer lives in `files` until its completion, and StableBytes keeps its address.
+        let entry = opcode::Write::new(types::Fd(fd), pointer.cast_const(), bytes).offset(offset).build();
+        self.push(entry, user_data(KIND_FILE, slot));
+    }
+
+    /// Reads `buffer.bytes().len()` bytes of a file at `offset`; ends with [`Event::File`].
+    pub fn read_file(&mut self, fd: RawFd, operation: u64, offset: u64, buffer: B) {
+        let (slot, pointer, bytes) = self.files.start(operation, buffer);
+        // SAFETY (of the operation): as for `write_file`.
+        let entry = opcode::Read::new(types::Fd(fd), pointer, bytes).offset(offset).build();
+        self.push(entry, user_data(KIND_FILE, slot));
+    }
+
+    /// Wakes another core's ring at the end of this turn.
+    pub fn wake(&mut self, other: RingAddress) {
+        let entry = opcode::MsgRingData::new(types::Fd(other.0), 0, user_data(KIND_WAKE, 0), None).build();
+        self.push(entry.flags(squeue::Flags::SKIP_SUCCESS), user_data(KIND_IGNORE, 0));
+    }
+
+    /// File operations in flight.
+    pub fn file_operations(&self) -> usize {
+        self.files.len()
+    }
+
+    /// True when a turn without waiting would find something, found out without a system call.
+    pub fn has_work(&mut self) -> bool {
+        let pending = {
+            let submissions = self.io.submission();
+            submissions.taskrun() || submissions.cq_overflow()
+        };
+        pending || !self.io.completion().is_empty()
+    }
+
+    /// Submits what was queued, and collects what is complete; waits for one completion if `wait` says so and none is there.
+    pub fn turn(&mut self, wait: Wait) -> io::Result<()> {
+        self.give_back_lent();
+        self.completions.drain(..std::mem::take(&mut self.next_completion));
+        self.rearm();
+        match if self.completions.is_empty() { wait } else { Wait::No } {
+            Wait::No => {
+                if !self.io.submission().is_empty() || self.has_work() {
+                    self.enter(0, None)?;
+                }
+            }
+            Wait::AtMost(duration) => self.enter(1, Some(duration))?,
+        }
+        let completions = self.io.completion();
+        self.completions.extend(completions.map(|entry| (entry.user_data(), entry.result(), entry.flags())));
+        self.settle_attempts();
+        Ok(())
+    }
+
+    /// The next completion of this turn.
+    pub fn next_event(&mut self) -> Option<Event<'_, B>> {
+        self.give_back_lent();
+        if let Some(connection) = self.finished_sends.pop() {
+            return Some(self.on_sent(connection));
+        }
+        while self.next_completion < self.completions.len() {
+            let (user_data, result, flags) = self.completions[self.next_completion];
+            self.next_completion += 1;
+            let which = user_data & ((1 << KIND_SHIFT) - 1);
+            match user_data >> KIND_SHIFT {
+                KIND_RECEIVE => {
+                    let connection = ConnectionId::from_raw(which);
+                    match self.on_receive(connection, result, flags) {
+                        Received::Bytes(buffer, bytes) => {
+                            self.lent = Some(buffer);
+                            let bytes = self.provided.bytes(buffer, bytes);
+                            return Some(Event::Received { connection, bytes });
+                        }
+                        Received::Ended(error) => return Some(Event::Ended { connection, error }),
+                        Received::Closed => return Some(Event::Closed { connection }),
+                        Received::Nothing => {}
+                    }
+                }
+                KIND_SEND => {
+                    let connection = ConnectionId::from_raw(which);
+                    self.sockets.rest_was_sent(connection, result);
+                    return Some(self.on_sent(connection));
+                }
+                KIND_FILE => {
+                    let (operation, buffer) = self.files.finish(which);
+                    return Some(Event::File { operation, buffer, result: to_result(result) });
+                }
+                KIND_ACCEPT => {
+                    if let Some(event) = self.on_accept(which, result, flags) {
+                        return Some(event);
+                    }
+                }
+                KIND_WAKE => return Some(Event::Woken),
+                KIND_IGNORE | KIND_ATTEMPT => {}
+                kind => unreachable!("completion of an unknown kind {kind}"),
+            }
+        }
+        None
+    }
+
+    fn on_accept(&mut self, which: u64, result: i32, flags: u32) -> Option<Event<'static, B>> {
+        let listener = u16::try_from(which).expect("listeners are numbered by u16");
+        if !cqueue::more(flags) && self.listeners.iter().any(|(number, _)| *number == listener) {
+            self.rearm_accepts.push(listener);
+        }
+        match to_result(result) {
+            Ok(fd) => {
+                use std::os::fd::FromRawFd;
+                let fd = RawFd::try_from(fd).expect("a descriptor is an i32");
+                // SAFETY: a successful accept gives us a descriptor that nobody else owns.
+                let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+                Some(Event::Accepted { listener, socket })
+            }
+            Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => None,
+            Err(error) => Some(Event::AcceptFailed { listener, error }),
+        }
+    }
+
+    fn on_receive(&mut self, connection: ConnectionId, result: i32, flags: u32) -> Received {
+        let more = cqueue::more(flags);
+        if !more {
+            self.sockets.receive_stopped(connection);
+        }
+        let buffer = cqueue::buffer_select(flags);
+        let outcome = match to_result(result) {
+            Ok(0) => Received::Ended(None),
+            Ok(bytes) => Received::Bytes(buffer.expect("received bytes lie in a provided buffer"), bytes),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN) => Received::Nothing,
+                _ => Received::Ended(Some(error)),
+            },
+        };
+        if let (Some(buffer), false) = (buffer, matches!(outcome, Received::Bytes(..))) {
+            self.provided.give_back(buffer);
+        }
+        if self.sockets.is_closing(connection) {
+            if let Received::Bytes(buffer, _) = outcome {
+                self.provided.give_back(buffer);
+            }
+            return if self.sockets.maybe_free(connection) { Received::Closed } else { Received::Nothing };
+        }
+        if matches!(outcome, Received::Ended(_)) {
+            self.sockets.receive_ended(connection);
+        } else if !more && self.sockets.wants_receive(connection) {
+            self.rearm_receives.push(connection);
+        }
+        outcome
+    }
+
+    fn on_sent(&mut self, connection: ConnectionId) -> Event<'static, B> {
+        let (buffer, result) = self.sockets.finish_send(connection);
+        if self.sockets.is_closing(connection) && self.sockets.maybe_free(connection) {
+            return Event::Closed { connection };
+        }
+        Event::Sent { connection, buffer, result }
+    }
+
+    fn give_back_lent(&mut self) {
+        if let Some(buffer) = self.lent.take() {
+            self.provided.give_back(buffer);
+        }
+    }
+
+    fn rearm(&mut self) {
+        while let Some(connection) = self.rearm_receives.pop() {
+            if self.sockets.wants_receive(connection) {
+                self.arm_receive(connection);
+            }
+        }
+        while let Some(number) = self.rearm_accepts.pop() {
+            self.arm_accept(number);
+        }
+    }
+
+    fn arm_receive(&mut self, connection: ConnectionId) {
+        let fd = self.sockets.start_receive(connection);
+        // The kernel picks a buffer of the registered group for each arrival.
+        let entry = opcode::RecvMulti::new(types::Fd(fd), provided::GROUP).build();
+        self.push(entry, user_data(KIND_RECEIVE, connection.raw()));
+    }
+
+    fn arm_accept(&mut self, number: u16) {
+        let Some((_, socket)) = self.listeners.iter().find(|(other, _)| *other == number) else {
+            return;
+        };
+        let entry = opcode::AcceptMulti::new(types::Fd(socket.as_raw_fd()))
+            .flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)
+            .build();
+        self.push(entry, user_data(KIND_ACCEPT, u64::from(number)));
+    }
+
+    fn push(&mut self, entry: squeue::Entry, user_data: u64) {
+        let entry = entry.user_data(user_data);
+        loop {
+            // SAFETY: every buffer an entry points to is owned by `self` until the entry's completion (see the callers).
+            if unsafe { self.io.submission().push(&entry) }.is_ok() {
+                return;
+            }
+            self.enter(0, None).expect("the kernel takes submissions of a full queue");
+        }
+    }
+
+    /// Hands over everything that is queued, then waits as `enter_once` does.
+    fn enter(&mut self, want: u32, timeout: Option<Duration>) -> io::Result<()> {
+        self.enter_once(want, timeout)?;
+        // The kernel stops short when completions overflow; what it leaves was not attempted, and must be.
+        while !self.io.submission().is_empty() {
+            let completions = self.io.completion();
+            self.completions.extend(completions.map(|entry| (entry.user_data(), entry.result(), entry.flags())));
+            self.enter_once(0, None)?;
+        }
+        Ok(())
+    }
+
+    fn enter_once(&mut self, want: u32, timeout: Option<Duration>) -> io::Result<()> {
+        const GETEVENTS: u32 = 1;
+        const EXT_ARG: u32 = 1 << 3;
+        self.enters += 1;
+        let to_submit = u32::try_from(self.io.submission().len()).expect("the queue's length is a u32");
+        let timespec = types::Timespec::from(timeout.unwrap_or_default());
+        let arguments = types::SubmitArgs::new().timespec(&timespec);
+        let submitter = self.io.submitter();
+        // SAFETY: the arguments outlive the call, and the flags say what they are.
+        let result = unsafe {
+            if timeout.is_some() {
+                submitter.enter(to_submit, want, GETEVENTS | EXT_ARG, Some(&arguments))
+            } else {
+                submitter.enter::<libc::sigset_t>(to_submit, want, GETEVENTS, None)
+            }
+        };
+        match result {
+            Ok(_) => Ok(()),
+            // Timed out, interrupted, or completions must be reaped first: the caller sees what is there.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)) => {
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+enum Received {
+    Bytes(u16, usize),
+    Ended(Option<io::Error>),
+    Closed,
+    Nothing,
+}
+
+fn to_result(result: i32) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result))
+}

@@ -1,0 +1,406 @@
+//! Starting and ending a node: preflight, identity, one executor per core, recovery on every core, then serving; the one
+//! place that starts executors.
+//!
+//! Order, each step only after the one before has succeeded: lock the directory → preflight → identity (`node.meta`; a new
+//! incarnation after any unclean end is durable before anything is stamped) → bind the ports → recover every core → store
+//! the layout → serve → drain → mark the end as clean.
+//!
+//! Invariant: `node.meta` says "clean" only while no process runs, and only after every core has everything durable.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use annulus_engine as engine;
+use annulus_net::listener;
+use annulus_net::ring::{Ring, RingLimits};
+use annulus_object::{Actor, Clock};
+use glommio::{LocalExecutorBuilder, Placement};
+
+use crate::check::{self, DataLock};
+use crate::config::{Config, Durability};
+use crate::env::disk::RingDisk;
+use crate::env::driver::{BASE_LISTENER, CORE_LISTENER, Doorbells, Driver, TakeIncarnation, now, steady_ns};
+use crate::http;
+use crate::logging::{self, panics};
+use crate::mesh::{CoreMap, Doorbell, Mesh};
+use crate::metrics::NodeMetrics;
+use crate::node::{Node, Phase};
+use crate::node_meta::{MetaFile, NodeMeta};
+use crate::shard_loop::ShardLoop;
+
+/// Memory of an executor's own I/O buffers: its files are off the hot path.
+const EXECUTOR_IO_BYTES: usize = 1 << 20;
+/// Entries of each of an executor's own rings.
+const EXECUTOR_RING_ENTRIES: usize = 64;
+/// How often an executor looks around while its core recovers; without a timer it could park beside runnable work.
+const RECOVERY_HEARTBEAT: Duration = Duration::from_millis(5);
+
+/// Why a node did not start, or ended badly.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// The preflight found what must be mended first.
+    #[error("{0}")]
+    Preflight(String),
+    /// The data directory cannot be used.
+    #[error("{0}")]
+    Data(String),
+    /// A port cannot be bound.
+    #[error("cannot listen on {address}: {error}; give another --listen, or end what holds the port")]
+    Bind {
+        /// Which address.
+        address: std::net::SocketAddr,
+        /// The kernel's words.
+        error: std::io::Error,
+    },
+    /// A core could not start or recover.
+    #[error("core {core}: {error}")]
+    Core {
+        /// Which core.
+        core: u16,
+        /// What happened.
+        error: String,
+    },
+    /// Anything else of the system's.
+    #[error("{0}")]
+    System(String),
+}
+
+impl BootError {
+    /// The process' exit code.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Preflight(_) => crate::cli::EXIT_PREFLIGHT,
+            _ => crate::cli::EXIT_FAILED,
+        }
+    }
+}
+
+/// What a core tells the booting thread.
+enum Report {
+    Recovered { core: u16, clock: Clock },
+    Ended { core: u16, result: Result<Clock, String> },
+}
+
+/// Runs a node until it has drained.
+pub fn serve(config: Config) -> Result<(), BootError> {
+    glommio::early_init();
+    let log = logging::install(config.runtime.log_level).map_err(BootError::System)?;
+    panics::install();
+    config.log();
+    let _lock = DataLock::acquire(&config.data).map_err(|error| BootError::Data(error.to_string()))?;
+    let report = check::run(&config, check::Ports::Skip);
+    if report.failed() {
+        return Err(BootError::Preflight(report.to_string()));
+    }
+    report.log_warnings();
+
+    let (meta_file, mut meta, migrate_from) = identify(&config)?;
+    let meta_file = Arc::new(Mutex::new((meta_file, meta.clone())));
+    let (base, cores) = bind(&config)?;
+    let node = Arc::new(new_node(config, &meta)?);
+    let http = http::start(&node).map_err(|error| BootError::System(error.to_string()))?;
+    watch_signals(&node)?;
+
+    let (sender, reports) = channel();
+    let start = Start { node: Arc::clone(&node), meta: meta.clone(), migrate_from, meta_file: Arc::clone(&meta_file), sender };
+    let executors = start_cores(&start, base, cores)?;
+    drop(start);
+    let clock = wait_recovered(&reports, node.map.cores())?;
+    meta.clock = meta.clock.max(clock.raw());
+    save(&meta_file, |stored| stored.clock = meta.clock)?;
+    if let Some((layout, _)) = migrate_from {
+        remove_old_layouts(&node, layout);
+    }
+    let ended = run(&node, &log, &reports);
+    for executor in executors {
+        // A core that failed has reported it.
+        let _ = executor.join();
+    }
+    let clock = ended?;
+    save(&meta_file, |stored| {
+        stored.clean = true;
+        stored.clock = stored.clock.max(clock.raw());
+    })?;
+    drop(http);
+    tracing::info!("ended cleanly");
+    Ok(())
+}
+
+type SharedMeta = Arc<Mutex<(MetaFile, NodeMeta)>>;
+
+fn save(meta: &SharedMeta, change: impl FnOnce(&mut NodeMeta)) -> Result<(), BootError> {
+    let mut guard = meta.lock().expect("a panic ends the process");
+    let (file, meta) = &mut *guard;
+    change(meta);
+    file.save(meta).map_err(|error| BootError::Data(error.to_string()))
+}
+
+/// Opens or founds the node, takes a new incarnation where the last run may have lost something, and notes that it runs.
+fn identify(config: &Config) -> Result<(MetaFile, NodeMeta, Option<(u32, u16)>), BootError> {
+    let data = |error: crate::node_meta::MetaError| BootError::Data(error.to_string());
+    let cores = config.core_count();
+    let (mut file, mut meta, founded) =
+        MetaFile::open_or_found(&config.data, || NodeMeta::found(cores, config.partitions)).map_err(data)?;
+    if meta.partitions != config.partitions {
+        return Err(BootError::Data(format!(
+            "this data directory was founded with {} partitions, the configuration says {}: the number is fixed at founding",
+            meta.partitions, config.partitions
+        )));
+    }
+    // Rule S1: whoever may have lost what it acknowledged never stamps as the same actor again.
+    let forgets = |durability| durability == Some(Durability::Memory);
+    if !founded && (!meta.clean || forgets(meta.durability) || forgets(Some(config.durability))) {
+        meta.take_incarnation().map_err(data)?;
+        tracing::info!(incarnation = meta.incarnation, clean = meta.clean, "a new incarnation");
+    }
+    let migrate_from = (meta.cores != cores).then_some((meta.layout, meta.cores));
+    let mut stored = meta.clone();
+    stored.clean = false;
+    stored.durability = Some(config.durability);
+    file.save(&stored).map_err(data)?;
+    if migrate_from.is_some() {
+        // Stored only when every core has what was other cores' before.
+        meta.layout += 1;
+        meta.cores = cores;
+        tracing::info!(before = migrate_from.map(|(_, cores)| cores), cores, "the number of cores has changed: moving data");
+    }
+    meta.clean = false;
+    meta.durability = Some(config.durability);
+    Ok((file, meta, migrate_from))
+}
+
+fn bind(config: &Config) -> Result<(OwnedFd, Vec<OwnedFd>), BootError> {
+    let ports = config.ports();
+    let listen = |address| listener::bind(address).map_err(|error| BootError::Bind { address, error });
+    let base = listen(ports.base())?;
+    let cores = (0..config.core_count()).map(|core| listen(ports.core(core))).collect::<Result<_, _>>()?;
+    Ok((base, cores))
+}
+
+fn new_node(config: Config, meta: &NodeMeta) -> Result<Node, BootError> {
+    let mut random = [0; 20];
+    getrandom::fill(&mut random).map_err(|error| BootError::System(format!("no random bytes: {error}")))?;
+    let mut run_id = String::with_capacity(40);
+    for byte in random {
+        write!(run_id, "{byte:02x}").expect("writing to a string");
+    }
+    let map = CoreMap::new(meta.partitions, meta.cores);
+    let metrics = NodeMetrics::new(meta.cores);
+    let identity = (meta.cluster_id, meta.node_id, meta.incarnation);
+    let listen = config.listen;
+    Ok(Node::new(config, identity, run_id, map, listen, now().unix_ms, metrics))
+}
+
+fn watch_signals(node: &Arc<Node>) -> Result<(), BootError> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT])
+        .map_err(|error| BootError::System(format!("signals cannot be watched: {error}")))?;
+    let node = Arc::clone(node);
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            for signal in signals.forever() {
+                tracing::info!(signal, "asked to stop");
+                node.enter(Phase::Draining);
+            }
+        })
+        .map_err(|error| BootError::System(format!("a thread cannot be started: {error}")))?;
+    Ok(())
+}
+
+/// What every core is started with.
+#[derive(Clone)]
+struct Start {
+    node: Arc<Node>,
+    meta: NodeMeta,
+    migrate_from: Option<(u32, u16)>,
+    meta_file: SharedMeta,
+    sender: Sender<Report>,
+}
+
+type Executor = glommio::ExecutorJoinHandle<()>;
+
+fn start_cores(start: &Start, base: OwnedFd, listeners: Vec<OwnedFd>) -> Result<Vec<Executor>, BootError> {
+    let node = &start.node;
+    let doorbells: Doorbells = (0..node.map.cores()).map(|_| OnceLock::new()).collect();
+    let meshes = Mesh::for_cores(node.map.cores());
+    let mut base = Some(base);
+    let mut executors = Vec::new();
+    for (mesh, listener) in meshes.into_iter().zip(listeners) {
+        let core = mesh.core();
+        let core_start = CoreStart {
+            start: start.clone(),
+            mesh,
+            doorbells: Arc::clone(&doorbells),
+            listener,
+            base: base.take(),
+        };
+        let executor = LocalExecutorBuilder::new(Placement::Fixed(node.config.cores[usize::from(core)]))
+            .name(&format!("core-{core}"))
+            .preempt_timer(node.config.preempt_timer)
+            .io_memory(EXECUTOR_IO_BYTES)
+            .ring_depth(EXECUTOR_RING_ENTRIES)
+            .spawn(move || core_start.run())
+            .map_err(|error| BootError::Core { core, error: format!("its executor does not start: {error}") })?;
+        executors.push(executor);
+    }
+    Ok(executors)
+}
+
+struct CoreStart {
+    start: Start,
+    mesh: Mesh,
+    doorbells: Doorbells,
+    listener: OwnedFd,
+    base: Option<OwnedFd>,
+}
+
+impl CoreStart {
+    async fn run(self) {
+        let core = self.mesh.core();
+        let sender = self.start.sender.clone();
+        panics::enter_core(core);
+        let result = self.serve().await;
+        // Nobody listens any more when another core failed first.
+        let _ = sender.send(Report::Ended { core, result });
+    }
+
+    async fn serve(self) -> Result<Clock, String> {
+        let Self { start, mesh, doorbells, listener, base } = self;
+        let core = mesh.core();
+        let heartbeat = glommio::spawn_local(async {
+            loop {
+                glommio::timer::sleep(RECOVERY_HEARTBEAT).await;
+            }
+        });
+        let ring = Ring::new(&RingLimits::PRODUCTION).map_err(|error| format!("its ring cannot be made: {error}"))?;
+        let doorbell = doorbells[usize::from(core)].set(Doorbell::new(ring.address()));
+        assert!(doorbell.is_ok(), "a core starts once");
+        let disk = RingDisk::new(&start.node.config.data);
+        let engine = engine::Engine::open(disk.clone(), engine_config(&start, core)).await.map_err(|error| error.to_string())?;
+        log_recovery(core, &engine);
+        let clock = engine.clock();
+        start.sender.send(Report::Recovered { core, clock }).map_err(|_| "another core failed to start".to_owned())?;
+        while start.node.phase() == Phase::Loading {
+            glommio::timer::sleep(RECOVERY_HEARTBEAT).await;
+        }
+        heartbeat.cancel().await;
+        let runtime = start.node.config.runtime.clone();
+        let shard = ShardLoop::new(Arc::clone(&start.node), engine, mesh, runtime, steady_ns);
+        let take = take_incarnation(&start.meta_file);
+        let mut driver = Driver::new(Arc::clone(&start.node), ring, disk, shard, doorbells, take);
+        driver.listen(CORE_LISTENER, listener);
+        if let Some(base) = base {
+            driver.listen(BASE_LISTENER, base);
+        }
+        driver.run().await.map_err(|error| format!("its ring failed: {error}"))
+    }
+}
+
+fn engine_config(start: &Start, core: u16) -> engine::Config {
+    let config = &start.node.config;
+    let cores = u64::from(start.node.map.cores());
+    let bytes = |bytes: u64| usize::try_from(bytes / cores).expect("memory is addressable");
+    let owned = start.node.map.owned(core);
+    let partition = |number: u32| u16::try_from(number).expect("at most 16384 partitions");
+    engine::Config {
+        core,
+        cores: start.node.map.cores(),
+        layout: start.meta.layout,
+        migrate_from: start.migrate_from,
+        partitions: partition(owned.start)..partition(owned.end),
+        hash_key: start.meta.hash_key,
+        cluster_id: start.meta.cluster_id,
+        actor: Actor::new(start.meta.node_id, start.meta.incarnation),
+        clock: Clock::from_raw(start.meta.clock).unwrap_or(Clock::ZERO),
+        durability: match config.durability {
+            Durability::Sync => engine::Durability::Sync,
+            Durability::Interval => engine::Durability::Interval {
+                ms: u32::try_from(config.interval.as_millis()).expect("at most a second"),
+            },
+            Durability::Memory => engine::Durability::Memory,
+        },
+        hot_log_bytes: config.hot_log_bytes_per_core(0),
+        cache_bytes: bytes(config.cache_bytes),
+        memory_bytes: bytes(config.memory_limit_bytes),
+        limits: engine::Limits::PRODUCTION,
+        now_unix_ms: now().unix_ms,
+    }
+}
+
+fn log_recovery(core: u16, engine: &engine::Engine<RingDisk>) {
+    let report = engine.recovery();
+    tracing::info!(core, keys = engine.keys(), records = report.records, segments = report.segments, "recovered");
+    for corruption in &report.corruption {
+        tracing::error!(core, %corruption, "acknowledged data is damaged; what it held is missing");
+    }
+}
+
+fn take_incarnation(meta: &SharedMeta) -> TakeIncarnation {
+    let meta = Arc::clone(meta);
+    Arc::new(move || {
+        let mut guard = meta.lock().expect("a panic ends the process");
+        let (file, meta) = &mut *guard;
+        meta.take_incarnation().map_err(|error| error.to_string())?;
+        file.save(meta).map_err(|error| error.to_string())?;
+        Ok(Actor::new(meta.node_id, meta.incarnation))
+    })
+}
+
+fn wait_recovered(reports: &Receiver<Report>, cores: u16) -> Result<Clock, BootError> {
+    let mut clock = Clock::ZERO;
+    for _ in 0..cores {
+        match reports.recv() {
+            Ok(Report::Recovered { clock: of_core, .. }) => clock = clock.max(of_core),
+            Ok(Report::Ended { core, result }) => {
+                let error = result.err().unwrap_or_else(|| "ended before it served".to_owned());
+                return Err(BootError::Core { core, error });
+            }
+            Err(_) => return Err(BootError::System("a core ended without a word".to_owned())),
+        }
+    }
+    Ok(clock)
+}
+
+/// Serves until every core has ended.
+fn run(node: &Arc<Node>, log: &logging::LogHandle, reports: &Receiver<Report>) -> Result<Clock, BootError> {
+    node.follow_log_level(log.clone());
+    node.enter(Phase::Ready);
+    print_ready(node);
+    let mut clock = Clock::ZERO;
+    for _ in 0..node.map.cores() {
+        match reports.recv() {
+            Ok(Report::Ended { result: Ok(of_core), .. }) => clock = clock.max(of_core),
+            Ok(Report::Ended { core, result: Err(error) }) => return Err(BootError::Core { core, error }),
+            Ok(Report::Recovered { core, .. }) => unreachable!("core {core} recovers once"),
+            Err(_) => return Err(BootError::System("a core ended without a word".to_owned())),
+        }
+    }
+    Ok(clock)
+}
+
+/// The one line that says where the node serves.
+fn print_ready(node: &Node) {
+    let config = &node.config;
+    let host = node.listen.ip();
+    let cores = node.map.cores();
+    let ports = if cores == 1 {
+        format!("{}", node.core_port(0))
+    } else {
+        format!("{}-{}", node.core_port(0), node.core_port(cores - 1))
+    };
+    let http = config.http.map_or_else(|| "off".to_owned(), |address| format!("http://{address}"));
+    let durability = config.durability.name();
+    let line = format!(
+        "ready clients={} cores={host}:{ports} http={http} durability={durability} N=1 R=1 W=1 data={}",
+        node.listen,
+        config.data.display()
+    );
+    let mut out = std::io::stdout().lock();
+    // Whoever started the node may have closed its standard output.
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}

@@ -1,0 +1,289 @@
+//! The command line: flags in, an [`Invocation`] with a complete, validated [`Config`] out. It starts nothing.
+//!
+//! Names and meaning of commands, flags and exit codes are stable: 0 done, 1 failed while running, 2 wrong flags or
+//! configuration, 3 the preflight refused.
+//!
+//! Invariant: a flag only ever sets the key of the configuration that has its name, so file and flags cannot drift apart.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::config::{Config, Environment, Raw, Sources};
+
+/// Exit code: failed while running.
+pub const EXIT_FAILED: u8 = 1;
+/// Exit code: wrong flags or configuration.
+pub const EXIT_USAGE: u8 = 2;
+/// Exit code: the preflight refused.
+pub const EXIT_PREFLIGHT: u8 = 3;
+
+/// What the user wants.
+#[derive(Debug)]
+pub enum Invocation {
+    /// Run a node.
+    Serve(Box<Config>),
+    /// Only the preflight of that node.
+    Check(Box<Config>),
+    /// Print the version.
+    Version,
+    /// Print a shell's completion script.
+    Completions(Shell),
+}
+
+/// Nothing to run: the text for the user (help included) and the exit code.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What to print, possibly several lines, without a final line break.
+    pub text: String,
+    /// 0 for help, which goes to standard output; everything else goes to standard error.
+    pub code: u8,
+}
+
+const EXIT_CODES: &str =
+    "Exit codes: 0 done, 1 failed while running, 2 wrong flags or configuration, 3 the preflight refused";
+
+#[derive(Debug, Parser)]
+#[command(name = "annulus", version, about = "An always-writeable key-value store that Redis clients can use", after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node until SIGTERM
+    Serve(NodeFlags),
+    /// Check whether a node with these flags could run here, and say what to change
+    Check(NodeFlags),
+    /// Print the version
+    Version,
+    /// Print the completion script of a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+struct NodeFlags {
+    /// TOML file with the configuration; flags override it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Data directory [default: ./annulus-data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<String>,
+    /// Address of the clients; core k is on the port plus 1 plus k [default: 127.0.0.1:7379]
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
+    /// CPUs: a plain number counts those this process may use, a list has a comma or dash (0,2-3) [default: all]
+    #[arg(long, value_name = "N|LIST")]
+    cores: Option<String>,
+    /// What a reply promises: sync = on stable storage, interval = soon, memory = nothing on disk [default: sync]
+    #[arg(long, value_name = "sync|interval|memory")]
+    durability: Option<String>,
+    /// Cache of values, for example 512mb [default: a quarter of --memory-limit]
+    #[arg(long, value_name = "BYTES")]
+    cache: Option<String>,
+    /// Limit of index, cache and buffers [default: 80 % of the cgroup or machine]
+    #[arg(long, value_name = "BYTES")]
+    memory_limit: Option<String>,
+    /// Size of the hot log [default: 5 % of the live bytes, at least 256mb]
+    #[arg(long, value_name = "BYTES")]
+    hot_log_bytes: Option<String>,
+    /// Address of health and metrics [default: 127.0.0.1, client port plus 2000]
+    #[arg(long, value_name = "HOST:PORT|off")]
+    http: Option<String>,
+    /// Name or address that cluster clients are given [default: the address they reached]
+    #[arg(long, value_name = "HOST")]
+    announce_host: Option<String>,
+    /// Listen beyond loopback without a password
+    #[arg(long)]
+    insecure: bool,
+    /// Least severity that is logged: error, warn, info, debug or trace [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+/// Reads the process's arguments, the configuration file that they name, and the machine's own limits.
+pub fn parse() -> Result<Invocation, Refusal> {
+    parse_from(std::env::args_os(), Environment::detect)
+}
+
+/// Like [`parse`], with the arguments (the program's name first) and the machine given.
+pub fn parse_from(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: impl FnOnce() -> Result<Environment, String>,
+) -> Result<Invocation, Refusal> {
+    let cli = Cli::try_parse_from(arguments).map_err(|error| Refusal {
+        text: error.render().to_string().trim_end().to_owned(),
+        code: if error.use_stderr() { EXIT_USAGE } else { 0 },
+    })?;
+    let build = |flags: NodeFlags| -> Result<Box<Config>, Refusal> {
+        let sources = flags.sources()?;
+        let environment = environment().map_err(|text| Refusal {
+            text: format!("error: {text}"),
+            code: EXIT_FAILED,
+        })?;
+        Config::build(&sources, &environment).map(Box::new).map_err(usage)
+    };
+    match cli.command {
+        Command::Serve(flags) => build(flags).map(Invocation::Serve),
+        Command::Check(flags) => build(flags).map(Invocation::Check),
+        Command::Version => Ok(Invocation::Version),
+        Command::Completions { shell } => Ok(Invocation::Completions(shell)),
+    }
+}
+
+/// `annulus` and its version.
+pub fn version_text() -> String {
+    format!("annulus {}", env!("CARGO_PKG_VERSION"))
+}
+
+/// Writes the completion script of `shell`.
+pub fn write_completions(shell: Shell, out: &mut impl Write) {
+    clap_complete::generate(shell, &mut Cli::command(), "annulus", out);
+}
+
+impl NodeFlags {
+    fn sources(self) -> Result<Sources, Refusal> {
+        let mut sources = match &self.config {
+            Some(path) => Sources::read(path).map_err(usage)?,
+            None => Sources::none(),
+        };
+        let texts = [
+            ("data", self.data),
+            ("listen", self.listen),
+            ("cores", self.cores),
+            ("durability", self.durability),
+            ("cache", self.cache),
+            ("memory-limit", self.memory_limit),
+            ("hot-log-bytes", self.hot_log_bytes),
+            ("http", self.http),
+            ("announce-host", self.announce_host),
+            ("log-level", self.log_level),
+        ];
+        for (key, text) in texts {
+            if let Some(text) = text {
+                sources.flag(key, Raw::Text(text));
+            }
+        }
+        if self.insecure {
+            sources.flag("insecure", Raw::Boolean(true));
+        }
+        Ok(sources)
+    }
+}
+
+fn usage(error: crate::config::ConfigError) -> Refusal {
+    Refusal {
+        text: format!("error: {error}"),
+        code: EXIT_USAGE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Durability, LogLevel};
+
+    fn parse(line: &str) -> Result<Invocation, Refusal> {
+        let environment = Environment {
+            affinity: vec![0, 1],
+            memory_bytes: 1 << 30,
+        };
+        parse_from(line.split_whitespace().map(OsString::from), || Ok(environment))
+    }
+
+    fn refused(line: &str) -> String {
+        let refusal = parse(line).unwrap_err();
+        assert_eq!(refusal.code, EXIT_USAGE, "{refusal:?}");
+        refusal.text
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_reaches_the_configuration() {
+        let line = "annulus serve --data /tmp/d --listen 0.0.0.0:7000 --cores 1 --durability memory --cache 64mb \
+                    --memory-limit 256mb --hot-log-bytes 128mb --http off --insecure --log-level debug \
+                    --announce-host db1";
+        let Invocation::Serve(config) = parse(line).unwrap() else {
+            panic!("not serve")
+        };
+        assert_eq!(config.data.to_str(), Some("/tmp/d"));
+        assert_eq!(
+            (config.listen.to_string().as_str(), config.cores.len()),
+            ("0.0.0.0:7000", 1)
+        );
+        assert_eq!((config.durability, config.http), (Durability::Memory, None));
+        assert_eq!((config.cache_bytes, config.memory_limit_bytes), (64 << 20, 256 << 20));
+        assert_eq!(config.hot_log_bytes, Some(128 << 20));
+        assert!(config.insecure);
+        assert_eq!(config.runtime.log_level, LogLevel::Debug);
+        assert_eq!(config.announce_host.as_deref(), Some("db1"));
+    }
+
+    #[test]
+    fn commands() {
+        assert!(matches!(parse("annulus serve").unwrap(), Invocation::Serve(_)));
+        assert!(matches!(
+            parse("annulus check --cores 1").unwrap(),
+            Invocation::Check(_)
+        ));
+        assert!(matches!(parse("annulus version").unwrap(), Invocation::Version));
+        assert!(matches!(
+            parse("annulus completions bash").unwrap(),
+            Invocation::Completions(Shell::Bash)
+        ));
+        let help = parse("annulus help serve").unwrap_err();
+        assert_eq!(help.code, 0);
+        assert!(help.text.contains("--hot-log-bytes <BYTES>"));
+        assert!(parse("annulus --help").unwrap_err().text.contains("Exit codes: 0 done"));
+    }
+
+    #[test]
+    fn refusals_name_the_flag() {
+        assert_eq!(
+            refused("annulus serve --cores 3"),
+            "error: --cores: 3 cores are wanted, but this process may use 2 (0-1)"
+        );
+        assert!(refused("annulus serve --durability never").contains("--durability: `never` is not one of"));
+        assert!(
+            refused("annulus serve --listen 0.0.0.0:7379").starts_with("error: --listen: 0.0.0.0:7379 can be reached")
+        );
+        assert!(
+            refused("annulus serve --config /nonexistent/a.toml").contains("/nonexistent/a.toml: cannot be opened")
+        );
+        assert!(refused("annulus serve --nonsense").contains("--nonsense"));
+        assert!(refused("annulus frobnicate").contains("frobnicate"));
+        assert!(refused("annulus").contains("Usage: annulus"));
+    }
+
+    #[test]
+    fn flags_override_the_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "cores = 2\nhttp = \"off\"\n").unwrap();
+        let line = format!("annulus serve --config {} --cores 1", file.path().display());
+        let Invocation::Serve(config) = parse(&line).unwrap() else {
+            panic!("not serve")
+        };
+        assert_eq!((config.cores.len(), config.http), (1, None));
+        std::fs::write(file.path(), "cores = 2\nhtpt = \"off\"\n").unwrap();
+        assert!(refused(&line).contains(":2: unknown key `htpt`; did you mean `http`?"));
+    }
+
+    #[test]
+    fn completions_and_version() {
+        let mut script = Vec::new();
+        write_completions(Shell::Bash, &mut script);
+        assert!(String::from_utf8(script).unwrap().contains("--memory-limit"));
+        assert!(version_text().starts_with("annulus 0."));
+    }
+}

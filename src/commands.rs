@@ -1,0 +1,52 @@
+//! The commands: what each one does, one file per family, and the table that says how each is routed.
+//!
+//! Data commands ([`run`]) work on one key, on the core that owns it. Session commands ([`session::run`]) are answered by
+//! the client's own core, or by every core through a gather.
+
+pub mod cluster;
+pub mod connection;
+pub mod data;
+pub mod describe;
+pub mod expiry;
+pub mod info;
+pub mod keys;
+pub mod server;
+pub mod session;
+pub mod strings;
+pub mod table;
+
+use annulus_engine::{Disk, Key};
+
+use data::{Data, Outcome};
+use table::Command;
+
+/// A command's arguments, its name first.
+pub type Args<'a> = &'a [&'a [u8]];
+
+/// Runs a data command on the core that owns its key.
+pub fn run<D: Disk>(command: Command, data: &mut Data<'_, D>, key: &Key<'_>, args: Args<'_>) -> Outcome {
+    match command {
+        Command::Get => strings::get(data, key),
+        Command::Set => strings::set(data, key, args),
+        Command::SetEx => strings::setex(data, key, args, expiry::Unit::Seconds),
+        Command::PSetEx => strings::setex(data, key, args, expiry::Unit::Milliseconds),
+        Command::GetSet => strings::getset(data, key, args),
+        Command::GetDel => strings::getdel(data, key),
+        Command::GetEx => strings::getex(data, key, args),
+        Command::StrLen => strings::strlen(data, key),
+        Command::GetRange | Command::Substr => strings::getrange(data, key, args),
+        Command::Del | Command::Unlink => keys::del(data, key),
+        Command::Exists | Command::Touch => keys::exists(data, key),
+        Command::Type => keys::kind(data, key),
+        Command::Expire => expiry::expire(data, key, args, expiry::Unit::Seconds, expiry::From::Now),
+        Command::PExpire => expiry::expire(data, key, args, expiry::Unit::Milliseconds, expiry::From::Now),
+        Command::ExpireAt => expiry::expire(data, key, args, expiry::Unit::Seconds, expiry::From::Epoch),
+        Command::PExpireAt => expiry::expire(data, key, args, expiry::Unit::Milliseconds, expiry::From::Epoch),
+        Command::Ttl => expiry::ttl(data, key, expiry::Unit::Seconds, expiry::From::Now),
+        Command::PTtl => expiry::ttl(data, key, expiry::Unit::Milliseconds, expiry::From::Now),
+        Command::ExpireTime => expiry::ttl(data, key, expiry::Unit::Seconds, expiry::From::Epoch),
+        Command::PExpireTime => expiry::ttl(data, key, expiry::Unit::Milliseconds, expiry::From::Epoch),
+        Command::Persist => expiry::persist(data, key),
+        other => unreachable!("{other:?} is no data command"),
+    }
+}

@@ -1,0 +1,69 @@
+//! Commands on a key whatever it holds; commands on several keys come here one key at a time.
+
+use annulus_engine::{Disk, Key};
+use annulus_net::resp::writer;
+
+use super::Args;
+use super::data::{Data, Outcome, parse_integer};
+
+/// Bytes of a key's slot in the index, free slots included, rounded up: at most 33 per key.
+const INDEX_BYTES_PER_KEY: u64 = 33;
+/// Bytes in memory for an expiry.
+const EXPIRY_BYTES: u64 = 48;
+
+/// DEL, UNLINK: 1 when the key was there.
+pub fn del<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>) -> Outcome {
+    match data.engine.delete(key, data.now_ms) {
+        Ok(Some(written)) => data.integer(1, written.after),
+        Ok(None) => {
+            let after = data.absent_after(key);
+            data.integer(0, after)
+        }
+        Err(refusal) => data.refused(&refusal),
+    }
+}
+
+/// EXISTS, TOUCH: 1 when the key is there. The index knows it; no record is read.
+pub fn exists<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>) -> Outcome {
+    match data.engine.describe(key, data.now_ms) {
+        Some(description) => data.integer(1, description.after),
+        None => {
+            let after = data.absent_after(key);
+            data.integer(0, after)
+        }
+    }
+}
+
+/// TYPE.
+pub fn kind<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>) -> Outcome {
+    let (kind, after) = match data.engine.describe(key, data.now_ms) {
+        Some(description) => ("string", description.after),
+        None => ("none", data.absent_after(key)),
+    };
+    writer::simple(data.out, kind);
+    Outcome::Done(after)
+}
+
+/// MEMORY USAGE: what the key takes in the index and its record takes in the log (or in memory), from its size class.
+pub fn memory_usage<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>, args: Args<'_>) -> Outcome {
+    match args.get(3..).unwrap_or_default() {
+        [] => {}
+        [option, count] if option.eq_ignore_ascii_case(b"SAMPLES") => match parse_integer(count) {
+            None => return data.fail("ERR value is not an integer or out of range"),
+            Some(..0) => return data.fail("ERR syntax error"),
+            Some(_) => {}
+        },
+        _ => return data.fail("ERR syntax error"),
+    }
+    match data.engine.describe(key, data.now_ms) {
+        Some(description) => {
+            let expiry_bytes = if description.expires_at_ms == 0 { 0 } else { EXPIRY_BYTES };
+            let bytes = INDEX_BYTES_PER_KEY + expiry_bytes + description.size_class_bytes as u64;
+            data.integer(i64::try_from(bytes).unwrap_or(i64::MAX), description.after)
+        }
+        None => {
+            let after = data.absent_after(key);
+            data.null(after)
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Commands that need no key: those on the connection, the server and the cluster.
+//!
+//! [`run`] answers on the client's own core. A command that concerns every core gives [`Answer::EveryCore`]: the caller then
+//! runs its [`core_part`] on each core and gathers the parts' replies.
+//!
+//! Invariant: `run` has checked all arguments before it asks for core parts, so that a part fails only by its core's state.
+
+use annulus_engine::{Disk, Engine};
+use annulus_net::resp::{Protocol, writer};
+
+use super::data::Outcome;
+use super::latency::Latency;
+use super::slowlog::SlowLog;
+use super::table::{self, Command, Gather};
+use super::{Args, client, cluster, connection, describe, info, latency, server, slowlog};
+use crate::config::RuntimeConfig;
+use crate::node::Node;
+use crate::session::Session;
+use crate::sessions::Sessions;
+
+/// What a session command sees on the client's core.
+pub struct SessionCommand<'a> {
+    /// The node.
+    pub node: &'a Node,
+    /// The client's core.
+    pub core: u16,
+    /// What may have changed since the node started.
+    pub runtime: &'a RuntimeConfig,
+    /// The client; its replies are not touched here.
+    pub session: &'a mut Session,
+    /// The wall clock of this turn, Unix milliseconds.
+    pub now_ms: u64,
+    /// Where the reply goes.
+    pub out: &'a mut Vec<u8>,
+}
+
+/// How a session command goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The reply is complete.
+    Done,
+    /// The reply is complete, and the client is closed behind it.
+    Close,
+    /// No reply yet: run the core part on every core and gather.
+    EveryCore(Gather),
+    /// As `EveryCore`, with these arguments instead of the client's.
+    EveryCoreWith(Gather, Vec<Vec<u8>>),
+    /// No reply yet: run the core part on this core only; its reply is the client's.
+    ThisCore,
+    /// No reply: the node shall stop.
+    Shutdown,
+}
+
+/// What a command's part sees on each core.
+pub struct CorePart<'a, D: Disk> {
+    /// The node.
+    pub node: &'a Node,
+    /// This core.
+    pub core: u16,
+    /// Its store.
+    pub engine: &'a mut Engine<D>,
+    /// Its clients.
+    pub sessions: &'a mut Sessions,
+    /// Its copy of what may change while the node runs.
+    pub runtime: &'a mut RuntimeConfig,
+    /// Its slow log.
+    pub slowlog: &'a mut SlowLog,
+    /// Its commands' times.
+    pub latency: &'a mut Latency,
+    /// The wall clock of this turn, Unix milliseconds.
+    pub now_ms: u64,
+    /// How the client wants replies.
+    pub protocol: Protocol,
+    /// Where the part's reply goes.
+    pub out: &'a mut Vec<u8>,
+    /// Sessions to be closed, by index.
+    pub kill: &'a mut Vec<u32>,
+}
+
+/// Runs a session command. `args` are all its arguments, names first; their number fits the command's row.
+pub fn run(command: Command, context: &mut SessionCommand<'_>, args: Args<'_>) -> Answer {
+    match command {
+        Command::Ping => connection::ping(context, args),
+        Command::Echo => done(writer::bulk(context.out, args[1])),
+        Command::Quit => connection::quit(context),
+        Command::Reset => connection::reset(context),
+        Command::Hello => connection::hello(context, args),
+        Command::Auth => connection::auth(context, args),
+        Command::Select => connection::select(context, args),
+        Command::ReadOnly | Command::ReadWrite | Command::Asking => done(ok(context.out)),
+        Command::ClientId => done(client::id(context)),
+        Command::ClientGetName => done(client::get_name(context)),
+        Command::ClientSetName => done(client::set_name(context, args)),
+        Command::ClientSetInfo => done(client::set_info(context, args)),
+        Command::ClientInfo => done(client::info(context)),
+        Command::ClientList => client::list(context, args),
+        Command::ClientKill => client::kill(context, args),
+        Command::ClientReply => done(client::reply(context, args)),
+        Command::ClientNoEvict | Command::ClientNoTouch => done(client::no_use(command, context, args)),
+        Command::Command
+        | Command::CommandCount
+        | Command::CommandDocs
+        | Command::CommandGetKeys
+        | Command::CommandGetKeysAndFlags
+        | Command::CommandInfo
+        | Command::CommandList => done(describe::answer(context.out, context.session.protocol, command, args)),
+        Command::ConfigGet => done(server::config_get(context, args)),
+        Command::ConfigSet => server::config_set(context, args),
+        Command::ConfigResetStat | Command::SlowLogReset => Answer::EveryCore(Gather::AllOk),
+        Command::DbSize | Command::SlowLogLen => Answer::EveryCore(Gather::Sum),
+        Command::FlushAll | Command::FlushDb => server::flush(context, args),
+        Command::Info => done(info::info(context, args)),
+        Command::Time => done(server::time(context)),
+        Command::Shutdown => server::shutdown(context, args),
+        Command::LatencyHistogram => done(latency::histogram(context, args)),
+        Command::SlowLogGet => slowlog::get(context, args),
+        Command::ClusterInfo
+        | Command::ClusterKeySlot
+        | Command::ClusterMyId
+        | Command::ClusterNodes
+        | Command::ClusterShards
+        | Command::ClusterSlots => done(cluster::run(command, context, args)),
+        Command::Help => done(help(context.out, args)),
+        Command::Client | Command::Config | Command::Latency | Command::Memory | Command::SlowLog | Command::Cluster => {
+            done(container_alone(context.out, args))
+        }
+        other => unreachable!("{other:?} is no session command"),
+    }
+}
+
+/// Runs the part of a session command that every core has.
+pub fn core_part<D: Disk>(command: Command, part: &mut CorePart<'_, D>, args: Args<'_>) -> Outcome {
+    match command {
+        Command::ClientList => client::list_part(part, args),
+        Command::ClientKill => client::kill_part(part, args),
+        Command::ConfigSet => server::config_set_part(part, args),
+        Command::ConfigResetStat => server::reset_statistics_part(part),
+        Command::DbSize => writer::integer(part.out, i64::try_from(part.engine.keys()).unwrap_or(i64::MAX)),
+        Command::FlushAll | Command::FlushDb => return server::flush_part(part),
+        Command::SlowLogGet => slowlog::get_part(part, args),
+        Command::SlowLogLen => writer::integer(part.out, i64::try_from(part.slowlog.len()).unwrap_or(i64::MAX)),
+        Command::SlowLogReset => {
+            part.slowlog.clear();
+            ok(part.out);
+        }
+        other => unreachable!("{other:?} has no core part"),
+    }
+    Outcome::Done(None)
+}
+
+/// The plain reply.
+pub(super) fn ok(out: &mut Vec<u8>) {
+    out.extend_from_slice(writer::OK);
+}
+
+/// Redis' answer to arguments that make no sense.
+pub(super) fn syntax_error(out: &mut Vec<u8>) {
+    writer::error(out, "ERR syntax error");
+}
+
+/// Redis' answer to what should be an integer.
+pub(super) fn not_an_integer(out: &mut Vec<u8>) {
+    writer::error(out, "ERR value is not an integer or out of range");
+}
+
+fn done((): ()) -> Answer {
+    Answer::Done
+}
+
+fn help(out: &mut Vec<u8>, args: Args<'_>) {
+    let container = table::lookup(args[0]).expect("HELP is a subcommand of a container");
+    describe::help(out, container);
+}
+
+/// A container without a subcommand has too few arguments; only its row says so, and that was checked.
+fn container_alone(out: &mut Vec<u8>, args: Args<'_>) {
+    match args.get(1).and_then(|_| table::lookup(args[0])) {
+        Some(container) => table::unknown_subcommand(out, container, args[1]),
+        None => syntax_error(out),
+    }
+}

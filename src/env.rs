@@ -1,0 +1,4 @@
+//! What production runs a core on: the executor, the ring and the disk. Together with `boot` the only place that names them.
+
+pub mod disk;
+pub mod driver;

@@ -1,0 +1,254 @@
+//! The production disk: hot-log writes and record reads on the core's ring, everything else through the executor's
+//! direct-I/O files and its helper threads.
+//!
+//! Invariant: a file stays open until the last operation on it has ended, because every operation carries the file.
+
+#![allow(unsafe_code)] // SAFETY: the one `unsafe impl` below says why it holds.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use annulus_engine::{AlignedBuffer, Completion, Disk, DiskError, File, OpenMode, OperationId, Space};
+use annulus_net::ring::{Ring, StableBytes};
+use glommio::io::{DmaFile, OpenOptions};
+
+/// Bytes of one transfer of the executor's files: below every device's maximum, which some drivers do not enforce well.
+const TRANSFER_BYTES: usize = 512 << 10;
+
+/// A file operation's buffer while the kernel has it.
+pub struct InFlight {
+    buffer: AlignedBuffer,
+    writes: bool,
+    /// Keeps the descriptor open.
+    _file: Rc<DmaFile>,
+}
+
+// SAFETY: an AlignedBuffer is a Vec of blocks, whose memory is on the heap: moving the value moves a pointer to it.
+unsafe impl StableBytes for InFlight {
+    fn bytes(&self) -> &[u8] {
+        self.buffer.as_slice()
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        self.buffer.as_mut_slice()
+    }
+}
+
+struct HotOperation {
+    fd: RawFd,
+    operation: OperationId,
+    offset: u64,
+    in_flight: InFlight,
+}
+
+/// Operations that wait for the end of the turn.
+type HotQueue = Rc<RefCell<VecDeque<HotOperation>>>;
+
+/// The disk of one core, below the data directory.
+#[derive(Clone)]
+pub struct RingDisk {
+    root: Rc<Path>,
+    hot: HotQueue,
+}
+
+impl RingDisk {
+    /// A disk below `root`, which exists.
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.into(), hot: HotQueue::default() }
+    }
+
+    /// Hands the operations that were started to the ring.
+    pub fn submit(&self, ring: &mut Ring<InFlight>) {
+        let mut hot = self.hot.borrow_mut();
+        while let Some(HotOperation { fd, operation, offset, in_flight }) = hot.pop_front() {
+            if in_flight.writes {
+                ring.write_file(fd, operation.0, offset, in_flight);
+            } else {
+                ring.read_file(fd, operation.0, offset, in_flight);
+            }
+        }
+    }
+
+    fn path(&self, relative: &str) -> PathBuf {
+        self.root.join(relative)
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> Result<T, DiskError> {
+        glommio::executor().spawn_blocking(work).await.map_err(|error| disk_error(what, &error))
+    }
+}
+
+/// What a completed operation of the ring means to the engine.
+pub fn completion(operation: u64, in_flight: InFlight, result: io::Result<usize>) -> Completion {
+    let InFlight { buffer, writes, .. } = in_flight;
+    let what = if writes { "write" } else { "read" };
+    let result = match result {
+        Ok(bytes) if bytes == buffer.len() => Ok(()),
+        Ok(bytes) => Err(DiskError::Short { what, bytes: bytes as u64, expected: buffer.len() as u64 }),
+        Err(error) => Err(disk_error(what, &error)),
+    };
+    Completion { operation: OperationId(operation), result, buffer }
+}
+
+fn disk_error(what: &'static str, error: &io::Error) -> DiskError {
+    match (error.kind(), error.raw_os_error()) {
+        (io::ErrorKind::NotFound, _) => DiskError::NotFound,
+        (io::ErrorKind::AlreadyExists, _) => DiskError::Exists,
+        (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, _) => DiskError::Full,
+        (_, errno) => DiskError::Io { errno: errno.unwrap_or(0), what },
+    }
+}
+
+fn executor_error<T>(what: &'static str, error: &glommio::GlommioError<T>) -> DiskError {
+    match error {
+        glommio::GlommioError::IoError(error) | glommio::GlommioError::EnhancedIoError { source: error, .. } => {
+            disk_error(what, error)
+        }
+        _ => DiskError::Io { errno: 0, what },
+    }
+}
+
+impl Disk for RingDisk {
+    type File = RingFile;
+
+    async fn create_directory(&self, path: &str) -> Result<(), DiskError> {
+        let path = self.path(path);
+        self.blocking("create directory", move || {
+            std::fs::create_dir_all(&path)?;
+            let parent = path.parent().expect("it lies below the data directory");
+            std::fs::File::open(parent)?.sync_all()
+        })
+        .await
+    }
+
+    async fn list(&self, directory: &str) -> Result<Vec<String>, DiskError> {
+        let path = self.path(directory);
+        self.blocking("list directory", move || {
+            let entries = match std::fs::read_dir(&path) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+                Err(error) => return Err(error),
+            };
+            let mut names = Vec::new();
+            for entry in entries {
+                // A name that is no UTF-8 is not ours.
+                names.extend(entry?.file_name().into_string().ok());
+            }
+            names.sort();
+            Ok(names)
+        })
+        .await
+    }
+
+    async fn open(&self, path: &str, mode: OpenMode) -> Result<RingFile, DiskError> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        match mode {
+            OpenMode::Read => {}
+            OpenMode::Prepare => {
+                options.write(true).create(true);
+            }
+            OpenMode::Log => {
+                options.write(true).custom_flags(libc::O_DSYNC);
+            }
+        }
+        let file = options.dma_open(self.path(path)).await.map_err(|error| executor_error("open", &error))?;
+        Ok(RingFile { file: Rc::new(file), hot: Rc::clone(&self.hot) })
+    }
+
+    async fn remove(&self, path: &str) -> Result<(), DiskError> {
+        let path = self.path(path);
+        self.blocking("remove", move || std::fs::remove_file(path)).await
+    }
+
+    async fn remove_directory(&self, path: &str) -> Result<(), DiskError> {
+        let path = self.path(path);
+        self.blocking("remove directory", move || std::fs::remove_dir(path)).await
+    }
+
+    async fn sync_directory(&self, path: &str) -> Result<(), DiskError> {
+        let path = self.path(path);
+        self.blocking("sync directory", move || std::fs::File::open(path)?.sync_all()).await
+    }
+
+    fn space(&self) -> Result<Space, DiskError> {
+        let statistics = rustix::fs::statvfs(&*self.root).map_err(|error| disk_error("statvfs", &error.into()))?;
+        let bytes = |blocks: u64| blocks.saturating_mul(statistics.f_frsize);
+        Ok(Space { total_bytes: bytes(statistics.f_blocks), available_bytes: bytes(statistics.f_bavail) })
+    }
+}
+
+/// An open file of a [`RingDisk`].
+#[derive(Clone)]
+pub struct RingFile {
+    file: Rc<DmaFile>,
+    hot: HotQueue,
+}
+
+impl RingFile {
+    fn start(&self, operation: OperationId, offset: u64, buffer: AlignedBuffer, writes: bool) {
+        assert!(offset.is_multiple_of(4096) && buffer.len().is_multiple_of(4096), "direct I/O is aligned");
+        let in_flight = InFlight { buffer, writes, _file: Rc::clone(&self.file) };
+        self.hot.borrow_mut().push_back(HotOperation { fd: self.file.as_raw_fd(), operation, offset, in_flight });
+    }
+}
+
+impl File for RingFile {
+    async fn size(&self) -> Result<u64, DiskError> {
+        self.file.file_size().await.map_err(|error| executor_error("size", &error))
+    }
+
+    async fn preallocate(&self, bytes: u64) -> Result<(), DiskError> {
+        self.file.pre_allocate(bytes, false).await.map_err(|error| executor_error("preallocate", &error))
+    }
+
+    async fn sync(&self) -> Result<(), DiskError> {
+        self.file.fdatasync().await.map_err(|error| executor_error("sync", &error))
+    }
+
+    async fn read_at(&self, offset: u64, bytes: usize) -> Result<AlignedBuffer, DiskError> {
+        let mut buffer = AlignedBuffer::with_capacity(bytes);
+        while buffer.len() < bytes {
+            let want = (bytes - buffer.len()).min(TRANSFER_BYTES);
+            let part = self
+                .file
+                .read_at_aligned(offset + buffer.len() as u64, want)
+                .await
+                .map_err(|error| executor_error("read", &error))?;
+            buffer.extend_from_slice(&part);
+            if part.len() < want {
+                break;
+            }
+        }
+        Ok(buffer)
+    }
+
+    async fn write_at(&self, offset: u64, buffer: AlignedBuffer) -> Result<AlignedBuffer, DiskError> {
+        for (index, part) in buffer.as_slice().chunks(TRANSFER_BYTES).enumerate() {
+            let mut copy = self.file.alloc_dma_buffer(part.len());
+            copy.as_bytes_mut()[..part.len()].copy_from_slice(part);
+            let position = offset + (index * TRANSFER_BYTES) as u64;
+            let written = self.file.write_at(copy, position).await.map_err(|error| executor_error("write", &error))?;
+            if written < part.len() {
+                return Err(DiskError::Short { what: "write", bytes: written as u64, expected: part.len() as u64 });
+            }
+        }
+        Ok(buffer)
+    }
+
+    fn start_write(&self, operation: OperationId, offset: u64, buffer: AlignedBuffer) {
+        self.start(operation, offset, buffer, true);
+    }
+
+    fn start_read(&self, operation: OperationId, offset: u64, buffer: AlignedBuffer) {
+        self.start(operation, offset, buffer, false);
+    }
+}

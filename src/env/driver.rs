@@ -1,0 +1,301 @@
+//! Drives one core: completions in, one turn of the shard loop, effects out, one system call.
+//!
+//! The driver is a task of the core's executor, but sleeps in the ring, not in the executor: a request then costs neither a
+//! park nor a wake-up of the executor. While background work is under way (preparing segments, …) it sleeps briefly and
+//! yields after every turn, so that the executor's own completions are seen.
+//!
+//! Invariant: between `about_to_sleep` and the system call the queues from other cores are looked at once more, so a wake-up
+//! is never missed.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use annulus_engine::WorkDone;
+use annulus_net::listener;
+use annulus_net::ring::{Event, Ring, Wait};
+use annulus_object::Actor;
+
+use super::disk::{InFlight, RingDisk, completion};
+use crate::limits;
+use crate::mesh::{Doorbell, Message};
+use crate::node::{Node, Phase};
+use crate::shard_loop::{Now, Progress, ShardLoop};
+
+/// Number of the base port's listener; a core's own has 1.
+pub const BASE_LISTENER: u16 = 0;
+/// Number of a core's own listener.
+pub const CORE_LISTENER: u16 = 1;
+
+/// How every core can be woken, once its ring exists.
+pub type Doorbells = Arc<[OnceLock<Doorbell>]>;
+
+/// Stores a new incarnation durably and gives its actor.
+pub type TakeIncarnation = Arc<dyn Fn() -> Result<Actor, String> + Send + Sync>;
+
+enum BackgroundDone {
+    Work(WorkDone<RingDisk>),
+    Incarnation(Result<Actor, String>),
+}
+
+/// Work that the executor does beside the turns.
+#[derive(Clone, Default)]
+struct Background {
+    running: Rc<Cell<usize>>,
+    done: Rc<RefCell<Vec<BackgroundDone>>>,
+}
+
+impl Background {
+    fn spawn(&self, work: impl Future<Output = BackgroundDone> + 'static) {
+        let Self { running, done } = self.clone();
+        running.set(running.get() + 1);
+        glommio::spawn_local(async move {
+            let result = work.await;
+            done.borrow_mut().push(result);
+            running.set(running.get() - 1);
+        })
+        .detach();
+    }
+}
+
+/// One core and what it runs on.
+pub struct Driver {
+    node: Arc<Node>,
+    core: u16,
+    ring: Ring<InFlight>,
+    disk: RingDisk,
+    shard: ShardLoop<RingDisk>,
+    doorbells: Doorbells,
+    take_incarnation: TakeIncarnation,
+    background: Background,
+    drain_began: Option<Instant>,
+    turn_began: Instant,
+    handovers: Vec<(u16, OwnedFd)>,
+}
+
+impl Driver {
+    /// A driver for a core whose ring is already its doorbell.
+    pub fn new(
+        node: Arc<Node>,
+        ring: Ring<InFlight>,
+        disk: RingDisk,
+        mut shard: ShardLoop<RingDisk>,
+        doorbells: Doorbells,
+        take_incarnation: TakeIncarnation,
+    ) -> Self {
+        let core = shard.mesh().core();
+        Self {
+            node,
+            core,
+            ring,
+            disk,
+            shard,
+            doorbells,
+            take_incarnation,
+            background: Background::default(),
+            drain_began: None,
+            turn_began: Instant::now(),
+            handovers: Vec::new(),
+        }
+    }
+
+    /// Accepts clients on a listening socket.
+    pub fn listen(&mut self, number: u16, socket: OwnedFd) {
+        self.ring.listen(number, socket);
+    }
+
+    /// Runs until the node has drained. Errors: the ring is unusable.
+    pub async fn run(mut self) -> io::Result<()> {
+        loop {
+            let wait = self.wait();
+            self.ring.turn(wait)?;
+            self.doorbell().awake();
+            self.turn_began = Instant::now();
+            self.shard.begin_turn(now());
+            self.take_events();
+            self.take_background();
+            self.take_mesh();
+            self.shard.end_turn();
+            self.carry_out();
+            self.watch_for_stall();
+            match self.shard.progress() {
+                Progress::Serve => {}
+                Progress::Drain => self.drain(),
+                Progress::Ended => break,
+            }
+            if self.background.running.get() > 0 {
+                glommio::executor().yield_task_queue_now().await;
+            }
+        }
+        while self.background.running.get() > 0 || self.ring.file_operations() > 0 {
+            self.ring.turn(Wait::AtMost(limits::BACKGROUND_SLEEP))?;
+            while self.ring.next_event().is_some() {}
+            glommio::executor().yield_task_queue_now().await;
+        }
+        Ok(())
+    }
+
+    fn doorbell(&self) -> &Doorbell {
+        self.doorbells[usize::from(self.core)].get().expect("a core's doorbell exists before its driver")
+    }
+
+    fn wait(&mut self) -> Wait {
+        let mut most = self.shard.sleep_at_most();
+        if self.background.running.get() > 0 {
+            most = most.min(limits::BACKGROUND_SLEEP);
+        }
+        if most == Duration::ZERO || !self.background.done.borrow().is_empty() || !self.handovers.is_empty() {
+            return Wait::No;
+        }
+        if self.doorbells.len() > 1 {
+            self.doorbell().about_to_sleep();
+            if !self.shard.mesh().is_quiet() {
+                return Wait::No;
+            }
+        }
+        Wait::AtMost(most)
+    }
+
+    fn take_events(&mut self) {
+        let Self { ring, shard, node, handovers, core, .. } = self;
+        let mut adopted = Vec::new();
+        while let Some(event) = ring.next_event() {
+            match event {
+                Event::Received { connection, bytes } => shard.on_received(connection, bytes),
+                Event::Sent { connection, buffer, result } => shard.on_sent(connection, buffer, result.is_ok()),
+                Event::File { operation, buffer, result } => shard.on_disk(completion(operation, buffer, result)),
+                Event::Ended { connection, error } => shard.on_ended(connection, error.is_none()),
+                Event::Closed { connection } => shard.on_closed(connection),
+                Event::Woken => {}
+                Event::Accepted { listener, socket } => {
+                    let target = if listener == BASE_LISTENER { node.least_busy_core() } else { *core };
+                    if target == *core { adopted.push(socket) } else { handovers.push((target, socket)) }
+                }
+                Event::AcceptFailed { listener, error } => {
+                    tracing::warn!(core = *core, listener, %error, "a client could not be accepted");
+                }
+            }
+        }
+        adopted.into_iter().for_each(|socket| self.adopt(socket));
+    }
+
+    /// Takes a client in, or tells it why not.
+    fn adopt(&mut self, socket: OwnedFd) {
+        let keepalive = self.shard.keepalive();
+        let prepared = listener::configure(&socket, keepalive).and_then(|()| listener::addresses(&socket));
+        match prepared {
+            Err(error) => tracing::debug!(core = self.core, %error, "a client went before it was taken in"),
+            Ok(_) if !self.shard.may_connect() => {
+                let reply: &[u8] = match self.node.phase() {
+                    Phase::Ready => b"-ERR max number of clients reached\r\n",
+                    Phase::Loading => b"-LOADING Annulus is loading the dataset\r\n",
+                    Phase::Draining => b"-ERR the node is shutting down\r\n",
+                };
+                // It is told as far as its socket takes it; there is nothing to wait for.
+                let _ = rustix::net::send(&socket, reply, rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL);
+            }
+            Ok(addresses) => {
+                let connection = self.ring.adopt(socket);
+                self.shard.on_connected(connection, addresses);
+            }
+        }
+    }
+
+    fn take_background(&mut self) {
+        let done = std::mem::take(&mut *self.background.done.borrow_mut());
+        for done in done {
+            match done {
+                BackgroundDone::Work(done) => self.shard.on_work_done(done),
+                BackgroundDone::Incarnation(Ok(actor)) => {
+                    tracing::info!(core = self.core, incarnation = actor.incarnation(), "a new incarnation after a failed write");
+                    self.shard.engine().adopt_incarnation(actor);
+                }
+                BackgroundDone::Incarnation(Err(error)) => {
+                    tracing::error!(core = self.core, %error, "no new incarnation could be stored: this core writes nothing more");
+                    self.shard.engine().refuse_writes();
+                }
+            }
+        }
+    }
+
+    fn take_mesh(&mut self) {
+        let mut sockets = Vec::new();
+        self.shard.on_mesh(|socket| sockets.push(socket));
+        sockets.into_iter().for_each(|socket| self.adopt(socket));
+        for (core, socket) in std::mem::take(&mut self.handovers) {
+            match self.shard.mesh().send(core, Message::Client(socket)) {
+                Ok(()) => self.ring_at(core),
+                Err(Message::Client(socket)) => self.handovers.push((core, socket)),
+                Err(_) => unreachable!("what was sent comes back"),
+            }
+        }
+    }
+
+    fn ring_at(&mut self, core: u16) {
+        // A core that has not come so far finds the message when it begins.
+        if let Some(address) = self.doorbells[usize::from(core)].get().and_then(Doorbell::must_ring) {
+            self.ring.wake(address);
+        }
+    }
+
+    fn carry_out(&mut self) {
+        let outbox = std::mem::take(self.shard.outbox());
+        let mut outbox = outbox;
+        for (connection, buffer) in outbox.sends.drain(..) {
+            self.ring.send(connection, buffer);
+        }
+        outbox.pauses.drain(..).for_each(|connection| self.ring.pause(connection));
+        outbox.resumes.drain(..).for_each(|connection| self.ring.resume(connection));
+        outbox.closes.drain(..).for_each(|connection| self.ring.close(connection));
+        outbox.wakes.drain(..).for_each(|core| self.ring_at(core));
+        if std::mem::take(&mut outbox.shutdown) {
+            self.node.enter(Phase::Draining);
+        }
+        if std::mem::take(&mut outbox.needs_incarnation) {
+            let take = Arc::clone(&self.take_incarnation);
+            self.background.spawn(async move {
+                BackgroundDone::Incarnation(glommio::executor().spawn_blocking(move || take()).await)
+            });
+        }
+        // The vectors keep their memory for the next turn.
+        *self.shard.outbox() = outbox;
+        while let Some(work) = self.shard.next_work() {
+            self.background.spawn(async move { BackgroundDone::Work(work.run().await) });
+        }
+        self.disk.submit(&mut self.ring);
+    }
+
+    fn drain(&mut self) {
+        let began = *self.drain_began.get_or_insert_with(|| {
+            self.ring.stop_listening();
+            Instant::now()
+        });
+        if began.elapsed() > self.node.config.shutdown_timeout {
+            self.shard.abandon_clients();
+        }
+    }
+
+    fn watch_for_stall(&mut self) {
+        let took = self.turn_began.elapsed();
+        if took > limits::STALL {
+            self.shard.count_stall();
+            let millis = took.as_millis();
+            tracing::warn!(core = self.core, millis, "a turn of this core took long; its clients waited");
+        }
+    }
+}
+
+/// The time now.
+pub fn now() -> Now {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now { unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX), steady_ns: steady_ns() }
+}
+
+/// Nanoseconds since the first call in this process.
+pub fn steady_ns() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    u64::try_from(START.get_or_init(Instant::now).elapsed().as_nanos()).expect("less than 500 years")
+}

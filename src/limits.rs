@@ -1,0 +1,33 @@
+//! Bounds of what a node keeps in flight, beside those a user configures.
+
+use std::time::Duration;
+
+/// Batches in one queue between two cores.
+pub const MESH_QUEUE_MESSAGES: usize = 1024;
+/// Bytes gathered for one core before clients that want more must wait.
+pub const MESH_BATCH_BYTES: usize = 1 << 20;
+/// Emptied batches kept per neighbour.
+pub const MESH_SPARE_BATCHES: usize = 8;
+/// Replies one client may have outstanding before its next commands wait.
+pub const SESSION_OUTSTANDING_MAX: usize = 4096;
+/// Output bytes of one client above which its next commands wait until it has read some.
+pub const SESSION_OUTPUT_PAUSE_BYTES: usize = 4 << 20;
+/// Bytes of an idle client's buffers that are kept.
+pub const SESSION_BUFFER_KEEP_BYTES: usize = 16 << 10;
+/// Empty output buffers that a core keeps for its clients.
+pub const OUTPUT_BUFFERS_KEPT: usize = 1024;
+/// Keys of which one SCAN, KEYS or RANDOMKEY reads records at a time.
+pub const SCAN_READS_MAX: usize = 64;
+/// Sub-requests of one multi-key command.
+pub const GATHER_PARTS_MAX: usize = 1 << 20;
+/// How long a core with nothing to do sleeps between looks at its timers.
+pub const IDLE_SLEEP: Duration = Duration::from_millis(100);
+/// How long a core may sleep while background work of its executor is under way.
+pub const BACKGROUND_SLEEP: Duration = Duration::from_micros(500);
+/// Time between two runs of a core's housekeeping.
+pub const TICK: Duration = Duration::from_millis(20);
+/// A turn longer than this is logged as a stall.
+pub const STALL: Duration = Duration::from_millis(100);
+
+const _: () = assert!(SESSION_BUFFER_KEEP_BYTES < SESSION_OUTPUT_PAUSE_BYTES);
+const _: () = assert!(BACKGROUND_SLEEP.as_micros() < TICK.as_micros() && TICK.as_micros() < IDLE_SLEEP.as_micros() * 10);

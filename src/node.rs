@@ -1,0 +1,152 @@
+//! What every core of a node knows and none changes: who the node is, where it listens, which core owns what.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+
+use crate::config::Config;
+use crate::mesh::CoreMap;
+use crate::config::Announce;
+use crate::metrics::NodeMetrics;
+
+/// Facts of this process, shared read-only by its cores; the few atomics are counters and the node's phase.
+#[derive(Debug)]
+pub struct Node {
+    /// The configuration in force at start.
+    pub config: Config,
+    /// The cluster's id, random at founding.
+    pub cluster_id: [u8; 16],
+    /// This node's id: 48 bits, random at founding.
+    pub node_id: u64,
+    /// The incarnation this process began with.
+    pub incarnation: u16,
+    /// 40 hexadecimal digits, another for each start.
+    pub run_id: String,
+    /// Which core owns which partition.
+    pub map: CoreMap,
+    /// The base port's address.
+    pub listen: SocketAddr,
+    /// When the process began, Unix milliseconds.
+    pub started_ms: u64,
+    /// What the cores have counted.
+    pub metrics: Arc<NodeMetrics>,
+    phase: AtomicU8,
+    next_client_id: AtomicU64,
+    /// Clients of each core, for spreading those of the base port and for `maxclients`.
+    clients: Box<[AtomicU64]>,
+    /// Cores that have no client left; a core goes only when all have come so far, because their clients may need it.
+    drained: Box<[AtomicBool]>,
+}
+
+/// Where a node stands between its start and its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    /// Reading what the disk holds.
+    Loading = 0,
+    /// Serving.
+    Ready = 1,
+    /// Asked to stop: clients are finished and let go.
+    Draining = 2,
+}
+
+impl Node {
+    /// A node that is loading.
+    #[allow(clippy::too_many_arguments, reason = "one constructor of plain facts")]
+    pub fn new(
+        config: Config,
+        (cluster_id, node_id, incarnation): ([u8; 16], u64, u16),
+        run_id: String,
+        map: CoreMap,
+        listen: SocketAddr,
+        started_ms: u64,
+        metrics: Arc<NodeMetrics>,
+    ) -> Self {
+        assert_eq!(metrics.cores().len(), usize::from(map.cores()), "one set of counters per core");
+        assert_eq!(run_id.len(), 40);
+        let clients = (0..map.cores()).map(|_| AtomicU64::new(0)).collect();
+        let drained = (0..map.cores()).map(|_| AtomicBool::new(false)).collect();
+        let phase = AtomicU8::new(Phase::Loading as u8);
+        let next_client_id = AtomicU64::new(1);
+        Self { config, cluster_id, node_id, incarnation, run_id, map, listen, started_ms, metrics, phase, next_client_id, clients, drained }
+    }
+
+    /// Where the node stands.
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Loading,
+            1 => Phase::Ready,
+            _ => Phase::Draining,
+        }
+    }
+
+    /// Goes on to a later phase.
+    pub fn enter(&self, phase: Phase) {
+        let before = self.phase.fetch_max(phase as u8, Ordering::AcqRel);
+        assert!(before <= phase as u8, "a node never goes back");
+    }
+
+    /// An id for a client, unique in this process.
+    pub fn next_client_id(&self) -> u64 {
+        self.next_client_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Counts a client of a core in; `false`, and not counted, when the node has `max` already.
+    pub fn add_client(&self, core: u16, max: u64) -> bool {
+        self.clients[usize::from(core)].fetch_add(1, Ordering::Relaxed);
+        if self.clients() > max {
+            self.remove_client(core);
+            return false;
+        }
+        true
+    }
+
+    /// Counts a client of a core out.
+    pub fn remove_client(&self, core: u16) {
+        let before = self.clients[usize::from(core)].fetch_sub(1, Ordering::Relaxed);
+        assert!(before > 0, "a client was counted in");
+    }
+
+    /// Clients of the node.
+    pub fn clients(&self) -> u64 {
+        self.clients.iter().map(|clients| clients.load(Ordering::Relaxed)).sum()
+    }
+
+    /// The core with the fewest clients.
+    pub fn least_busy_core(&self) -> u16 {
+        let clients = |core: &usize| self.clients[*core].load(Ordering::Relaxed);
+        let core = (0..self.clients.len()).min_by_key(clients).expect("a node has a core");
+        u16::try_from(core).expect("cores are counted in u16")
+    }
+
+    /// Notes that a core has no client left; true when that holds for every core.
+    pub fn core_has_drained(&self, core: u16) -> bool {
+        self.drained[usize::from(core)].store(true, Ordering::Release);
+        self.drained.iter().all(|drained| drained.load(Ordering::Acquire))
+    }
+
+    /// True when cluster clients are told of every core.
+    pub fn announces_cores(&self) -> bool {
+        self.config.announce == Announce::Core
+    }
+
+    /// The port of a core.
+    pub fn core_port(&self, core: u16) -> u16 {
+        self.listen.port().checked_add(1 + core).expect("checked with the configuration")
+    }
+
+    /// The 40 hexadecimal digits under which a core is announced as a cluster node: stable as long as the data directory is.
+    pub fn core_id(&self, core: u16) -> String {
+        use std::fmt::Write;
+        use std::hash::Hasher;
+        let mut text = String::with_capacity(40);
+        for part in 0..3_u64 {
+            let mut hasher = siphasher::sip::SipHasher13::new_with_keys(self.node_id, part);
+            hasher.write(&self.cluster_id);
+            hasher.write_u16(core);
+            write!(text, "{:016x}", hasher.finish()).expect("writing to a string");
+        }
+        text.truncate(40);
+        text
+    }
+}

@@ -1,0 +1,258 @@
+//! The whole state of one key: its live versions (siblings) and the context that was seen.
+//!
+//! A sibling is dominated, and gone, once some context that was merged covers its dot without
+//! holding it as a sibling. Two versions that did not see each other stay side by side until a
+//! write that has seen both replaces them. A tombstone is a sibling without a value.
+//!
+//! It is not the policy: it neither chooses a winner for last-writer-wins, nor expires values, nor
+//! limits the number of siblings, nor drops tombstones.
+//!
+//! Invariant: siblings are sorted by dot, no dot twice, each covered by the context, none dominated.
+
+use crate::{Actor, Clock, Context, DecodeError, Dot, Reader};
+use std::cmp::Ordering;
+
+const FORMAT: u8 = 1;
+const TOMBSTONE: u8 = 1;
+/// Clock, actor, expiry, flags, length of the value.
+const SIBLING_BYTES_MIN: usize = 8 + 8 + 8 + 1 + 4;
+
+/// One live version of a key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Sibling {
+    /// The write that made it.
+    pub dot: Dot,
+    /// The instant in Unix milliseconds from which it counts as deleted; 0 = never.
+    pub expires_at_ms: u64,
+    /// The value; `None` is a tombstone.
+    pub value: Option<Vec<u8>>,
+}
+
+impl Sibling {
+    fn compare_payload(&self, other: &Sibling) -> Ordering {
+        let ours = (&self.value, self.expires_at_ms);
+        ours.cmp(&(&other.value, other.expires_at_ms))
+    }
+}
+
+/// How two states of one key relate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Comparison {
+    /// The same state.
+    Equal,
+    /// Ours includes theirs: merging changes nothing here.
+    Newer,
+    /// Theirs includes ours: merging yields theirs.
+    Older,
+    /// Each has something that the other lacks.
+    Concurrent,
+}
+
+/// The state of one key: see the module. The default has seen nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Object {
+    siblings: Vec<Sibling>,
+    context: Context,
+}
+
+impl Object {
+    /// A key with one live version whose writer had seen `context`.
+    #[must_use]
+    pub fn single(sibling: Sibling, mut context: Context) -> Object {
+        assert!(sibling.dot.clock > Clock::ZERO, "no dot is at clock zero");
+        context.insert(sibling.dot);
+        Object {
+            siblings: vec![sibling],
+            context,
+        }
+    }
+
+    /// The live versions, sorted by dot: the newest is last.
+    #[must_use]
+    pub fn siblings(&self) -> &[Sibling] {
+        &self.siblings
+    }
+
+    /// Every dot that was seen, the siblings' own included.
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// The sibling with the largest dot, tombstones included.
+    #[must_use]
+    pub fn newest(&self) -> Option<&Sibling> {
+        self.siblings.last()
+    }
+
+    /// Whether nothing was ever seen.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.siblings.is_empty() && self.context.is_empty()
+    }
+
+    /// A new write: `dot` replaces the siblings that `context` covers and stands beside the others.
+    /// `value` is `None` for a delete. The dot is new here and above the context (asserted): a
+    /// write whose dot was already seen could never become visible.
+    pub fn write(&mut self, dot: Dot, context: &Context, value: Option<Vec<u8>>, expires_at_ms: u64) {
+        assert!(!self.context.covers(dot), "a dot is issued once");
+        assert!(dot.clock > context.highest(), "a stamp is above what it saw");
+        self.siblings.retain(|sibling| !context.covers(sibling.dot));
+        let index = self.siblings.partition_point(|sibling| sibling.dot < dot);
+        let sibling = Sibling {
+            dot,
+            expires_at_ms,
+            value,
+        };
+        self.siblings.insert(index, sibling);
+        self.context.merge(context);
+        self.context.insert(dot);
+        self.assert_invariant();
+    }
+
+    /// Joins the two states: commutative, associative, idempotent.
+    pub fn merge(&mut self, other: Object) {
+        let ours = std::mem::take(&mut self.siblings);
+        self.siblings = Vec::with_capacity(ours.len().max(other.siblings.len()));
+        let mut theirs = other.siblings.into_iter().peekable();
+        for our in ours {
+            while let Some(their) = theirs.next_if(|their| their.dot < our.dot) {
+                self.keep_unless_seen(their);
+            }
+            if let Some(their) = theirs.next_if(|their| their.dot == our.dot) {
+                // One dot has one payload. Should a fault break that, all replicas still agree.
+                let larger = our.compare_payload(&their).is_ge();
+                self.siblings.push(if larger { our } else { their });
+            } else if !other.context.covers(our.dot) {
+                self.siblings.push(our);
+            }
+        }
+        for their in theirs {
+            self.keep_unless_seen(their);
+        }
+        self.context.merge(&other.context);
+        self.assert_invariant();
+    }
+
+    /// How the two states relate: `Newer` when merging `other` into this would change nothing.
+    #[must_use]
+    pub fn compare(&self, other: &Object) -> Comparison {
+        let newer = self.includes(other);
+        let older = other.includes(self);
+        match (newer, older) {
+            (true, true) => Comparison::Equal,
+            (true, false) => Comparison::Newer,
+            (false, true) => Comparison::Older,
+            (false, false) => Comparison::Concurrent,
+        }
+    }
+
+    /// How many bytes [`Object::encode`] appends.
+    #[must_use]
+    pub fn encoded_bytes(&self) -> usize {
+        let values = self.siblings.iter().filter_map(|s| s.value.as_ref());
+        let value_bytes: usize = values.map(Vec::len).sum();
+        1 + self.context.encoded_bytes() + 4 + SIBLING_BYTES_MIN * self.siblings.len() + value_bytes
+    }
+
+    /// Appends format, context, count and siblings, all little endian. Values are below 4 GiB and
+    /// the context fits (asserted).
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.reserve(self.encoded_bytes());
+        out.push(FORMAT);
+        self.context.encode(out);
+        let count = u32::try_from(self.siblings.len()).expect("siblings are countable");
+        out.extend_from_slice(&count.to_le_bytes());
+        for sibling in &self.siblings {
+            let value = sibling.value.as_deref().unwrap_or_default();
+            let value_bytes = u32::try_from(value.len()).expect("a value is below 4 GiB");
+            let flags = if sibling.value.is_none() { TOMBSTONE } else { 0 };
+            out.extend_from_slice(&sibling.dot.clock.raw().to_le_bytes());
+            out.extend_from_slice(&sibling.dot.actor.raw().to_le_bytes());
+            out.extend_from_slice(&sibling.expires_at_ms.to_le_bytes());
+            out.push(flags);
+            out.extend_from_slice(&value_bytes.to_le_bytes());
+            out.extend_from_slice(value);
+        }
+    }
+
+    /// Reads an object that fills `bytes`. Only what [`Object::encode`] writes is accepted; the
+    /// memory used is bounded by the length of `bytes`.
+    pub fn decode(bytes: &[u8]) -> Result<Object, DecodeError> {
+        let mut reader = Reader { rest: bytes };
+        match reader.u8()? {
+            FORMAT => {}
+            format => return Err(DecodeError::Format(format)),
+        }
+        let context = Context::read(&mut reader)?;
+        let count = reader.u32()? as usize;
+        if count > reader.rest.len() / SIBLING_BYTES_MIN {
+            return Err(DecodeError::Truncated);
+        }
+        let mut siblings: Vec<Sibling> = Vec::with_capacity(count);
+        for _ in 0..count {
+            let sibling = read_sibling(&mut reader)?;
+            if !context.covers(sibling.dot) {
+                return Err(DecodeError::Uncovered);
+            }
+            if siblings.last().is_some_and(|last| last.dot >= sibling.dot) {
+                return Err(DecodeError::Order);
+            }
+            siblings.push(sibling);
+        }
+        if !reader.rest.is_empty() {
+            return Err(DecodeError::Trailing);
+        }
+        Ok(Object { siblings, context })
+    }
+
+    fn keep_unless_seen(&mut self, sibling: Sibling) {
+        if !self.context.covers(sibling.dot) {
+            self.siblings.push(sibling);
+        }
+    }
+
+    /// Whether merging `other` into this would change nothing.
+    fn includes(&self, other: &Object) -> bool {
+        // A sibling of theirs that we lack is dead here, since our context covers theirs. A sibling
+        // of ours that they lack must be unseen there, else it is dead there.
+        self.context.includes(&other.context)
+            && self
+                .siblings
+                .iter()
+                .all(|our| match other.siblings.binary_search_by_key(&our.dot, |s| s.dot) {
+                    Ok(index) => our.compare_payload(&other.siblings[index]).is_ge(),
+                    Err(_) => !other.context.covers(our.dot),
+                })
+    }
+
+    fn assert_invariant(&self) {
+        debug_assert!(self.siblings.is_sorted_by(|a, b| a.dot < b.dot));
+        debug_assert!(self.siblings.iter().all(|s| self.context.covers(s.dot)));
+    }
+}
+
+fn read_sibling(reader: &mut Reader<'_>) -> Result<Sibling, DecodeError> {
+    let clock = reader.clock()?;
+    let dot = Dot::new(clock, Actor::from_raw(reader.u64()?));
+    let expires_at_ms = reader.u64()?;
+    let flags = reader.u8()?;
+    let value_bytes = reader.u32()? as usize;
+    let value = reader.take(value_bytes)?;
+    let value = match flags {
+        0 => Some(value.to_vec()),
+        TOMBSTONE if value.is_empty() => None,
+        _ => return Err(DecodeError::Field),
+    };
+    if clock == Clock::ZERO {
+        return Err(DecodeError::Field);
+    }
+    Ok(Sibling {
+        dot,
+        expires_at_ms,
+        value,
+    })
+}
+
+#[cfg(test)]
+mod tests;

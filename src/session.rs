@@ -1,0 +1,192 @@
+//! One client: its bytes that are not yet a command, its replies in order, and what it told us about itself.
+//!
+//! Invariant: a session outlives its connection until every reply that it reserved has come (see [`Session::is_finished`]),
+//! so a late reply never reaches another client.
+
+use std::net::SocketAddr;
+
+use annulus_net::limits::Limits as RespLimits;
+use annulus_net::resp::{Parser, Protocol};
+use annulus_net::ring::ConnectionId;
+
+use crate::limits;
+use crate::replies::Replies;
+
+/// `CLIENT REPLY`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplyMode {
+    /// Every command is answered.
+    On,
+    /// No command is answered.
+    Off,
+    /// The next command is not answered.
+    SkipNext,
+    /// This command is not answered.
+    SkipThis,
+}
+
+/// What keeps a session from running its next command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blocked {
+    /// Nothing.
+    No,
+    /// The core or the mesh cannot take more work for now.
+    Busy,
+    /// The client does not read its replies.
+    SlowReader,
+    /// Too many replies are outstanding.
+    Outstanding,
+}
+
+/// One client.
+pub struct Session {
+    /// `CLIENT ID`: unique in the node's lifetime.
+    pub id: u64,
+    /// Its connection, until that is closed.
+    pub connection: Option<ConnectionId>,
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// The address that the client reached.
+    pub local: SocketAddr,
+    /// True when it came through a core's own port.
+    pub on_core_port: bool,
+    /// When a MOVED was last given, Unix milliseconds.
+    pub last_moved_ms: u64,
+    /// Turns bytes into commands.
+    pub parser: Parser,
+    /// Bytes that are not a whole command yet.
+    pub input: Vec<u8>,
+    /// Replies in order.
+    pub replies: Replies,
+    /// A send is in flight.
+    pub sending: bool,
+    /// The core's list of sessions to flush has it.
+    pub dirty: bool,
+    /// Receiving is paused.
+    pub paused: bool,
+    /// Why it waits.
+    pub blocked: Blocked,
+    /// The peer sends no more.
+    pub ended: bool,
+    /// Close when every reply has been sent; no further command is run.
+    pub closing: bool,
+    /// The connection is being closed.
+    pub closed: bool,
+    /// RESP2 or RESP3.
+    pub protocol: Protocol,
+    /// `AUTH` was given or is not needed.
+    pub authenticated: bool,
+    /// `CLIENT SETNAME`.
+    pub name: Vec<u8>,
+    /// `CLIENT SETINFO LIB-NAME`.
+    pub library_name: Vec<u8>,
+    /// `CLIENT SETINFO LIB-VER`.
+    pub library_version: Vec<u8>,
+    /// `CLIENT REPLY`.
+    pub reply_mode: ReplyMode,
+    /// `CLIENT NO-EVICT`, only shown: nothing is evicted.
+    pub no_evict: bool,
+    /// `CLIENT NO-TOUCH`, only shown.
+    pub no_touch: bool,
+    /// When it connected, Unix milliseconds.
+    pub connected_ms: u64,
+    /// When it last sent something, Unix milliseconds.
+    pub last_ms: u64,
+    /// Its last command.
+    pub last_command: &'static str,
+    /// Commands run.
+    pub commands: u64,
+    /// Bytes received.
+    pub bytes_in: u64,
+    /// Bytes sent.
+    pub bytes_out: u64,
+}
+
+impl Session {
+    /// A client that has just connected.
+    pub fn new(
+        id: u64,
+        connection: ConnectionId,
+        (peer, local): (SocketAddr, SocketAddr),
+        resp_limits: RespLimits,
+        authenticated: bool,
+        now_ms: u64,
+    ) -> Self {
+        Self {
+            id,
+            connection: Some(connection),
+            peer,
+            local,
+            on_core_port: false,
+            last_moved_ms: 0,
+            parser: Parser::new(resp_limits),
+            input: Vec::new(),
+            replies: Replies::default(),
+            sending: false,
+            dirty: false,
+            paused: false,
+            blocked: Blocked::No,
+            ended: false,
+            closing: false,
+            closed: false,
+            protocol: Protocol::Resp2,
+            authenticated,
+            name: Vec::new(),
+            library_name: Vec::new(),
+            library_version: Vec::new(),
+            reply_mode: ReplyMode::On,
+            no_evict: false,
+            no_touch: false,
+            connected_ms: now_ms,
+            last_ms: now_ms,
+            last_command: "",
+            commands: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+        }
+    }
+
+    /// Keeps bytes that are no whole command yet; `needed` more will come at least.
+    pub fn keep_input(&mut self, rest: &[u8], needed: usize) {
+        self.input.reserve(rest.len() + needed);
+        self.input.extend_from_slice(rest);
+    }
+
+    /// Forgets the first `consumed` bytes of the input.
+    pub fn consume_input(&mut self, consumed: usize) {
+        if consumed == self.input.len() {
+            self.input.clear();
+            if self.input.capacity() > limits::SESSION_BUFFER_KEEP_BYTES {
+                self.input = Vec::new();
+            }
+        } else if consumed > 0 {
+            self.input.drain(..consumed);
+        }
+    }
+
+    /// What it may not do more of now, if anything.
+    pub fn why_blocked(&self) -> Blocked {
+        if self.replies.bytes() > limits::SESSION_OUTPUT_PAUSE_BYTES {
+            Blocked::SlowReader
+        } else if self.replies.outstanding() >= limits::SESSION_OUTSTANDING_MAX {
+            Blocked::Outstanding
+        } else {
+            Blocked::No
+        }
+    }
+
+    /// True when it can be closed: nothing is left to run or to send.
+    pub fn is_drained(&self) -> bool {
+        !self.sending && self.replies.outstanding() == 0 && !self.replies.has_output()
+    }
+
+    /// True when its place may be given to another client.
+    pub fn is_finished(&self) -> bool {
+        self.connection.is_none() && self.replies.outstanding() == 0
+    }
+
+    /// Memory of its buffers.
+    pub fn buffer_bytes(&self) -> usize {
+        self.input.capacity() + self.replies.bytes()
+    }
+}

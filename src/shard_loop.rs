@@ -1,0 +1,294 @@
+//! One core: events in, effects out.
+//!
+//! Whoever drives a core (production: `env::glommio`) calls [`ShardLoop::begin_turn`], hands it everything that happened,
+//! calls [`ShardLoop::end_turn`], and carries out what the [`Outbox`] says. The core itself never waits, reads no clock and
+//! makes no system call.
+//!
+//! The path of a command: `input` (bytes → commands) → `dispatch` (which core, which parts) → `execute` (the key's core:
+//! run, wait for disk or commit) → `deliver` (replies back to the client, the gather, or the other core).
+//!
+//! Invariant: within a client, replies are in command order and a command sees every earlier one; within a key, commands
+//! run in the order in which they reached the key's core.
+
+mod deliver;
+mod dispatch;
+mod execute;
+mod input;
+mod lifecycle;
+mod scan;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use annulus_engine::{Completion, Disk, Engine, Event};
+use annulus_net::ring::ConnectionId;
+
+use crate::commands::latency::Latency;
+use crate::commands::slowlog::SlowLog;
+use crate::config::runtime::RuntimeConfig;
+use crate::gather::Gather;
+use crate::limits;
+use crate::mesh::{CoreMap, Mesh};
+use crate::node::{Node, Phase};
+use crate::sessions::Sessions;
+use crate::slab::Slab;
+use crate::waiting::{BusyKeys, CommitWaiters, Parked};
+
+pub use lifecycle::Progress;
+
+/// The time of a turn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Wall clock, Unix milliseconds.
+    pub unix_ms: u64,
+    /// Steady clock, nanoseconds from an arbitrary start.
+    pub steady_ns: u64,
+}
+
+/// Where a core gets the steady clock from while it runs commands, to time each.
+pub type SteadyClock = fn() -> u64;
+
+/// What a turn wants done.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// Buffers to send, at most one per connection.
+    pub sends: Vec<(ConnectionId, Vec<u8>)>,
+    /// Connections to stop receiving from.
+    pub pauses: Vec<ConnectionId>,
+    /// Connections to receive from again.
+    pub resumes: Vec<ConnectionId>,
+    /// Connections to close.
+    pub closes: Vec<ConnectionId>,
+    /// Cores that got messages and may sleep.
+    pub wakes: Vec<u16>,
+    /// The node shall stop (SHUTDOWN).
+    pub shutdown: bool,
+}
+
+/// A command that waits for a record.
+enum Reading {
+    /// To be run again with the record.
+    Command {
+        parked: Parked,
+        /// The key that it holds.
+        holds: Option<u128>,
+    },
+    /// One of the records of a scan.
+    Scan {
+        scan: u32,
+        place: usize,
+    },
+}
+
+/// One core.
+pub struct ShardLoop<D: Disk> {
+    core: u16,
+    node: Arc<Node>,
+    map: CoreMap,
+    runtime: RuntimeConfig,
+    engine: Engine<D>,
+    mesh: Mesh,
+    sessions: Sessions,
+    /// Sessions whose output may have to leave at the end of the turn.
+    dirty: Vec<u32>,
+    /// Sessions that wait until the core or the mesh takes more.
+    busy_sessions: Vec<u32>,
+    /// Sessions that may go on.
+    ready_sessions: Vec<u32>,
+    commits: CommitWaiters,
+    readings: Slab<Reading>,
+    busy_keys: BusyKeys,
+    gathers: Slab<Gather>,
+    scans: Slab<scan::Scan>,
+    /// Parts of commands that this core runs itself, as soon as the client's session is back in its place.
+    local: VecDeque<Parked>,
+    /// Commands that found the engine's buffers full, in order.
+    stalled: VecDeque<Parked>,
+    slowlog: SlowLog,
+    latency: Latency,
+    counters: Counters,
+    steady_clock: SteadyClock,
+    now: Now,
+    last_tick_ns: u64,
+    last_slow_tick_ns: u64,
+    drain: lifecycle::Drain,
+    /// Emptied output buffers.
+    buffers: Vec<Vec<u8>>,
+    scratch: Vec<u8>,
+    outbox: Outbox,
+}
+
+/// What a core counts between two publications.
+#[derive(Debug, Default)]
+struct Counters {
+    connections_accepted: u64,
+    connections_refused: u64,
+    commands: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+    requests_forwarded: u64,
+    requests_served: u64,
+    protocol_errors: u64,
+    errors: u64,
+    slow_readers_closed: u64,
+    idle_closed: u64,
+    stalls: u64,
+    keyspace_hits: u64,
+    keyspace_misses: u64,
+}
+
+impl<D: Disk> ShardLoop<D> {
+    /// A core that serves what its engine has recovered.
+    pub fn new(node: Arc<Node>, engine: Engine<D>, mesh: Mesh, runtime: RuntimeConfig, steady_clock: SteadyClock) -> Self {
+        let core = mesh.core();
+        Self {
+            core,
+            map: node.map.clone(),
+            slowlog: SlowLog::new(core, node.map.cores()),
+            latency: Latency::new(),
+            node,
+            runtime,
+            engine,
+            mesh,
+            sessions: Sessions::default(),
+            dirty: Vec::new(),
+            busy_sessions: Vec::new(),
+            ready_sessions: Vec::new(),
+            commits: CommitWaiters::default(),
+            readings: Slab::default(),
+            busy_keys: BusyKeys::default(),
+            gathers: Slab::default(),
+            scans: Slab::default(),
+            local: VecDeque::new(),
+            stalled: VecDeque::new(),
+            counters: Counters::default(),
+            steady_clock,
+            now: Now::default(),
+            last_tick_ns: 0,
+            last_slow_tick_ns: 0,
+            drain: lifecycle::Drain::No,
+            buffers: Vec::new(),
+            scratch: Vec::new(),
+            outbox: Outbox::default(),
+        }
+    }
+
+    /// Begins a turn.
+    pub fn begin_turn(&mut self, now: Now) {
+        assert!(now.steady_ns >= self.now.steady_ns, "the steady clock never goes back");
+        self.now = now;
+    }
+
+    /// A client connected; `None` when it is refused and its socket is to be closed.
+    pub fn may_connect(&mut self) -> bool {
+        let taken = self.node.phase() == Phase::Ready
+            && self.node.add_client(self.core, u64::from(self.runtime.maxclients));
+        let counter =
+            if taken { &mut self.counters.connections_accepted } else { &mut self.counters.connections_refused };
+        *counter += 1;
+        taken
+    }
+
+    /// A client that [`ShardLoop::may_connect`] let in has its connection.
+    pub fn on_connected(&mut self, connection: ConnectionId, addresses: (SocketAddr, SocketAddr)) {
+        self.connect(connection, addresses);
+    }
+
+    /// Bytes came from a client.
+    pub fn on_received(&mut self, connection: ConnectionId, bytes: &[u8]) {
+        let index = self.sessions.of(connection);
+        self.counters.bytes_in += bytes.len() as u64;
+        self.run_input(index, bytes);
+    }
+
+    /// A send has ended.
+    pub fn on_sent(&mut self, connection: ConnectionId, buffer: Vec<u8>, sent: bool) {
+        self.recycle_buffer(buffer);
+        let index = self.sessions.of(connection);
+        self.finish_send(index, sent);
+    }
+
+    /// A client sends no more.
+    pub fn on_ended(&mut self, connection: ConnectionId, orderly: bool) {
+        let index = self.sessions.of(connection);
+        self.end_input(index, orderly);
+    }
+
+    /// A connection is closed for good; its id may come again.
+    pub fn on_closed(&mut self, connection: ConnectionId) {
+        let index = self.sessions.disconnect(connection);
+        self.node.remove_client(self.core);
+        self.maybe_forget(index);
+    }
+
+    /// A file operation of the engine has ended.
+    pub fn on_disk(&mut self, completion: Completion) {
+        self.engine.on_completion(completion, self.now.unix_ms);
+        self.take_engine_events();
+    }
+
+    /// Background work of the engine has ended.
+    pub fn on_work_done(&mut self, done: annulus_engine::WorkDone<D>) {
+        self.engine.on_work_done(done, self.now.unix_ms);
+        self.take_engine_events();
+    }
+
+    /// Background work that the engine wants done; its result comes back through [`ShardLoop::on_work_done`].
+    pub fn next_work(&mut self) -> Option<annulus_engine::Work<D>> {
+        self.engine.next_work()
+    }
+
+    /// What the turn wants done, after [`ShardLoop::end_turn`].
+    pub fn outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    /// The store, for whoever drives the core.
+    pub fn engine(&mut self) -> &mut Engine<D> {
+        &mut self.engine
+    }
+
+    /// The queues to other cores, for whoever drives the core.
+    pub fn mesh(&mut self) -> &mut Mesh {
+        &mut self.mesh
+    }
+
+    /// Ends a turn: what was gathered leaves.
+    pub fn end_turn(&mut self) {
+        self.maybe_tick();
+        self.run_local();
+        self.retry_stalled();
+        self.engine.end_turn(self.now.steady_ns / 1000);
+        self.take_engine_events();
+        self.resume_sessions();
+        self.flush_sessions();
+        let wakes = &mut self.outbox.wakes;
+        self.mesh.flush(|core| wakes.push(core));
+    }
+
+    /// How long the core may sleep when nothing happens: until its next housekeeping.
+    pub fn sleep_at_most(&self) -> Duration {
+        if !self.mesh.is_flushed() || !self.ready_sessions.is_empty() || !self.local.is_empty() {
+            return Duration::ZERO;
+        }
+        if !self.stalled.is_empty() || !self.commits.is_empty() || self.drain != lifecycle::Drain::No {
+            return limits::TICK / 4;
+        }
+        limits::IDLE_SLEEP
+    }
+
+    fn take_engine_events(&mut self) {
+        while let Some(event) = self.engine.next_event() {
+            match event {
+                Event::Durable(commit) => self.release_durable(commit),
+                Event::Failed(commit) => self.fail_commit(commit),
+                Event::Read { token, result } => self.on_read(token, result),
+                Event::NeedIncarnation => self.outbox_need_incarnation(),
+                Event::ReadOnly => tracing::error!(core = self.core, "this core is read-only: its disk fails to write"),
+            }
+        }
+    }
+}

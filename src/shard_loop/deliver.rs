@@ -1,0 +1,134 @@
+//! Replies on their way back: to a client, into a gather, to another core. And requests as they come from other cores.
+
+use annulus_engine::{Commit, Disk};
+use annulus_net::limits::Limits;
+use annulus_net::resp::{Parsed, Parser};
+use smallvec::SmallVec;
+
+use super::ShardLoop;
+use super::execute::Request;
+use crate::commands::table;
+use crate::mesh::{Batch, Message};
+use crate::session::{Blocked, Session};
+use crate::waiting::ReplyTo;
+
+/// What is answered when the write that a reply stands for failed.
+const FAILED_WRITE: &[u8] =
+    b"-INDOUBT writing to the disk failed: the write was not acknowledged and may or may not survive; read before retrying\r\n";
+
+impl<D: Disk> ShardLoop<D> {
+    /// Hands a reply to whom it is for. Not to be called while that client's session is taken out.
+    pub(super) fn deliver(&mut self, to: ReplyTo, reply: &[u8]) {
+        match to {
+            ReplyTo::Nobody => {}
+            ReplyTo::Core { core, token } => self.mesh.replies_to(core).push_reply(token, reply),
+            ReplyTo::Session { session: index, slot } => {
+                if reply.first() == Some(&b'-') {
+                    self.counters.errors += 1;
+                }
+                let session = self.sessions.get_mut(index);
+                session.replies.fill(slot, reply);
+                if session.connection.is_none() {
+                    return self.maybe_forget(index);
+                }
+                if !session.dirty {
+                    session.dirty = true;
+                    self.dirty.push(index);
+                }
+                if session.blocked == Blocked::Outstanding {
+                    self.maybe_unblock(index);
+                }
+            }
+            ReplyTo::Gather { gather, part } => {
+                if self.gathers.get_mut(gather).fill(part, reply) {
+                    let gather = self.gathers.remove(gather);
+                    let mut whole = Vec::new();
+                    gather.finish(&mut whole);
+                    self.deliver(gather.to(), &whole);
+                }
+            }
+        }
+    }
+
+    /// Lets the replies go whose commit is durable.
+    pub(super) fn release_durable(&mut self, commit: Commit) {
+        while let Some((to, reply)) = self.commits.pop_durable(commit) {
+            self.deliver(to, &reply);
+        }
+    }
+
+    /// Answers those whose commit failed.
+    pub(super) fn fail_commit(&mut self, commit: Commit) {
+        tracing::error!(core = self.core, commit = commit.ordinal, "a log write failed; its clients are told");
+        while let Some((to, _)) = self.commits.pop_durable(commit) {
+            self.deliver(to, FAILED_WRITE);
+        }
+    }
+
+    /// Takes what other cores sent; gives out the clients that they handed over.
+    pub fn on_mesh(&mut self, mut adopt: impl FnMut(&mut Self, std::os::fd::OwnedFd)) {
+        for core in self.mesh.others() {
+            while let Some(message) = self.mesh.next_replies(core) {
+                let Message::Batch(batch) = message else { unreachable!("only batches of replies are sent as replies") };
+                self.take_replies(&batch);
+                self.mesh.recycle(core, batch);
+            }
+            // While the engine's buffers are full, requests wait in their queue, which stops their senders.
+            while self.stalled.is_empty() {
+                match self.mesh.next_requests(core) {
+                    None => break,
+                    Some(Message::Client(socket)) => adopt(self, socket),
+                    Some(Message::Batch(batch)) => {
+                        self.serve_requests(core, &batch);
+                        self.mesh.recycle(core, batch);
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_replies(&mut self, batch: &Batch) {
+        let mut offset = 0;
+        while let Some((token, _, reply, next)) = batch.message(offset) {
+            self.deliver(ReplyTo::from_token(token), reply);
+            offset = next;
+        }
+    }
+
+    fn serve_requests(&mut self, core: u16, batch: &Batch) {
+        self.start_timing();
+        let mut parser = std::mem::take(&mut self.mesh_parser);
+        let mut offset = 0;
+        while let Some((token, flags, bytes, next)) = batch.message(offset) {
+            offset = next;
+            self.counters.requests_served += 1;
+            let parsed = parser.parse(bytes, true);
+            assert!(
+                matches!(parsed, Ok(Parsed::Command { consumed }) if consumed == bytes.len()),
+                "another core sends whole commands"
+            );
+            let args: SmallVec<[&[u8]; 8]> = parser.arguments(bytes).iter().collect();
+            let row = table::resolve(args[0], args.get(1).copied()).expect("another core sends known commands");
+            let request = Request { row, protocol: flags.protocol(), partition: flags.partition(), args: &args };
+            let to = match ReplyTo::from_token(token) {
+                ReplyTo::Nobody => ReplyTo::Nobody,
+                _ => ReplyTo::Core { core, token },
+            };
+            self.run_request(&request, to);
+        }
+        self.mesh_parser = parser;
+    }
+
+    /// A parser for what other cores send, which was checked by them already.
+    pub(super) fn mesh_parser() -> Parser {
+        Parser::new(Limits { bulk_bytes_max: annulus_net::limits::BULK_BYTES_CEILING, ..Limits::PRODUCTION })
+    }
+
+    /// Notes that a session's output may have to leave.
+    pub(super) fn mark_dirty(&mut self, session: &mut Session, index: u32) {
+        if !session.dirty {
+            session.dirty = true;
+            self.dirty.push(index);
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Running a command on the core that owns its key, and what it may have to wait for: the disk, a commit, another command
+//! that holds the key, or room in the engine's buffers.
+
+use std::rc::Rc;
+
+use annulus_engine::{Disk, Key, ReadError, ReadPlan, Record};
+use annulus_net::resp::Protocol;
+
+use super::dispatch::is_muted;
+use super::{Reading, ShardLoop};
+use crate::commands::data::{Data, Outcome};
+use crate::commands::session::{self, CorePart};
+use crate::commands::table::{Command, Route, Row};
+use crate::commands::{self, Args};
+use crate::logging::panics;
+use crate::session::Session;
+use crate::waiting::{Parked, ReplyTo};
+
+/// What a command's record turned out to be.
+pub(super) type Fetched = Result<Rc<Record>, ReadError>;
+
+/// One command to run here.
+#[derive(Clone, Copy)]
+pub(super) struct Request<'a> {
+    pub(super) row: &'static Row,
+    pub(super) protocol: Protocol,
+    pub(super) partition: u16,
+    pub(super) args: Args<'a>,
+}
+
+impl Request<'_> {
+    fn park(&self, to: ReplyTo) -> Parked {
+        Parked::new(self.row, self.protocol, to, self.partition, self.args)
+    }
+}
+
+impl<D: Disk> ShardLoop<D> {
+    /// Runs a client's command on a key of this core; in the common case the reply is in its output afterwards.
+    pub(super) fn run_for_session(
+        &mut self,
+        session: &mut Session,
+        index: u32,
+        row: &'static Row,
+        partition: u16,
+        key: &[u8],
+        args: Args<'_>,
+    ) {
+        let request = Request { row, protocol: session.protocol, partition, args };
+        let key = self.engine.key(key, partition);
+        if self.must_wait(&key) {
+            let to = self.reserve(session, index);
+            return self.wait_for_key(&key, request.park(to));
+        }
+        let muted = is_muted(session);
+        if !row.writes() && !muted {
+            if let Some(out) = session.replies.direct() {
+                let start = out.len();
+                let outcome = self.run_once(&request, &key, None, out);
+                if matches!(outcome, Outcome::Done(None)) {
+                    return;
+                }
+                let reply = out.split_off(start);
+                let to = self.reserve(session, index);
+                return self.settle(outcome, &request, &key, to, &reply);
+            }
+        }
+        let mut reply = std::mem::take(&mut self.scratch);
+        reply.clear();
+        match self.run_once(&request, &key, None, &mut reply) {
+            Outcome::Done(None) if muted => {}
+            Outcome::Done(None) => session.replies.push(&reply),
+            outcome => {
+                let to = self.reserve(session, index);
+                self.settle(outcome, &request, &key, to, &reply);
+            }
+        }
+        self.scratch = reply;
+    }
+
+    /// Runs a command whose reply goes anywhere.
+    pub(super) fn run_request(&mut self, request: &Request<'_>, to: ReplyTo) {
+        if !self.stalled.is_empty() {
+            return self.stalled.push_back(request.park(to));
+        }
+        self.run_unstalled(request, to);
+    }
+
+    fn run_unstalled(&mut self, request: &Request<'_>, to: ReplyTo) {
+        match request.row.route {
+            Route::OneKey | Route::Gather(_) => {
+                // A part of a multi-key command has its one key where a command on one key has it.
+                let first = usize::from(request.row.keys.expect("a data command has a key").first);
+                let key = self.engine.key(request.args[first], request.partition);
+                if self.must_wait(&key) {
+                    return self.wait_for_key(&key, request.park(to));
+                }
+                self.run_and_settle(request, &key, None, to);
+            }
+            Route::Cursor | Route::EveryCore(_) if self.start_scan_of(request, to) => {}
+            Route::Session | Route::EveryCore(_) | Route::Slot | Route::Cursor => self.run_core_part(request, to),
+        }
+    }
+
+    fn run_and_settle(&mut self, request: &Request<'_>, key: &Key<'_>, fetched: Option<&Fetched>, to: ReplyTo) {
+        let mut reply = std::mem::take(&mut self.scratch);
+        reply.clear();
+        match self.run_once(request, key, fetched, &mut reply) {
+            Outcome::Done(None) => self.deliver(to, &reply),
+            outcome => self.settle(outcome, request, key, to, &reply),
+        }
+        self.scratch = reply;
+    }
+
+    /// One run of a data command.
+    fn run_once(
+        &mut self,
+        request: &Request<'_>,
+        key: &Key<'_>,
+        fetched: Option<&Fetched>,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
+        let command = request.row.command().expect("refused rows never get here");
+        panics::enter(self.core, request.row.name);
+        let mut data = Data {
+            engine: &mut self.engine,
+            now_ms: self.now.unix_ms,
+            protocol: request.protocol,
+            fetched,
+            hits: &mut self.counters.keyspace_hits,
+            misses: &mut self.counters.keyspace_misses,
+            out,
+        };
+        let outcome = commands::run(command, &mut data, key, request.args);
+        self.time_command(command, request.args);
+        outcome
+    }
+
+    fn time_command(&mut self, command: Command, args: Args<'_>) {
+        let end = (self.steady_clock)();
+        let nanos = end - std::mem::replace(&mut self.command_started_ns, end);
+        self.latency.record(command, nanos);
+        let threshold = self.runtime.slowlog_slower_than_us;
+        if threshold >= 0 && nanos / 1000 >= threshold.unsigned_abs() {
+            self.slowlog.push(self.now.unix_ms, nanos / 1000, args);
+        }
+    }
+
+    /// Begins to time commands: what came before is no command's.
+    pub(super) fn start_timing(&mut self) {
+        self.command_started_ns = (self.steady_clock)();
+    }
+
+    /// Lets a command that is not done wait for what it needs; `reply` is what it would answer.
+    fn settle(&mut self, outcome: Outcome, request: &Request<'_>, key: &Key<'_>, to: ReplyTo, reply: &[u8]) {
+        match outcome {
+            Outcome::Done(None) => self.deliver(to, reply),
+            Outcome::Done(Some(commit)) => self.commits.push(commit, to, reply),
+            Outcome::Stall => self.stalled.push_back(request.park(to)),
+            Outcome::Read(plan) => self.read_for(&plan, request.park(to), request.row.writes().then_some(key.hash)),
+        }
+    }
+
+    fn read_for(&mut self, plan: &ReadPlan, parked: Parked, holds: Option<u128>) {
+        let reading = self.readings.insert(Reading::Command { parked, holds });
+        if self.engine.start_read(plan, u64::from(reading)) {
+            if let Some(hash) = holds {
+                self.busy_keys.hold(hash);
+            }
+            return;
+        }
+        // Too many reads are in flight: nothing was held yet, so it simply runs again later.
+        let Reading::Command { parked, .. } = self.readings.remove(reading) else {
+            unreachable!("inserted above");
+        };
+        self.stalled.push_back(parked);
+    }
+
+    fn must_wait(&self, key: &Key<'_>) -> bool {
+        !self.busy_keys.is_empty() && self.busy_keys.is_held(key.hash)
+    }
+
+    fn wait_for_key(&mut self, key: &Key<'_>, parked: Parked) {
+        self.busy_keys.wait(key.hash, parked);
+    }
+
+    /// A record came from the disk.
+    pub(super) fn on_read(&mut self, token: u64, result: Fetched) {
+        let reading = u32::try_from(token).expect("tokens are numbers of readings");
+        match self.readings.remove(reading) {
+            Reading::Scan { scan, place } => self.on_scan_read(scan, place, result),
+            Reading::Command { parked, holds } => {
+                self.start_timing();
+                let waiting = holds.map(|hash| self.busy_keys.release(hash));
+                self.rerun(&parked, &result);
+                for next in waiting.into_iter().flatten() {
+                    self.run_parked(&next);
+                }
+            }
+        }
+    }
+
+    fn rerun(&mut self, parked: &Parked, fetched: &Fetched) {
+        let args = parked.arguments();
+        let request = Request { row: parked.row, protocol: parked.protocol, partition: parked.partition, args: &args };
+        let first = usize::from(parked.row.keys.expect("a data command has a key").first);
+        let key = self.engine.key(args[first], parked.partition);
+        self.run_and_settle(&request, &key, Some(fetched), parked.to);
+    }
+
+    /// Runs a command that waited.
+    pub(super) fn run_parked(&mut self, parked: &Parked) {
+        let args = parked.arguments();
+        let request = Request { row: parked.row, protocol: parked.protocol, partition: parked.partition, args: &args };
+        self.run_request(&request, parked.to);
+    }
+
+    /// Runs this core's parts of commands that its own clients sent.
+    pub(super) fn run_local(&mut self) {
+        if self.local.is_empty() {
+            return;
+        }
+        self.start_timing();
+        while let Some(parked) = self.local.pop_front() {
+            self.run_parked(&parked);
+        }
+    }
+
+    /// Runs again what found the engine's buffers full, until one does again.
+    pub(super) fn retry_stalled(&mut self) {
+        if self.stalled.is_empty() {
+            return;
+        }
+        self.start_timing();
+        let mut waiting = std::mem::take(&mut self.stalled);
+        while let Some(parked) = waiting.pop_front() {
+            let args = parked.arguments();
+            let request = Request { row: parked.row, protocol: parked.protocol, partition: parked.partition, args: &args };
+            self.run_unstalled(&request, parked.to);
+            if !self.stalled.is_empty() {
+                break;
+            }
+        }
+        self.stalled.append(&mut waiting);
+    }
+
+    /// This core's part of a command on the node or the database.
+    fn run_core_part(&mut self, request: &Request<'_>, to: ReplyTo) {
+        let command = request.row.command().expect("refused rows never get here");
+        panics::enter(self.core, request.row.name);
+        let mut reply = std::mem::take(&mut self.scratch);
+        reply.clear();
+        let mut kill = Vec::new();
+        let mut part = CorePart {
+            node: &self.node,
+            core: self.core,
+            engine: &mut self.engine,
+            sessions: &mut self.sessions,
+            runtime: &mut self.runtime,
+            slowlog: &mut self.slowlog,
+            latency: &mut self.latency,
+            now_ms: self.now.unix_ms,
+            protocol: request.protocol,
+            out: &mut reply,
+            kill: &mut kill,
+        };
+        let outcome = session::core_part(command, &mut part, request.args);
+        self.time_command(command, request.args);
+        match outcome {
+            Outcome::Done(None) => self.deliver(to, &reply),
+            Outcome::Done(Some(commit)) => self.commits.push(commit, to, &reply),
+            Outcome::Stall => self.stalled.push_back(request.park(to)),
+            Outcome::Read(_) => unreachable!("a core part reads no record"),
+        }
+        self.scratch = reply;
+        kill.into_iter().for_each(|index| self.close_after_replies(index));
+    }
+}

@@ -1,0 +1,222 @@
+//! Clients coming and going, output leaving, housekeeping, and the orderly end of a core.
+
+use std::net::SocketAddr;
+
+use annulus_engine::Disk;
+use annulus_net::limits::Limits as RespLimits;
+use annulus_net::ring::ConnectionId;
+
+use super::ShardLoop;
+use crate::limits;
+use crate::node::Phase;
+use crate::session::{Blocked, Session};
+
+/// How far a core's orderly end has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Drain {
+    /// It serves.
+    No,
+    /// Clients get their last replies.
+    Clients,
+    /// What is in the log's buffers becomes durable.
+    Engine,
+    /// Nothing is left.
+    Done,
+}
+
+/// What a core's driver does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Another turn.
+    Serve,
+    /// Another turn; no client is accepted any more.
+    Drain,
+    /// The core has ended; everything acknowledged is durable.
+    Ended,
+}
+
+impl<D: Disk> ShardLoop<D> {
+    pub(super) fn connect(&mut self, connection: ConnectionId, addresses: (SocketAddr, SocketAddr)) {
+        let limits = RespLimits {
+            bulk_bytes_max: usize::try_from(self.runtime.bulk_bytes_max).expect("checked with the configuration"),
+            ..RespLimits::PRODUCTION
+        };
+        let authenticated = self.runtime.requirepass.is_none();
+        let id = self.node.next_client_id();
+        let mut session = Session::new(id, connection, addresses, limits, authenticated, self.now.unix_ms);
+        session.on_core_port = addresses.1.port() == self.node.core_port(self.core);
+        self.sessions.add(session);
+    }
+
+    /// A send has ended: more output, or the end of a closing session, may follow.
+    pub(super) fn finish_send(&mut self, index: u32, sent: bool) {
+        let session = self.sessions.get_mut(index);
+        session.sending = false;
+        if !sent {
+            return self.close_now(index);
+        }
+        if session.replies.has_output() || session.closing {
+            if !session.dirty {
+                session.dirty = true;
+                self.dirty.push(index);
+            }
+        }
+        if self.sessions.get_mut(index).blocked == Blocked::SlowReader {
+            self.maybe_unblock(index);
+        }
+    }
+
+    /// The client sends no more: what it sent is still run and answered.
+    pub(super) fn end_input(&mut self, index: u32, orderly: bool) {
+        if !orderly {
+            return self.close_now(index);
+        }
+        let session = self.sessions.get_mut(index);
+        session.ended = true;
+        if session.blocked == Blocked::No {
+            self.close_after_replies(index);
+        }
+    }
+
+    /// Runs nothing more of a session, and closes it when its replies have been sent.
+    pub(super) fn close_after_replies(&mut self, index: u32) {
+        let session = self.sessions.get_mut(index);
+        session.closing = true;
+        session.input = Vec::new();
+        if !session.dirty {
+            session.dirty = true;
+            self.dirty.push(index);
+        }
+    }
+
+    fn close_now(&mut self, index: u32) {
+        let session = self.sessions.get_mut(index);
+        if !session.closed {
+            session.closed = true;
+            session.closing = true;
+            session.input = Vec::new();
+            self.outbox.closes.extend(session.connection);
+        }
+    }
+
+    /// Frees a session's place when nothing refers to it any more.
+    pub(super) fn maybe_forget(&mut self, index: u32) {
+        let session = self.sessions.get_mut(index);
+        // A list that still names the session would later find another client in its place.
+        if session.is_finished() && !session.dirty && session.blocked == Blocked::No && !self.ready_sessions.contains(&index) {
+            self.sessions.remove(index);
+        }
+    }
+
+    /// Sends what has gathered.
+    pub(super) fn flush_sessions(&mut self) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for index in dirty.drain(..) {
+            let session = self.sessions.get_mut(index);
+            session.dirty = false;
+            let Some(connection) = session.connection else {
+                session.blocked = Blocked::No;
+                self.busy_sessions.retain(|other| *other != index);
+                self.maybe_forget(index);
+                continue;
+            };
+            if session.closed || session.sending {
+                continue;
+            }
+            if session.replies.has_output() {
+                let output = session.replies.take_output(self.buffers.pop().unwrap_or_default());
+                session.sending = true;
+                session.bytes_out += output.len() as u64;
+                self.counters.bytes_out += output.len() as u64;
+                self.outbox.sends.push((connection, output));
+            } else if session.closing && session.is_drained() {
+                self.close_now(index);
+            }
+            let session = self.sessions.get_mut(index);
+            if session.replies.bytes() as u64 > self.runtime.output_limit.hard_bytes {
+                tracing::warn!(client = session.id, peer = %session.peer, bytes = session.replies.bytes(),
+                    "closing a client that does not read its replies");
+                self.counters.slow_readers_closed += 1;
+                self.close_now(index);
+            }
+        }
+        self.dirty = dirty;
+    }
+
+    pub(super) fn recycle_buffer(&mut self, mut buffer: Vec<u8>) {
+        if buffer.capacity() <= limits::SESSION_BUFFER_KEEP_BYTES && self.buffers.len() < limits::OUTPUT_BUFFERS_KEPT {
+            buffer.clear();
+            self.buffers.push(buffer);
+        }
+    }
+
+    /// Housekeeping, when it is time.
+    pub(super) fn maybe_tick(&mut self) {
+        let now = self.now.steady_ns;
+        if now - self.last_tick_ns < limits::TICK.as_nanos() as u64 {
+            return;
+        }
+        self.last_tick_ns = now;
+        self.engine.tick(self.now.unix_ms);
+        self.take_engine_events();
+        self.publish_metrics();
+        if self.drain != Drain::No {
+            self.continue_drain();
+        } else if self.node.phase() == Phase::Draining {
+            self.start_drain();
+        }
+        if now - self.last_slow_tick_ns >= 1_000_000_000 {
+            self.last_slow_tick_ns = now;
+            self.close_idle();
+        }
+    }
+
+    fn close_idle(&mut self) {
+        let timeout_ms = u64::from(self.runtime.timeout_s) * 1000;
+        if timeout_ms == 0 {
+            return;
+        }
+        let now = self.now.unix_ms;
+        let idle = |session: &Session| session.is_drained() && now.saturating_sub(session.last_ms) > timeout_ms;
+        let indexes: Vec<u32> = self.sessions.iter().filter(|(_, session)| idle(session)).map(|(index, _)| index).collect();
+        self.counters.idle_closed += indexes.len() as u64;
+        indexes.into_iter().for_each(|index| self.close_after_replies(index));
+    }
+
+    fn start_drain(&mut self) {
+        tracing::info!(core = self.core, clients = self.sessions.len(), "draining");
+        self.drain = Drain::Clients;
+        let indexes: Vec<u32> = self.sessions.iter().map(|(index, _)| index).collect();
+        indexes.into_iter().for_each(|index| self.close_after_replies(index));
+    }
+
+    fn continue_drain(&mut self) {
+        match self.drain {
+            Drain::Clients if self.sessions.is_empty() && self.mesh.is_flushed() && self.mesh.is_quiet() => {
+                // Other cores may still send what their clients asked for, until all of them have come this far.
+                if self.node.core_has_drained(self.core) {
+                    self.engine.begin_close();
+                    self.drain = Drain::Engine;
+                }
+            }
+            Drain::Engine if self.engine.is_closed() => self.drain = Drain::Done,
+            _ => {}
+        }
+    }
+
+    /// Gives clients up that have not gone within the shutdown timeout.
+    pub fn abandon_clients(&mut self) {
+        let indexes: Vec<u32> = self.sessions.iter().map(|(index, _)| index).collect();
+        indexes.into_iter().filter(|index| self.sessions.get_mut(*index).connection.is_some()).collect::<Vec<_>>()
+            .into_iter().for_each(|index| self.close_now(index));
+    }
+
+    /// Whether the driver goes on.
+    pub fn progress(&self) -> Progress {
+        match self.drain {
+            Drain::No => Progress::Serve,
+            Drain::Clients | Drain::Engine => Progress::Drain,
+            Drain::Done => Progress::Ended,
+        }
+    }
+}

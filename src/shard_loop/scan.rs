@@ -1,0 +1,320 @@
+//! SCAN, KEYS and RANDOMKEY on one core: walks over the index whose records are read in parallel batches, because keys are
+//! not held in memory.
+//!
+//! A cursor is a partition and the upper bits of a key's hash, so it stays good whatever is written, and across restarts.
+//!
+//! Invariant: a walk moves on by at least one hash prefix per step, so every cursor chain ends.
+
+use std::rc::Rc;
+
+use annulus_engine::{Disk, ReadPlan, Record, ScanEntry};
+use annulus_net::resp::{Protocol, writer};
+
+use super::execute::{Fetched, Request};
+use super::{Reading, ShardLoop};
+use crate::commands::Args;
+use crate::commands::table::{Command, Row};
+use crate::glob;
+use crate::limits;
+use crate::mesh::RequestFlags;
+use crate::session::Session;
+use crate::waiting::{Parked, ReplyTo};
+
+/// Low bits of a hash that a cursor does not carry, because the partition takes their place.
+const DROPPED_BITS: u32 = 14;
+
+/// One walk.
+pub(super) struct Scan {
+    kind: Kind,
+    to: ReplyTo,
+    protocol: Protocol,
+    pattern: Option<Vec<u8>>,
+    /// False when a TYPE was asked for that no key has.
+    any_type: bool,
+    position: Position,
+    /// The first partition that is not walked over any more on this core.
+    end: u32,
+    /// Keys still to look at before the walk pauses.
+    budget: usize,
+    /// RESP bulk strings found so far.
+    found: Vec<u8>,
+    found_count: usize,
+    /// Reads of this step.
+    records: Vec<Option<Rc<Record>>>,
+    missing: usize,
+    /// Steps of RANDOMKEY that hit nothing.
+    attempts: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Scan,
+    Keys,
+    RandomKey,
+}
+
+/// Where a walk stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Position {
+    partition: u32,
+    hash: u64,
+}
+
+impl Position {
+    fn from_cursor(cursor: u64, partitions: u32) -> Option<Self> {
+        let partition = u32::try_from(cursor >> (64 - DROPPED_BITS)).expect("14 bits");
+        (partition < partitions).then_some(Self { partition, hash: cursor << DROPPED_BITS })
+    }
+
+    fn cursor(self) -> u64 {
+        u64::from(self.partition) << (64 - DROPPED_BITS) | self.hash >> DROPPED_BITS
+    }
+}
+
+/// What SCAN's arguments say.
+struct ScanOptions<'a> {
+    cursor: u64,
+    pattern: Option<&'a [u8]>,
+    count: usize,
+    any_type: bool,
+}
+
+fn parse_scan<'a>(args: Args<'a>) -> Result<ScanOptions<'a>, &'static str> {
+    let number = |bytes: &[u8]| std::str::from_utf8(bytes).ok()?.parse::<u64>().ok();
+    let cursor = number(args[1]).ok_or("ERR invalid cursor")?;
+    let mut options = ScanOptions { cursor, pattern: None, count: 10, any_type: true };
+    let mut rest = &args[2..];
+    while let [name, value, others @ ..] = rest {
+        rest = others;
+        if name.eq_ignore_ascii_case(b"match") {
+            options.pattern = (*value != b"*").then_some(*value);
+        } else if name.eq_ignore_ascii_case(b"count") {
+            let count = number(value).ok_or("ERR value is not an integer or out of range")?;
+            options.count = usize::try_from(count).ok().filter(|count| *count > 0).ok_or("ERR syntax error")?;
+        } else if name.eq_ignore_ascii_case(b"type") {
+            options.any_type = value.eq_ignore_ascii_case(b"string");
+        } else {
+            return Err("ERR syntax error");
+        }
+    }
+    if rest.is_empty() { Ok(options) } else { Err("ERR syntax error") }
+}
+
+impl<D: Disk> ShardLoop<D> {
+    /// SCAN: to the core of the partition that its cursor names.
+    pub(super) fn route_cursor(&mut self, session: &mut Session, index: u32, row: &'static Row, args: Args<'_>) {
+        let options = match parse_scan(args) {
+            Ok(options) => options,
+            Err(text) => return self.refuse(session, |out| writer::error(out, text)),
+        };
+        let Some(position) = Position::from_cursor(options.cursor, self.map.partitions()) else {
+            return self.refuse(session, |out| writer::error(out, "ERR invalid cursor"));
+        };
+        let mut partition = position.partition;
+        let cores = self.covered_cores(session);
+        if options.cursor == 0 {
+            partition = self.map.owned(cores.start).start;
+        }
+        let partition = u16::try_from(partition).expect("partitions are at most 16384");
+        let core = self.map.core_of(partition);
+        let to = self.reserve(session, index);
+        if core == self.core {
+            self.local.push_back(Parked::new(row, session.protocol, to, partition, args));
+        } else {
+            self.send_request(core, to, RequestFlags::new(session.protocol, partition), args);
+        }
+    }
+
+    /// Starts the walk of a command that is one; `false` when it is not.
+    pub(super) fn start_scan_of(&mut self, request: &Request<'_>, to: ReplyTo) -> bool {
+        let owned = self.map.owned(self.core);
+        let start = Position { partition: owned.start, hash: 0 };
+        let mut scan = Scan {
+            kind: Kind::Keys,
+            to,
+            protocol: request.protocol,
+            pattern: None,
+            any_type: true,
+            position: start,
+            end: owned.end,
+            budget: usize::MAX,
+            found: Vec::new(),
+            found_count: 0,
+            records: Vec::new(),
+            missing: 0,
+            attempts: 0,
+        };
+        match request.row.command() {
+            Some(Command::Scan) => {
+                let options = parse_scan(request.args).expect("checked by the core that sent it");
+                scan.kind = Kind::Scan;
+                scan.pattern = options.pattern.map(<[u8]>::to_vec);
+                scan.any_type = options.any_type;
+                scan.budget = options.count;
+                if options.cursor != 0 {
+                    scan.position = Position::from_cursor(options.cursor, self.map.partitions())
+                        .expect("checked by the core that sent it");
+                }
+            }
+            Some(Command::Keys) => {
+                scan.pattern = (request.args[1] != b"*").then(|| request.args[1].to_vec());
+            }
+            Some(Command::RandomKey) => scan.kind = Kind::RandomKey,
+            _ => return false,
+        }
+        let scan = self.scans.insert(scan);
+        self.step_scan(scan);
+        true
+    }
+
+    /// Looks at the next keys, until records must be read or the walk is over.
+    fn step_scan(&mut self, number: u32) {
+        loop {
+            let (entries, next) = self.next_entries(number);
+            let Some(entries) = entries else {
+                return self.finish_scan(number, next);
+            };
+            let scan = self.scans.get_mut(number);
+            scan.records = vec![None; entries.len()];
+            scan.missing = 0;
+            if let Some(next) = next {
+                scan.position = next;
+            }
+            for (place, entry) in entries.into_iter().enumerate() {
+                match entry {
+                    ScanEntry::InMemory(record) => self.scans.get_mut(number).records[place] = Some(record),
+                    ScanEntry::OnDisk(plan) => self.read_for_scan(number, place, &plan),
+                }
+            }
+            if self.scans.get_mut(number).missing > 0 {
+                return;
+            }
+            self.take_scanned(number);
+        }
+    }
+
+    /// The next batch of entries and where the walk stands after it; no entries when it is over or has done its share.
+    fn next_entries(&mut self, number: u32) -> (Option<Vec<ScanEntry>>, Option<Position>) {
+        let scan = self.scans.get_mut(number);
+        if scan.kind == Kind::RandomKey {
+            scan.attempts += 1;
+            if scan.found_count > 0 || scan.attempts > 64 {
+                return (None, None);
+            }
+            let random = self.node.random(self.core);
+            return (self.engine.random_entry(random).map(|entry| vec![entry]), None);
+        }
+        if scan.budget == 0 {
+            let position = scan.position;
+            return (None, (position.partition < scan.end).then_some(position));
+        }
+        let Position { partition, hash } = scan.position;
+        if partition >= scan.end {
+            return (None, None);
+        }
+        let most = scan.budget.min(limits::SCAN_READS_MAX);
+        let batch = self.engine.scan(u16::try_from(partition).expect("partitions are at most 16384"), hash, most);
+        scan.budget = scan.budget.saturating_sub(batch.entries.len().max(1));
+        // A cursor drops the low bits of the hash, so the walk goes on at a whole prefix, behind the last entry's.
+        let next = match batch.next.and_then(|hash| round_up(hash, hash_floor(scan.position.hash))) {
+            Some(hash) => Position { partition, hash },
+            None => Position { partition: partition + 1, hash: 0 },
+        };
+        (Some(batch.entries), Some(next))
+    }
+
+    fn read_for_scan(&mut self, scan: u32, place: usize, plan: &ReadPlan) {
+        let reading = self.readings.insert(Reading::Scan { scan, place });
+        if self.engine.start_read(plan, u64::from(reading)) {
+            self.scans.get_mut(scan).missing += 1;
+        } else {
+            // More reads are in flight than the engine allows: the key is told of by a later scan only if it is asked again,
+            // so the walk waits instead.
+            self.readings.remove(reading);
+            self.waiting_scan_reads.push_back((scan, place, plan.clone()));
+            self.scans.get_mut(scan).missing += 1;
+        }
+    }
+
+    /// Starts reads that found too many in flight.
+    pub(super) fn retry_scan_reads(&mut self) {
+        while let Some((scan, place, plan)) = self.waiting_scan_reads.pop_front() {
+            let reading = self.readings.insert(Reading::Scan { scan, place });
+            if !self.engine.start_read(&plan, u64::from(reading)) {
+                self.readings.remove(reading);
+                self.waiting_scan_reads.push_front((scan, place, plan));
+                return;
+            }
+        }
+    }
+
+    /// A record of a walk came from the disk.
+    pub(super) fn on_scan_read(&mut self, number: u32, place: usize, result: Fetched) {
+        let scan = self.scans.get_mut(number);
+        match result {
+            Ok(record) => scan.records[place] = Some(record),
+            Err(error) => tracing::warn!(core = self.core, %error, "a key was left out of a scan: its record cannot be read"),
+        }
+        scan.missing -= 1;
+        if scan.missing == 0 {
+            self.take_scanned(number);
+            self.step_scan(number);
+        }
+    }
+
+    fn take_scanned(&mut self, number: u32) {
+        let now_ms = self.now.unix_ms;
+        let scan = self.scans.get_mut(number);
+        for record in std::mem::take(&mut scan.records).into_iter().flatten() {
+            let matches = scan.pattern.as_ref().is_none_or(|pattern| glob::matches(pattern, record.key()));
+            if matches && scan.any_type && !record.is_expired(now_ms) {
+                writer::bulk(&mut scan.found, record.key());
+                scan.found_count += 1;
+            }
+        }
+    }
+
+    fn finish_scan(&mut self, number: u32, next: Option<Position>) {
+        let scan = self.scans.remove(number);
+        let mut reply = Vec::with_capacity(scan.found.len() + 64);
+        match scan.kind {
+            Kind::RandomKey if scan.found_count == 0 => writer::null(&mut reply, scan.protocol),
+            Kind::RandomKey => reply.extend_from_slice(&scan.found),
+            Kind::Keys => {
+                writer::array_header(&mut reply, scan.found_count);
+                reply.extend_from_slice(&scan.found);
+            }
+            Kind::Scan => {
+                // Past the last partition of this core the walk goes on at the next core's first, or is over.
+                let next = next.unwrap_or(Position { partition: scan.end, hash: 0 });
+                let over = next.partition >= self.map.partitions() || self.scan_ends_at(&scan, next);
+                let cursor = if over { 0 } else { next.cursor() };
+                writer::array_header(&mut reply, 2);
+                writer::bulk(&mut reply, cursor.to_string().as_bytes());
+                writer::array_header(&mut reply, scan.found_count);
+                reply.extend_from_slice(&scan.found);
+            }
+        }
+        self.deliver(scan.to, &reply);
+    }
+
+    /// True when a walk is over although partitions are left: they are not this endpoint's.
+    fn scan_ends_at(&mut self, scan: &Scan, next: Position) -> bool {
+        let ReplyTo::Session { session, .. } = scan.to else {
+            return false;
+        };
+        let end = self.covered_cores_of(session).end;
+        next.partition >= self.map.owned(end - 1).end
+    }
+}
+
+fn hash_floor(hash: u64) -> u64 {
+    hash >> DROPPED_BITS << DROPPED_BITS
+}
+
+/// The first whole prefix at or above `hash`, but always one that is behind `from`; `None` past the last.
+fn round_up(hash: u64, from: u64) -> Option<u64> {
+    let floor = hash_floor(hash);
+    let step = 1 << DROPPED_BITS;
+    if floor > from { Some(floor) } else { from.checked_add(step) }
+}

@@ -1,0 +1,50 @@
+//! The project's own chores, run as `cargo xtask NAME`: ci, tidy, soak, clients.
+//!
+//! Not part of the product. A chore prints what it does and ends with a status other than 0 when anything failed.
+
+#![allow(clippy::print_stdout, reason = "a command-line tool speaks on stdout")]
+
+mod ci;
+mod clients;
+mod shell;
+mod soak;
+mod tidy;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's own chores")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Everything that the server runs: format, lints, documentation, tidy, tests, kill rounds, clients
+    Ci,
+    /// What rustc and clippy do not check: who may name what, lengths, layout, links, licences
+    Tidy,
+    /// Kill rounds for a long time
+    Soak(soak::Arguments),
+    /// Unmodified clients of other languages against a release node with two cores
+    Clients,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match arguments.chore {
+        Chore::Ci => ci::run(),
+        Chore::Tidy => tidy::run(),
+        Chore::Soak(arguments) => soak::run(&arguments),
+        Chore::Clients => clients::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("FAILED: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
