@@ -14,13 +14,14 @@ use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use crate::metrics::{self, Metric, NodeMetrics};
+use crate::node::{Node, Phase};
 
 /// Connections served at once; further ones are answered 503 and closed.
 pub const CONNECTIONS_MAX: usize = 16;
@@ -29,23 +30,12 @@ pub const EXCHANGE_MAX: Duration = Duration::from_secs(2);
 /// A core that has not turned for so long makes the node not live.
 pub const SILENCE_MAX_MS: u64 = 5000;
 
-/// Where the node is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Phase {
-    /// Opening and recovering; no commands yet.
-    Loading,
-    /// Serving.
-    Ready,
-    /// Closing; no new connections.
-    Draining,
-}
-
-/// What health answers depend on, beside the metrics.
-#[derive(Debug)]
-pub struct Health {
-    phase: AtomicU8,
-    metrics: Arc<NodeMetrics>,
+/// What the answers depend on.
+pub trait Status: Send + Sync + 'static {
+    /// Where the node stands.
+    fn phase(&self) -> Phase;
+    /// What the cores publish.
+    fn metrics(&self) -> &Arc<NodeMetrics>;
 }
 
 /// The running thread. Dropping it stops it, too.
@@ -64,64 +54,59 @@ struct Answer {
     body: String,
 }
 
-impl Health {
-    /// A node that is loading.
-    pub fn new(metrics: Arc<NodeMetrics>) -> Arc<Self> {
-        Arc::new(Self {
-            phase: AtomicU8::new(Phase::Loading as u8),
-            metrics,
-        })
+impl Status for Node {
+    fn phase(&self) -> Phase {
+        Node::phase(self)
     }
 
-    /// Changes the phase.
-    pub fn set(&self, phase: Phase) {
-        self.phase.store(phase as u8, Ordering::Release);
+    fn metrics(&self) -> &Arc<NodeMetrics> {
+        &self.metrics
     }
+}
 
-    /// The phase.
-    pub fn phase(&self) -> Phase {
-        match self.phase.load(Ordering::Acquire) {
-            0 => Phase::Loading,
-            1 => Phase::Ready,
-            2 => Phase::Draining,
-            other => unreachable!("only phases are stored: {other}"),
-        }
-    }
+/// Serves that node's health and metrics where its configuration says; `None` when it says nowhere. Errors: the address,
+/// and the kernel's reason.
+pub fn start(node: &Arc<Node>) -> io::Result<Option<HttpServer>> {
+    let Some(address) = node.config.http else {
+        return Ok(None);
+    };
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("HTTP on {address}: {error}"));
+    HttpServer::start(address, Arc::clone(node)).map(Some).map_err(named)
+}
 
-    /// `Err` with the reason when a serving core has not turned for 5 s. Cores that load or close need not turn.
-    pub fn live(&self) -> Result<(), String> {
-        if self.phase() != Phase::Ready {
-            return Ok(());
-        }
-        let silent = self
-            .metrics
-            .silence_ms()
-            .enumerate()
-            .find(|(_, silence_ms)| *silence_ms >= SILENCE_MAX_MS);
-        silent.map_or(Ok(()), |(core, silence_ms)| {
-            Err(format!("core {core} has not turned for {silence_ms} ms"))
-        })
+/// `Err` with the reason when a serving core has not turned for 5 s. Cores that load or close need not turn.
+fn live(status: &dyn Status) -> Result<(), String> {
+    if status.phase() != Phase::Ready {
+        return Ok(());
     }
+    let silent = status
+        .metrics()
+        .silence_ms()
+        .enumerate()
+        .find(|(_, silence_ms)| *silence_ms >= SILENCE_MAX_MS);
+    silent.map_or(Ok(()), |(core, silence_ms)| {
+        Err(format!("core {core} has not turned for {silence_ms} ms"))
+    })
+}
 
-    /// `Err` with the reason when the node should get no clients, or cannot take writes.
-    pub fn ready(&self) -> Result<(), String> {
-        match self.phase() {
-            Phase::Loading => return Err("loading".to_owned()),
-            Phase::Draining => return Err("draining".to_owned()),
-            Phase::Ready => self.live()?,
-        }
-        let read_only = self
-            .metrics
-            .cores()
-            .iter()
-            .position(|core| core.get(Metric::ReadOnly) > 0);
-        read_only.map_or(Ok(()), |core| Err(format!("read-only: core {core} refuses writes")))
+/// `Err` with the reason when the node should get no clients, or cannot take writes.
+fn ready(status: &dyn Status) -> Result<(), String> {
+    match status.phase() {
+        Phase::Loading => return Err("loading".to_owned()),
+        Phase::Draining => return Err("draining".to_owned()),
+        Phase::Ready => live(status)?,
     }
+    let read_only = status
+        .metrics()
+        .cores()
+        .iter()
+        .position(|core| core.get(Metric::ReadOnly) > 0);
+    read_only.map_or(Ok(()), |core| Err(format!("read-only: core {core} refuses writes")))
 }
 
 impl HttpServer {
     /// Binds and starts. Errors: the kernel's.
-    pub fn start(address: SocketAddr, health: Arc<Health>) -> io::Result<Self> {
+    pub fn start(address: SocketAddr, status: Arc<impl Status>) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -129,7 +114,7 @@ impl HttpServer {
         let stopped = Arc::clone(&stop);
         let thread = thread::Builder::new()
             .name("annulus-http".to_owned())
-            .spawn(move || serve(&listener, &stopped, &health))?;
+            .spawn(move || serve(&listener, &stopped, &*status))?;
         Ok(Self {
             address,
             stop,
@@ -164,7 +149,7 @@ impl Drop for HttpServer {
 }
 
 /// Accepts until told to stop; returns when every connection is done.
-fn serve(listener: &TcpListener, stop: &OwnedFd, health: &Health) {
+fn serve(listener: &TcpListener, stop: &OwnedFd, status: &dyn Status) {
     let active = AtomicUsize::new(0);
     thread::scope(|scope| {
         while wait(listener, stop) {
@@ -184,7 +169,7 @@ fn serve(listener: &TcpListener, stop: &OwnedFd, health: &Health) {
             }
             active.fetch_add(1, Ordering::AcqRel);
             let exchange = || {
-                exchange(stream, health);
+                exchange(stream, status);
                 active.fetch_sub(1, Ordering::AcqRel);
             };
             let spawned = thread::Builder::new()
@@ -217,13 +202,13 @@ fn refuse(stream: TcpStream) {
 }
 
 /// One request, one answer. A client that breaks off gets nothing, and nobody needs to know.
-fn exchange(stream: TcpStream, health: &Health) {
+fn exchange(stream: TcpStream, status: &dyn Status) {
     let deadline = Instant::now() + EXCHANGE_MAX;
     if stream.set_nonblocking(false).is_err() {
         return;
     }
     let (answer, is_head) = match request::read(&stream, deadline) {
-        Ok(head) => (answer(&head, health), head.method == "HEAD"),
+        Ok(head) => (answer(&head, status), head.method == "HEAD"),
         Err(request::ReadError::Gone) => return,
         Err(request::ReadError::Malformed) => (Answer::text("400 Bad Request", "malformed request"), false),
         Err(request::ReadError::TooLarge) => (
@@ -239,7 +224,7 @@ fn exchange(stream: TcpStream, health: &Health) {
     );
 }
 
-fn answer(head: &request::Head, health: &Health) -> Answer {
+fn answer(head: &request::Head, status: &dyn Status) -> Answer {
     let from = |result: Result<(), String>| match result {
         Ok(()) => Answer::text("200 OK", "ok"),
         Err(reason) => Answer::text("503 Service Unavailable", &reason),
@@ -252,12 +237,12 @@ fn answer(head: &request::Head, health: &Health) -> Answer {
         return Answer::text("405 Method Not Allowed", "only GET and HEAD");
     }
     match head.path.as_str() {
-        "/health/live" => from(health.live()),
-        "/health/ready" => from(health.ready()),
+        "/health/live" => from(live(status)),
+        "/health/ready" => from(ready(status)),
         _ => Answer {
             status: "200 OK",
             content_type: metrics::CONTENT_TYPE,
-            body: metrics::render(&health.metrics),
+            body: metrics::render(status.metrics()),
         },
     }
 }

@@ -60,6 +60,14 @@ impl NodeMetrics {
         })
     }
 
+    /// As if the node had started that long ago.
+    #[cfg(test)]
+    pub(crate) fn started_ago(cores: u16, ago: std::time::Duration) -> Arc<Self> {
+        let mut metrics = Arc::into_inner(Self::new(cores)).expect("the only one");
+        metrics.started = Instant::now().checked_sub(ago).expect("the machine runs for longer");
+        Arc::new(metrics)
+    }
+
     /// One entry a core.
     pub fn cores(&self) -> &[CoreMetrics] {
         &self.cores

@@ -15,7 +15,10 @@ use support::random::Random;
 const KEYS: usize = 400;
 
 fn options(data: &Path) -> Options {
-    Options::new(data).cores(1).argument("--hot-log-bytes").argument("32MiB")
+    Options::new(data)
+        .cores(1)
+        .argument("--hot-log-bytes")
+        .argument("32MiB")
 }
 
 fn value(number: usize) -> Vec<u8> {
@@ -28,7 +31,9 @@ fn written() -> Directory {
     let mut node = options(directory.path()).start();
     let mut client = node.client();
     for number in 0..KEYS {
-        client.command(&[b"SET", format!("key-{number}").as_bytes(), &value(number)]).expect_ok();
+        client
+            .command(&[b"SET", format!("key-{number}").as_bytes(), &value(number)])
+            .expect_ok();
     }
     node.kill();
     directory
@@ -45,7 +50,10 @@ fn logs(directory: &Path) -> Vec<PathBuf> {
 fn busiest(directory: &Path) -> (PathBuf, u64) {
     let end = |path: &Path| {
         let bytes = std::fs::read(path).expect("a log can be read");
-        bytes.chunks(4096).rposition(|block| block.iter().any(|&byte| byte != 0)).map_or(0, |at| (at as u64 + 1) * 4096)
+        bytes
+            .chunks(4096)
+            .rposition(|block| block.iter().any(|&byte| byte != 0))
+            .map_or(0, |at| (at as u64 + 1) * 4096)
     };
     let all = logs(directory).into_iter().map(|path| (end(&path), path));
     let (end, path) = all.max().expect("there are logs");
@@ -73,7 +81,10 @@ fn open_damaged(directory: &Directory, what: &str) -> Outcome {
         if node.has_ended() {
             break false;
         }
-        assert!(started.elapsed() < support::PATIENCE, "{what}: neither ready nor ended:\n{said}");
+        assert!(
+            started.elapsed() < support::PATIENCE,
+            "{what}: neither ready nor ended:\n{said}"
+        );
         std::thread::sleep(std::time::Duration::from_millis(2));
     };
     if !ready {
@@ -81,7 +92,10 @@ fn open_damaged(directory: &Directory, what: &str) -> Outcome {
         let said = node.said();
         assert!(status.code().is_some_and(|code| code != 0), "{what}: {status}\n{said}");
         assert!(!said.contains("panicked"), "{what}: a panic:\n{said}");
-        assert!(names_damage(&said), "{what}: refused without naming the damage:\n{said}");
+        assert!(
+            names_damage(&said),
+            "{what}: refused without naming the damage:\n{said}"
+        );
         return Outcome::Refused;
     }
     let mut client = node.client();
@@ -100,13 +114,27 @@ fn open_damaged(directory: &Directory, what: &str) -> Outcome {
     node.kill();
     // What it serves now it must still serve after the next start.
     let node = options(directory.path()).start();
-    assert_eq!(node.client().words("GET after").bytes(), b"damage", "{what}: written after the damage and lost");
+    assert_eq!(
+        node.client().words("GET after").bytes(),
+        b"damage",
+        "{what}: written after the damage and lost"
+    );
     Outcome::Serves { missing, reported }
 }
 
 fn names_damage(said: &str) -> bool {
     let said = said.to_lowercase();
-    ["corrupt", "damage", "torn", "checksum", "truncated", "bad frame", "suspect"].iter().any(|word| said.contains(word))
+    [
+        "corrupt",
+        "damage",
+        "torn",
+        "checksum",
+        "truncated",
+        "bad frame",
+        "suspect",
+    ]
+    .iter()
+    .any(|word| said.contains(word))
 }
 
 /// A flipped bit inside acknowledged frames is noticed and named, wherever it is.
@@ -121,7 +149,11 @@ fn flipped_bits_are_named() {
     let mut noticed = 0;
     for round in 0..12 {
         let copy = origin.duplicate("damage-flip");
-        let file = OpenOptions::new().read(true).write(true).open(copy.path().join(&relative)).expect("the copy");
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(copy.path().join(&relative))
+            .expect("the copy");
         // Not the last frames: a bad last one is a torn tail, which is no corruption.
         let offset = random.below(end - 16 * 4096);
         let mut byte = [0];
@@ -129,7 +161,10 @@ fn flipped_bits_are_named() {
         let padding = byte[0] == 0;
         byte[0] ^= 1 << random.below(8);
         file.write_all_at(&byte, offset).expect("inside the file");
-        let outcome = open_damaged(&copy, &format!("round {round}, bit at {offset} of {}", relative.display()));
+        let outcome = open_damaged(
+            &copy,
+            &format!("round {round}, bit at {offset} of {}", relative.display()),
+        );
         eprintln!("bit at {offset}: {outcome:?}");
         match outcome {
             Outcome::Serves { missing: 0, reported } => noticed += usize::from(reported),
@@ -163,13 +198,25 @@ fn truncated_segments_give_a_prefix() {
             2 => end,
             _ => random.below(end),
         };
-        let file = OpenOptions::new().write(true).open(copy.path().join(&relative)).expect("the copy");
+        let file = OpenOptions::new()
+            .write(true)
+            .open(copy.path().join(&relative))
+            .expect("the copy");
         file.set_len(length).expect("a file can be cut");
-        let outcome = open_damaged(&copy, &format!("round {round}, cut at {length} of {}", relative.display()));
+        let outcome = open_damaged(
+            &copy,
+            &format!("round {round}, cut at {length} of {}", relative.display()),
+        );
         eprintln!("cut at {length}: {outcome:?}");
         if let Outcome::Serves { missing, reported } = outcome {
-            assert!(length < end || missing == 0, "nothing was cut off, and {missing} keys are gone");
-            assert!(reported || missing == 0 || length < end, "{missing} keys are gone and nothing was said");
+            assert!(
+                length < end || missing == 0,
+                "nothing was cut off, and {missing} keys are gone"
+            );
+            assert!(
+                reported || missing == 0 || length < end,
+                "{missing} keys are gone and nothing was said"
+            );
         }
     }
 }
@@ -178,8 +225,10 @@ fn truncated_segments_give_a_prefix() {
 #[test]
 fn damaged_metadata_is_named() {
     let origin = written();
-    let metadata: Vec<PathBuf> =
-        files_below(origin.path()).into_iter().filter(|path| path.extension().is_none_or(|extension| extension != "log")).collect();
+    let metadata: Vec<PathBuf> = files_below(origin.path())
+        .into_iter()
+        .filter(|path| path.extension().is_none_or(|extension| extension != "log"))
+        .collect();
     let mut checked = 0;
     for path in metadata {
         let relative = path.strip_prefix(origin.path()).expect("below it").to_path_buf();
@@ -189,12 +238,17 @@ fn damaged_metadata_is_named() {
         }
         for damage in ["flip", "cut", "empty"] {
             let copy = origin.duplicate("damage-meta");
-            let file = OpenOptions::new().read(true).write(true).open(copy.path().join(&relative)).expect("the copy");
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(copy.path().join(&relative))
+                .expect("the copy");
             match damage {
                 "flip" => {
                     let mut byte = [0];
                     file.read_exact_at(&mut byte, length / 3).expect("inside the file");
-                    file.write_all_at(&[byte[0] ^ 0x10], length / 3).expect("inside the file");
+                    file.write_all_at(&[byte[0] ^ 0x10], length / 3)
+                        .expect("inside the file");
                 }
                 "cut" => file.set_len(length / 2).expect("a file can be cut"),
                 _ => file.set_len(0).expect("a file can be cut"),
@@ -202,7 +256,10 @@ fn damaged_metadata_is_named() {
             let what = format!("{damage} {}", relative.display());
             let outcome = open_damaged(&copy, &what);
             eprintln!("{what}: {outcome:?}");
-            assert!(matches!(outcome, Outcome::Refused | Outcome::Serves { missing: 0, .. }), "{what}: {outcome:?}");
+            assert!(
+                matches!(outcome, Outcome::Refused | Outcome::Serves { missing: 0, .. }),
+                "{what}: {outcome:?}"
+            );
             checked += 1;
         }
     }

@@ -23,6 +23,8 @@ pub const CACHE_ENTRY_BYTES: usize = 80;
 const RC_HEADER_BYTES: usize = 2 * size_of::<usize>();
 /// One in this many bytes of capacity is an item, for sizing the memory of dropped keys.
 const BYTES_PER_ITEM: usize = 1024;
+/// Weight of a small record, for sizing the cache's structures.
+const RECORD_WEIGHT_USUAL: usize = 256;
 /// Dropped keys remembered per item that fits.
 const GHOSTS_PER_ITEM: f64 = 0.5;
 
@@ -121,6 +123,12 @@ impl Cache {
         records.weight() as usize + ghost_bytes(self.capacity_bytes)
     }
 
+    /// Structure bytes
+    pub fn dbg(&self) -> (usize, usize) {
+        self.records
+            .as_ref()
+            .map_or((0, 0), |r| (r.memory_used().entries, r.memory_used().map))
+    }
     /// The most that [`Cache::bytes`] may be.
     #[must_use]
     pub fn capacity_bytes(&self) -> usize {
@@ -163,7 +171,9 @@ impl Cache {
 #[must_use]
 #[inline]
 pub fn record_weight(bytes: usize) -> usize {
-    allocation_bytes(bytes + RC_HEADER_BYTES) + CACHE_ENTRY_BYTES
+    // Allocators ask for up to 7 bytes more for the alignment, and leave some of each page unused.
+    let allocation = allocation_bytes(bytes + RC_HEADER_BYTES + 7);
+    allocation + allocation / 32 + CACHE_ENTRY_BYTES
 }
 
 /// The share of the capacity that remembering dropped keys may take.

@@ -1,1 +1,48 @@
-//! placeholder
+//! One core's data: keys, versions and values are bytes, partitions are numbers. Knows no sockets and no cluster.
+//!
+//! * [`Engine`]: the store of one core; `write_path`, `read_path`, `recovery` and `housekeeping` are its parts.
+//! * `hot_log`, `segments`: the log on disk and which of its files are still needed; [`record`], [`frame`], [`segment`]: its
+//!   formats.
+//! * [`index`], `side_table`, `cache`, `memory_store`, `pending`: what is in memory.
+//! * [`disk`]: what a store asks of a disk, and a faulty one in memory.
+//!
+//! The README beside the sources draws the formats and says what is durable when.
+
+mod buffer;
+mod cache;
+mod config;
+pub mod disk;
+mod engine;
+mod error;
+pub mod frame;
+mod hot_log;
+mod housekeeping;
+pub mod index;
+mod keyed_hash;
+mod limits;
+mod memory_store;
+mod pending;
+mod read_path;
+pub mod record;
+mod recovery;
+pub mod segment;
+mod segments;
+mod side_table;
+mod slab;
+mod statistics;
+mod work;
+mod write_path;
+
+pub use buffer::AlignedBuffer;
+pub use config::{Config, Durability, layout_directory, log_directory};
+pub use disk::{Completion, Disk, DiskError, File, OpenMode, OperationId, Space};
+pub use engine::{Engine, Event, Key};
+pub use error::{Error, ReadError, Refusal};
+pub use hot_log::Commit;
+pub use limits::Limits;
+pub use read_path::{Description, Found, ReadPlan, Record, ScanBatch, ScanEntry};
+pub use record::RecordRef;
+pub use recovery::{Corruption, RecoveryReport};
+pub use statistics::{Counts, DiskLevel, Statistics};
+pub use work::{Work, WorkDone};
+pub use write_path::Written;

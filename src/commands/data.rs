@@ -5,7 +5,9 @@
 
 use std::rc::Rc;
 
-use annulus_engine::{Commit, Disk, Engine, Found, Key, ReadError, ReadPlan, Record, RecordRef, Refusal, Written};
+use annulus_engine::{
+    Commit, Description, Disk, Engine, Found, Key, ReadError, ReadPlan, Record, RecordRef, Refusal, Written,
+};
 use annulus_net::resp::{Protocol, writer};
 
 /// How one run of a data command ended.
@@ -29,6 +31,10 @@ pub struct Data<'a, D: Disk> {
     pub protocol: Protocol,
     /// What the disk gave for the plan of the run before, if there was one.
     pub fetched: Option<&'a Result<Rc<Record>, ReadError>>,
+    /// Counts reads of keys that are there.
+    pub hits: &'a mut u64,
+    /// Counts reads of keys that are not.
+    pub misses: &'a mut u64,
     /// Where the reply goes.
     pub out: &'a mut Vec<u8>,
 }
@@ -63,6 +69,7 @@ impl<D: Disk> Data<'_, D> {
         intent: Intent,
         look: impl FnOnce(&mut Vec<u8>, RecordRef<'_>) -> T,
     ) -> Seen<T> {
+        let counts = intent == Intent::Read;
         let found = match self.fetched {
             None => self.engine.find(key, self.now_ms),
             Some(Err(error)) => {
@@ -73,16 +80,38 @@ impl<D: Disk> Data<'_, D> {
                 let record = record.view();
                 let is_expired = (1..=self.now_ms).contains(&record.expires_at_ms());
                 if record.key() != key.bytes || is_expired {
+                    *self.misses += 1;
                     return Seen::Absent(None);
                 }
+                *self.hits += 1;
                 return Seen::Here(look(self.out, record), None);
             }
             Some(Ok(record)) => self.engine.find_with(key, self.now_ms, Some(record)),
         };
         match found {
-            Found::Absent { after } => Seen::Absent(after),
-            Found::Here { record, after } => Seen::Here(look(self.out, record), after),
+            Found::Absent { after } => {
+                *self.misses += u64::from(counts);
+                Seen::Absent(after)
+            }
+            Found::Here { record, after } => {
+                *self.hits += u64::from(counts);
+                Seen::Here(look(self.out, record), after)
+            }
             Found::OnDisk(plan) => Seen::NotYet(Outcome::Read(plan)),
+        }
+    }
+
+    /// What is known of the key without its record; for an absent key, the commit that its absence depends on.
+    pub fn describe(&mut self, key: &Key<'_>) -> Result<Description, Option<Commit>> {
+        match self.engine.describe(key, self.now_ms) {
+            Some(description) => {
+                *self.hits += 1;
+                Ok(description)
+            }
+            None => {
+                *self.misses += 1;
+                Err(self.absent_after(key))
+            }
         }
     }
 
@@ -179,17 +208,4 @@ pub fn parse_integer(text: &[u8]) -> Option<i64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::parse_integer;
-
-    #[test]
-    fn integers_as_redis_reads_them() {
-        let good = [("0", 0), ("7", 7), ("-1", -1), ("9223372036854775807", i64::MAX), ("-9223372036854775808", i64::MIN)];
-        for (text, value) in good {
-            assert_eq!(parse_integer(text.as_bytes()), Some(value), "{text}");
-        }
-        for bad in ["", "-", "-0", "+1", "01", "-01", " 1", "1 ", "1.0", "0x1", "9223372036854775808", "--1", "1-"] {
-            assert_eq!(parse_integer(bad.as_bytes()), None, "{bad}");
-        }
-    }
-}
+mod tests;

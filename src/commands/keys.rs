@@ -25,26 +25,23 @@ pub fn del<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>) -> Outcome {
 
 /// EXISTS, TOUCH: 1 when the key is there. The index knows it; no record is read.
 pub fn exists<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>) -> Outcome {
-    match data.engine.describe(key, data.now_ms) {
-        Some(description) => data.integer(1, description.after),
-        None => {
-            let after = data.absent_after(key);
-            data.integer(0, after)
-        }
+    match data.describe(key) {
+        Ok(description) => data.integer(1, description.after),
+        Err(after) => data.integer(0, after),
     }
 }
 
 /// TYPE.
 pub fn kind<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>) -> Outcome {
-    let (kind, after) = match data.engine.describe(key, data.now_ms) {
-        Some(description) => ("string", description.after),
-        None => ("none", data.absent_after(key)),
+    let (kind, after) = match data.describe(key) {
+        Ok(description) => ("string", description.after),
+        Err(after) => ("none", after),
     };
     writer::simple(data.out, kind);
     Outcome::Done(after)
 }
 
-/// MEMORY USAGE: what the key takes in the index and its record takes in the log (or in memory), from its size class.
+/// MEMORY USAGE: what the key takes in the index and its record in the log, or in memory.
 pub fn memory_usage<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>, args: Args<'_>) -> Outcome {
     match args.get(3..).unwrap_or_default() {
         [] => {}
@@ -55,15 +52,16 @@ pub fn memory_usage<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>, args: Args<'
         },
         _ => return data.fail("ERR syntax error"),
     }
-    match data.engine.describe(key, data.now_ms) {
-        Some(description) => {
-            let expiry_bytes = if description.expires_at_ms == 0 { 0 } else { EXPIRY_BYTES };
-            let bytes = INDEX_BYTES_PER_KEY + expiry_bytes + description.size_class_bytes as u64;
+    match data.describe(key) {
+        Ok(description) => {
+            let expiry_bytes = if description.expires_at_ms == 0 {
+                0
+            } else {
+                EXPIRY_BYTES
+            };
+            let bytes = INDEX_BYTES_PER_KEY + expiry_bytes + description.record_bytes as u64;
             data.integer(i64::try_from(bytes).unwrap_or(i64::MAX), description.after)
         }
-        None => {
-            let after = data.absent_after(key);
-            data.null(after)
-        }
+        Err(after) => data.null(after),
     }
 }

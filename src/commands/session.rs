@@ -3,7 +3,8 @@
 //! [`run`] answers on the client's own core. A command that concerns every core gives [`Answer::EveryCore`]: the caller then
 //! runs its [`core_part`] on each core and gathers the parts' replies.
 //!
-//! Invariant: `run` has checked all arguments before it asks for core parts, so that a part fails only by its core's state.
+//! Invariant: `run` has checked all arguments before it asks for core parts. Commands that the table sends to every core, or
+//! to a slot's core, come to [`core_part`] unchecked but for their number.
 
 use annulus_engine::{Disk, Engine};
 use annulus_net::resp::{Protocol, writer};
@@ -81,48 +82,62 @@ pub struct CorePart<'a, D: Disk> {
 pub fn run(command: Command, context: &mut SessionCommand<'_>, args: Args<'_>) -> Answer {
     match command {
         Command::Ping => connection::ping(context, args),
-        Command::Echo => done(writer::bulk(context.out, args[1])),
         Command::Quit => connection::quit(context),
         Command::Reset => connection::reset(context),
         Command::Hello => connection::hello(context, args),
         Command::Auth => connection::auth(context, args),
         Command::Select => connection::select(context, args),
-        Command::ReadOnly | Command::ReadWrite | Command::Asking => done(ok(context.out)),
-        Command::ClientId => done(client::id(context)),
-        Command::ClientGetName => done(client::get_name(context)),
-        Command::ClientSetName => done(client::set_name(context, args)),
-        Command::ClientSetInfo => done(client::set_info(context, args)),
-        Command::ClientInfo => done(client::info(context)),
         Command::ClientList => client::list(context, args),
         Command::ClientKill => client::kill(context, args),
-        Command::ClientReply => done(client::reply(context, args)),
-        Command::ClientNoEvict | Command::ClientNoTouch => done(client::no_use(command, context, args)),
+        Command::ConfigSet => server::config_set(context, args),
+        Command::ConfigResetStat | Command::SlowLogReset => Answer::EveryCore(Gather::AllOk),
+        Command::SlowLogLen => Answer::EveryCore(Gather::Sum),
+        Command::SlowLogGet => slowlog::get(context, args),
+        Command::Shutdown => server::shutdown(context, args),
+        _ => {
+            reply(command, context, args);
+            Answer::Done
+        }
+    }
+}
+
+/// The commands that do nothing but reply.
+fn reply(command: Command, context: &mut SessionCommand<'_>, args: Args<'_>) {
+    match command {
+        Command::Echo => writer::bulk(context.out, args[1]),
+        Command::ReadOnly | Command::ReadWrite | Command::Asking => ok(context.out),
+        Command::ClientId => client::id(context),
+        Command::ClientGetName => client::get_name(context),
+        Command::ClientSetName => client::set_name(context, args),
+        Command::ClientSetInfo => client::set_info(context, args),
+        Command::ClientInfo => client::info(context),
+        Command::ClientReply => client::reply(context, args),
+        Command::ClientNoEvict | Command::ClientNoTouch => client::no_use(command, context, args),
         Command::Command
         | Command::CommandCount
         | Command::CommandDocs
         | Command::CommandGetKeys
         | Command::CommandGetKeysAndFlags
         | Command::CommandInfo
-        | Command::CommandList => done(describe::answer(context.out, context.session.protocol, command, args)),
-        Command::ConfigGet => done(server::config_get(context, args)),
-        Command::ConfigSet => server::config_set(context, args),
-        Command::ConfigResetStat | Command::SlowLogReset => Answer::EveryCore(Gather::AllOk),
-        Command::DbSize | Command::SlowLogLen => Answer::EveryCore(Gather::Sum),
-        Command::FlushAll | Command::FlushDb => server::flush(context, args),
-        Command::Info => done(info::info(context, args)),
-        Command::Time => done(server::time(context)),
-        Command::Shutdown => server::shutdown(context, args),
-        Command::LatencyHistogram => done(latency::histogram(context, args)),
-        Command::SlowLogGet => slowlog::get(context, args),
+        | Command::CommandList => describe::answer(context.out, context.session.protocol, command, args),
+        Command::ConfigGet => server::config_get(context, args),
+        Command::Info => info::info(context, args),
+        Command::Time => server::time(context),
+        Command::LatencyHistogram => latency::histogram(context, args),
         Command::ClusterInfo
         | Command::ClusterKeySlot
         | Command::ClusterMyId
         | Command::ClusterNodes
         | Command::ClusterShards
-        | Command::ClusterSlots => done(cluster::run(command, context, args)),
-        Command::Help => done(help(context.out, args)),
-        Command::Client | Command::Config | Command::Latency | Command::Memory | Command::SlowLog | Command::Cluster => {
-            done(container_alone(context.out, args))
+        | Command::ClusterSlots => cluster::run(command, context, args),
+        Command::Help => help(context.out, args),
+        Command::Client
+        | Command::Config
+        | Command::Latency
+        | Command::Memory
+        | Command::SlowLog
+        | Command::Cluster => {
+            container_alone(context.out, args);
         }
         other => unreachable!("{other:?} is no session command"),
     }
@@ -136,7 +151,8 @@ pub fn core_part<D: Disk>(command: Command, part: &mut CorePart<'_, D>, args: Ar
         Command::ConfigSet => server::config_set_part(part, args),
         Command::ConfigResetStat => server::reset_statistics_part(part),
         Command::DbSize => writer::integer(part.out, i64::try_from(part.engine.keys()).unwrap_or(i64::MAX)),
-        Command::FlushAll | Command::FlushDb => return server::flush_part(part),
+        Command::FlushAll | Command::FlushDb => return server::flush_part(part, args),
+        Command::ClusterCountKeysInSlot | Command::ClusterGetKeysInSlot => cluster::slot_part(command, part, args),
         Command::SlowLogGet => slowlog::get_part(part, args),
         Command::SlowLogLen => writer::integer(part.out, i64::try_from(part.slowlog.len()).unwrap_or(i64::MAX)),
         Command::SlowLogReset => {
@@ -161,10 +177,6 @@ pub(super) fn syntax_error(out: &mut Vec<u8>) {
 /// Redis' answer to what should be an integer.
 pub(super) fn not_an_integer(out: &mut Vec<u8>) {
     writer::error(out, "ERR value is not an integer or out of range");
-}
-
-fn done((): ()) -> Answer {
-    Answer::Done
 }
 
 fn help(out: &mut Vec<u8>, args: Args<'_>) {

@@ -1,5 +1,7 @@
 //! Strings: values read and written as a whole, and parts of them read.
 
+mod options;
+
 use annulus_engine::{Disk, Key};
 use annulus_net::resp::writer;
 
@@ -8,6 +10,7 @@ use super::data::{Data, Intent, Outcome, Seen, parse_integer};
 use super::expiry::{self, From, Unit};
 use super::table;
 use super::table::refusals::COMPARE_AND_SET;
+use options::{BadOption, Expiry, Options, OptionsOf};
 
 /// GET.
 #[inline]
@@ -17,94 +20,6 @@ pub fn get<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>) -> Outcome {
         Seen::Absent(after) => data.null(after),
         Seen::NotYet(outcome) => outcome,
     }
-}
-
-/// What becomes of the expiry of a key that is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Expiry {
-    /// It goes, or stays with GETEX: nothing was said.
-    Unsaid,
-    /// It stays.
-    Keep,
-    /// It goes.
-    Persist,
-    /// It becomes what the argument at this index says.
-    Given { argument: usize, unit: Unit, from: From },
-}
-
-impl Expiry {
-    /// True for the same option, which may be repeated: the last one counts.
-    fn is_like(self, other: Self) -> bool {
-        match (self, other) {
-            (Self::Given { unit, from, .. }, Self::Given { unit: other_unit, from: other_from, .. }) => {
-                (unit, from) == (other_unit, other_from)
-            }
-            _ => self == other,
-        }
-    }
-}
-
-/// The options of SET or GETEX.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Options {
-    expiry: Expiry,
-    /// GET: the old value is the reply.
-    get: bool,
-}
-
-/// Why options are refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum BadOption {
-    Syntax,
-    /// NX or XX of SET.
-    CompareAndSet(&'static str),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum OptionsOf {
-    Set,
-    GetEx,
-}
-
-impl Options {
-    /// Reads the options from `first` on.
-    fn parse(args: Args<'_>, first: usize, of: OptionsOf) -> Result<Self, BadOption> {
-        let mut options = Self { expiry: Expiry::Unsaid, get: false };
-        let mut at = first;
-        while let Some(option) = args.get(at) {
-            let mut given = |unit, from| {
-                at += 1;
-                args.get(at).map(|_| Expiry::Given { argument: at, unit, from }).ok_or(BadOption::Syntax)
-            };
-            let expiry = match (of, upper(option).as_slice()) {
-                (_, b"EX") => given(Unit::Seconds, From::Now)?,
-                (_, b"PX") => given(Unit::Milliseconds, From::Now)?,
-                (_, b"EXAT") => given(Unit::Seconds, From::Epoch)?,
-                (_, b"PXAT") => given(Unit::Milliseconds, From::Epoch)?,
-                (OptionsOf::Set, b"KEEPTTL") => Expiry::Keep,
-                (OptionsOf::GetEx, b"PERSIST") => Expiry::Persist,
-                (OptionsOf::Set, b"GET") => {
-                    options.get = true;
-                    at += 1;
-                    continue;
-                }
-                (OptionsOf::Set, b"NX") => return Err(BadOption::CompareAndSet("SET NX")),
-                (OptionsOf::Set, b"XX") => return Err(BadOption::CompareAndSet("SET XX")),
-                _ => return Err(BadOption::Syntax),
-            };
-            if options.expiry != Expiry::Unsaid && !options.expiry.is_like(expiry) {
-                return Err(BadOption::Syntax);
-            }
-            options.expiry = expiry;
-            at += 1;
-        }
-        Ok(options)
-    }
-}
-
-/// An option in capitals; one that is longer than any is cut, and so matches none.
-fn upper(option: &[u8]) -> smallvec::SmallVec<[u8; 8]> {
-    option.iter().take(8).map(u8::to_ascii_uppercase).collect()
 }
 
 #[cold]
@@ -141,7 +56,10 @@ pub fn set<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>, args: Args<'_>) -> Ou
         return set_and_get(data, key, args[2], expires_at_ms, options.expiry == Expiry::Keep);
     }
     if options.expiry == Expiry::Keep {
-        let kept = data.engine.describe(key, data.now_ms).map_or(0, |description| description.expires_at_ms);
+        let kept = data
+            .engine
+            .describe(key, data.now_ms)
+            .map_or(0, |description| description.expires_at_ms);
         return put(data, key, args[2], kept);
     }
     put(data, key, args[2], expires_at_ms)
@@ -228,12 +146,9 @@ pub fn getex<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>, args: Args<'_>) -> 
     match expiry::parse_expiry(argument, unit, from, data.now_ms, "getex") {
         Ok(instant) => get_and_expire(data, key, instant),
         // As in Redis, a key that is not there comes before an expiry that is wrong.
-        Err(text) => match data.engine.describe(key, data.now_ms) {
-            Some(_) => data.fail(&text),
-            None => {
-                let after = data.absent_after(key);
-                data.null(after)
-            }
+        Err(text) => match data.describe(key) {
+            Ok(_) => data.fail(&text),
+            Err(after) => data.null(after),
         },
     }
 }
@@ -270,7 +185,9 @@ pub fn getrange<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>, args: Args<'_>) 
     let (Some(start), Some(end)) = (parse_integer(args[2]), parse_integer(args[3])) else {
         return data.fail("ERR value is not an integer or out of range");
     };
-    let seen = data.read(key, Intent::Read, |out, record| writer::bulk(out, range(record.value(), start, end)));
+    let seen = data.read(key, Intent::Read, |out, record| {
+        writer::bulk(out, range(record.value(), start, end))
+    });
     match seen {
         Seen::NotYet(outcome) => outcome,
         Seen::Here((), after) => Outcome::Done(after),
@@ -287,7 +204,13 @@ fn range(value: &[u8], start: i64, end: i64) -> &[u8] {
         return &[];
     }
     let length = i64::try_from(value.len()).expect("values are far shorter");
-    let from_front = |index: i64| if index < 0 { index.saturating_add(length).max(0) } else { index };
+    let from_front = |index: i64| {
+        if index < 0 {
+            index.saturating_add(length).max(0)
+        } else {
+            index
+        }
+    };
     let (start, end) = (from_front(start), from_front(end).min(length - 1));
     if start > end {
         return &[];
@@ -320,48 +243,13 @@ mod tests {
             (16, 16, ""),
         ];
         for (start, end, expected) in cases {
-            assert_eq!(range(b"This is a string", start, end), expected.as_bytes(), "{start} {end}");
+            assert_eq!(
+                range(b"This is a string", start, end),
+                expected.as_bytes(),
+                "{start} {end}"
+            );
         }
         assert_eq!(range(b"", 0, -1), b"");
         assert_eq!(range(b"", -1, 0), b"");
-    }
-
-    fn parse(of: OptionsOf, text: &str) -> Result<Options, BadOption> {
-        let args: Vec<&[u8]> = text.split_ascii_whitespace().map(str::as_bytes).collect();
-        Options::parse(&args, 0, of)
-    }
-
-    #[test]
-    fn options_of_set() {
-        let given = |argument, unit, from| Expiry::Given { argument, unit, from };
-        let plain = Options { expiry: Expiry::Unsaid, get: false };
-        let good = [
-            ("", plain),
-            ("get", Options { get: true, ..plain }),
-            ("GET GET", Options { get: true, ..plain }),
-            ("KeepTTL", Options { expiry: Expiry::Keep, ..plain }),
-            ("ex 10", Options { expiry: given(1, Unit::Seconds, From::Now), ..plain }),
-            ("GET PX 10", Options { expiry: given(2, Unit::Milliseconds, From::Now), get: true }),
-            ("EXAT 10 GET", Options { expiry: given(1, Unit::Seconds, From::Epoch), get: true }),
-            ("PX 9 PX 10", Options { expiry: given(3, Unit::Milliseconds, From::Now), ..plain }),
-            ("PXAT 10", Options { expiry: given(1, Unit::Milliseconds, From::Epoch), ..plain }),
-        ];
-        for (text, expected) in good {
-            assert_eq!(parse(OptionsOf::Set, text), Ok(expected), "{text}");
-        }
-        for bad in ["EX", "EX 1 PX 1", "EX 1 KEEPTTL", "KEEPTTL EX 1", "PERSIST", "FOO", "PX 1 EX 1", "KEEPTTLX"] {
-            assert_eq!(parse(OptionsOf::Set, bad), Err(BadOption::Syntax), "{bad}");
-        }
-        assert_eq!(parse(OptionsOf::Set, "EX 10 nx"), Err(BadOption::CompareAndSet("SET NX")));
-        assert_eq!(parse(OptionsOf::Set, "XX"), Err(BadOption::CompareAndSet("SET XX")));
-    }
-
-    #[test]
-    fn options_of_getex() {
-        assert_eq!(parse(OptionsOf::GetEx, "persist").unwrap().expiry, Expiry::Persist);
-        assert_eq!(parse(OptionsOf::GetEx, "").unwrap().expiry, Expiry::Unsaid);
-        for bad in ["GET", "NX", "KEEPTTL", "PERSIST EX 1", "EX 1 PERSIST", "EX"] {
-            assert_eq!(parse(OptionsOf::GetEx, bad), Err(BadOption::Syntax), "{bad}");
-        }
     }
 }

@@ -133,6 +133,8 @@ pub enum Gather {
     Positions,
     /// Arrays are appended.
     Concat,
+    /// Bulk strings are appended to one.
+    Text,
     /// One key, chosen among the cores by how many keys they have.
     AnyKey,
 }

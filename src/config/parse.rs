@@ -32,18 +32,16 @@ pub(super) fn bytes_text(text: &str) -> Option<u64> {
     number.checked_mul(1 << shift)
 }
 
-/// A size as a person writes it; exact sizes keep their suffix, others show one decimal.
+/// A size in the largest unit that gives it exactly; [`bytes_text`] reads it back.
 pub(super) fn format_bytes(bytes: u64) -> String {
-    for (shift, suffix) in [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")] {
-        let unit = 1u64 << shift;
-        if bytes >= unit {
-            return match bytes % unit {
-                0 => format!("{}{suffix}", bytes >> shift),
-                _ => format!("{:.1}{suffix}", bytes as f64 / unit as f64),
-            };
-        }
-    }
-    format!("{bytes}B")
+    let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let exact = units
+        .iter()
+        .find(|(shift, _)| bytes > 0 && bytes.trailing_zeros() >= *shift);
+    exact.map_or_else(
+        || format!("{bytes}B"),
+        |(shift, suffix)| format!("{}{suffix}", bytes >> shift),
+    )
 }
 
 /// A duration with its unit: `250us`, `100ms`, `10s`, `5m`.

@@ -7,7 +7,7 @@ use std::fmt;
 use std::fs;
 use std::io::Read;
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
@@ -20,7 +20,7 @@ pub enum Origin {
     /// Nowhere: the default.
     Default,
     /// In the file of that name, at that line (from 1).
-    File(Rc<str>, usize),
+    File(Arc<str>, usize),
     /// By a flag.
     Flag,
 }
@@ -58,8 +58,8 @@ impl Sources {
 
     /// Reads a TOML file. Errors: unreadable, too large, not TOML, unknown keys, tables or other values that no key takes.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let name: Rc<str> = path.display().to_string().into();
-        let failed = |text: String| ConfigError::new("", Origin::File(Rc::clone(&name), 0), text);
+        let name: Arc<str> = path.display().to_string().into();
+        let failed = |text: String| ConfigError::new("", Origin::File(Arc::clone(&name), 0), text);
         let file = fs::File::open(path).map_err(|error| failed(format!("cannot be opened: {error}")))?;
         let mut text = String::new();
         let read = file.take(ConfigLimits::FILE_BYTES_MAX + 1).read_to_string(&mut text);
@@ -72,8 +72,8 @@ impl Sources {
 
     /// Parses the text of a TOML file called `name`.
     pub fn parse(name: &str, text: &str) -> Result<Self, ConfigError> {
-        let name: Rc<str> = name.into();
-        let at = |offset: usize| Origin::File(Rc::clone(&name), line_of(text, offset));
+        let name: Arc<str> = name.into();
+        let at = |offset: usize| Origin::File(Arc::clone(&name), line_of(text, offset));
         let table = DeTable::parse(text).map_err(|error| {
             let offset = error.span().map_or(0, |span| span.start);
             ConfigError::new("", at(offset), error.message().replace('\n', ", "))

@@ -6,6 +6,12 @@ use super::*;
 
 const GIB: u64 = 1 << 30;
 
+const _: () = {
+    const fn crosses_cores<T: Send + Sync>() {}
+    crosses_cores::<Config>();
+    crosses_cores::<RuntimeConfig>();
+};
+
 fn environment() -> Environment {
     Environment {
         affinity: vec![0, 1, 4, 5],
@@ -301,10 +307,10 @@ fn passwords() {
 
 #[test]
 fn sizes_and_durations_round_trip() {
-    for bytes in [0, 1, 1023, 1024, 3 << 20, 5 << 30, 7 << 40] {
+    for bytes in [0, 1, 1023, 1024, 1_500_000, 3 << 20, 5 << 30, 7 << 40, u64::MAX] {
         assert_eq!(parse::bytes_text(&parse::format_bytes(bytes)), Some(bytes));
     }
-    assert_eq!(parse::format_bytes(1_500_000), "1.4MiB");
+    assert_eq!(parse::format_bytes(1536), "1536B");
     for text in ["250us", "100ms", "10s"] {
         let duration = parse::duration(&Raw::Text(text.to_owned())).unwrap();
         assert_eq!(parse::format_duration(duration), text);

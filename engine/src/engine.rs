@@ -1,0 +1,285 @@
+//! One core's store: the state, the events it gives out, and what it is asked about itself.
+//!
+//! How it writes is in `write_path`, how it reads in `read_path`, how it starts in `recovery`, what it does on the side in
+//! `housekeeping`.
+//!
+//! Invariant: the index names exactly the durable, newest record of every key (with memory durability: the newest); what is
+//! newer and not yet durable is in `pending`.
+
+use std::collections::VecDeque;
+use std::hash::Hasher;
+
+use annulus_object::{Actor, Clock, HybridClock};
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+use crate::cache::Cache;
+use crate::config::{Config, Durability};
+use crate::disk::{Completion, Disk, OperationId};
+use crate::hot_log::{Commit, HotLog, Identity, LARGE, SMALL};
+use crate::housekeeping::{DiskState, Failures};
+use crate::index::{ActorTable, Index};
+use crate::memory_store::MemoryStore;
+use crate::pending::Pending;
+use crate::read_path::{Reading, Record};
+use crate::recovery::RecoveryReport;
+use crate::segments::Segments;
+use crate::side_table::SideTable;
+use crate::slab::Slab;
+use crate::statistics::Counts;
+use crate::work::Work;
+use crate::write_path::PendingWrite;
+use crate::{ReadError, Statistics};
+
+/// A key, with what the core computed of it once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key<'a> {
+    /// Its bytes, at most 65,535.
+    pub bytes: &'a [u8],
+    /// Its partition.
+    pub partition: u16,
+    /// Its keyed hash.
+    pub hash: u128,
+}
+
+/// What happened, in order.
+#[derive(Debug)]
+pub enum Event {
+    /// Every commit of this instance up to this one is on stable storage.
+    Durable(Commit),
+    /// This commit is not, and what it wrote is visible no more.
+    Failed(Commit),
+    /// A read has ended.
+    Read {
+        /// The number given at its start.
+        token: u64,
+        /// The record.
+        result: Result<std::rc::Rc<Record>, ReadError>,
+    },
+    /// Writes wait for [`Engine::adopt_incarnation`]: an own write was lost.
+    NeedIncarnation,
+    /// The disk failed again: nothing more is written.
+    ReadOnly,
+}
+
+/// One core's store.
+pub struct Engine<D: Disk> {
+    pub(crate) disk: D,
+    pub(crate) config: Config,
+    pub(crate) actor: Actor,
+    pub(crate) clock: HybridClock,
+    /// What every stamp's context covers: all that was merged when this store opened.
+    pub(crate) floor: Clock,
+    pub(crate) index: Index,
+    pub(crate) actors: ActorTable,
+    pub(crate) side: SideTable,
+    pub(crate) cache: Cache,
+    pub(crate) store: MemoryStore,
+    pub(crate) pending: Pending<PendingWrite>,
+    /// Keys that pending writes add, less those that they remove.
+    pub(crate) pending_keys: i64,
+    /// A FLUSHALL that is not durable: what is at or below is not seen any more.
+    pub(crate) pending_mark: Option<Clock>,
+    /// The newest durable one, and where it lies.
+    pub(crate) mark: Option<(Clock, u16)>,
+    pub(crate) logs: [HotLog; 2],
+    pub(crate) segments: Segments<D::File>,
+    /// The newest sequence that was given to a segment.
+    pub(crate) sequence: u64,
+    pub(crate) identity: Identity,
+    pub(crate) reads: Slab<Reading>,
+    pub(crate) events: VecDeque<Event>,
+    pub(crate) work: VecDeque<Work<D>>,
+    /// A segment is being prepared for the instance.
+    pub(crate) preparing: [bool; 2],
+    pub(crate) next_segment_number: u32,
+    pub(crate) failures: Failures,
+    pub(crate) disk_state: DiskState,
+    pub(crate) now_us: u64,
+    pub(crate) closing: bool,
+    pub(crate) counts: Counts,
+    pub(crate) recovery: RecoveryReport,
+}
+
+impl<D: Disk> Engine<D> {
+    /// An empty store; recovery fills it.
+    pub(crate) fn empty(disk: D, config: Config) -> Self {
+        config.limits.assert_valid();
+        assert!(!config.partitions.is_empty(), "a core owns a partition");
+        let identity = Identity {
+            layout: config.layout,
+            core: config.core,
+            cores: config.cores,
+            node: config.actor.node(),
+            cluster_id: config.cluster_id,
+        };
+        let cache_bytes = if config.durability == Durability::Memory { 0 } else { config.cache_bytes };
+        Self {
+            disk,
+            actor: config.actor,
+            clock: HybridClock::new(config.clock),
+            floor: config.clock,
+            index: Index::new(config.partitions.clone()),
+            actors: ActorTable::new(),
+            side: SideTable::new(config.partitions.clone()),
+            cache: Cache::new(cache_bytes),
+            store: MemoryStore::new(),
+            pending: Pending::new(crate::write_path::PENDING_LIMITS),
+            pending_keys: 0,
+            pending_mark: None,
+            mark: None,
+            logs: [HotLog::new(SMALL), HotLog::new(LARGE)],
+            segments: Segments::new(),
+            sequence: 0,
+            identity,
+            reads: Slab::new(),
+            events: VecDeque::new(),
+            work: VecDeque::new(),
+            preparing: [false; 2],
+            next_segment_number: 0,
+            failures: Failures::default(),
+            disk_state: DiskState::default(),
+            now_us: 0,
+            closing: false,
+            counts: Counts::default(),
+            recovery: RecoveryReport::default(),
+            config,
+        }
+    }
+
+    /// A key of one of this core's partitions.
+    #[inline]
+    pub fn key<'a>(&self, bytes: &'a [u8], partition: u16) -> Key<'a> {
+        debug_assert!(self.config.partitions.contains(&partition), "the core owns the partition");
+        Key { bytes, partition, hash: keyed_hash(&self.config.hash_key, bytes) }
+    }
+
+    /// True when nothing is logged.
+    #[inline]
+    pub(crate) fn is_memory(&self) -> bool {
+        self.config.durability == Durability::Memory
+    }
+
+    /// What a reply that depends on a commit waits for.
+    #[inline]
+    pub(crate) fn wait_for(&self, commit: Commit) -> Option<Commit> {
+        (self.config.durability == Durability::Sync).then_some(commit)
+    }
+
+    /// What recovery found.
+    pub fn recovery(&self) -> &RecoveryReport {
+        &self.recovery
+    }
+
+    /// Above everything that was stamped or met.
+    pub fn clock(&self) -> Clock {
+        self.clock.last()
+    }
+
+    /// Number of keys, what is not durable yet included.
+    pub fn keys(&self) -> u64 {
+        let visible = if self.pending_mark.is_some() { 0 } else { self.index.live() };
+        let keys = i64::try_from(visible).expect("keys are counted in i64") + self.pending_keys;
+        u64::try_from(keys).unwrap_or(0)
+    }
+
+    /// Number of durable keys that expire.
+    pub fn expiring_keys(&self) -> u64 {
+        self.side.expiring() as u64
+    }
+
+    /// Number of durable keys of a partition.
+    pub fn keys_in(&self, partition: u16) -> u64 {
+        self.index.live_in(partition) as u64
+    }
+
+    /// The next event.
+    #[inline]
+    pub fn next_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// The next piece of background work; its result goes to [`Engine::on_work_done`].
+    #[inline]
+    pub fn next_work(&mut self) -> Option<Work<D>> {
+        self.work.pop_front()
+    }
+
+    /// A started operation has ended.
+    pub fn on_completion(&mut self, completion: Completion, now_unix_ms: u64) {
+        match completion.operation {
+            OperationId(instance @ 0..2) => {
+                self.on_log_write(usize::try_from(instance).expect("below 2"), completion, now_unix_ms);
+            }
+            OperationId(read) => self.on_record_read(read - 2, completion),
+        }
+    }
+
+    /// Stamps by another actor from now on, and takes writes again.
+    pub fn adopt_incarnation(&mut self, actor: Actor) {
+        assert_ne!(actor, self.actor, "an actor that may have lost a write is not used again");
+        self.actor = actor;
+        self.identity.node = actor.node();
+        self.failures.awaits_incarnation = false;
+    }
+
+    /// Takes no more writes: no new incarnation can be stored.
+    pub fn refuse_writes(&mut self) {
+        self.become_read_only();
+    }
+
+    /// Lets everything become durable; see [`Engine::is_closed`].
+    pub fn begin_close(&mut self) {
+        self.closing = true;
+    }
+
+    /// True when nothing waits for the disk.
+    pub fn is_closed(&self) -> bool {
+        self.closing && self.logs.iter().all(HotLog::is_quiet) && self.reads.len() == 0
+    }
+
+    /// Memory that counts against the limit.
+    pub fn memory_bytes(&self) -> usize {
+        self.index.bytes()
+            + self.side.bytes()
+            + self.cache.capacity_bytes()
+            + self.store.bytes()
+            + self.pending.bytes()
+            + self.logs.iter().map(HotLog::memory_bytes).sum::<usize>()
+    }
+
+    /// Figures for INFO and the metrics.
+    pub fn statistics(&self) -> Statistics {
+        Statistics {
+            keys: self.keys(),
+            expiring: self.expiring_keys(),
+            tombstones: self.index.tombstones() as u64,
+            index_bytes: self.index.bytes() as u64,
+            index_entries: self.index.len() as u64,
+            side_table_bytes: self.side.bytes() as u64,
+            cache_bytes: self.cache.bytes() as u64,
+            cache_capacity_bytes: self.cache.capacity_bytes() as u64,
+            cache_hits: self.cache.hits(),
+            cache_misses: self.cache.misses(),
+            memory_store_bytes: self.store.bytes() as u64,
+            memory_bytes: self.memory_bytes() as u64,
+            log_segments: self.segments.len() as u64,
+            log_bytes: self.segments.bytes(),
+            log_tail_bytes_live: self.segments.iter().filter(|(_, segment)| segment.live > 0).map(|(_, s)| s.written).sum(),
+            pending_writes: self.pending.len() as u64,
+            pending_commits: self.logs.iter().map(HotLog::depth).sum::<usize>() as u64,
+            reads_in_flight: self.reads.len() as u64,
+            is_read_only: self.failures.read_only,
+            disk_state: self.disk_state.level,
+            disk_available_bytes: self.disk_state.available_bytes,
+            counts: self.counts.clone(),
+        }
+    }
+}
+
+/// The 128-bit keyed hash of a key.
+#[inline]
+pub(crate) fn keyed_hash(hash_key: &[u8; 16], bytes: &[u8]) -> u128 {
+    let mut hasher = SipHasher13::new_with_key(hash_key);
+    hasher.write(bytes);
+    hasher.finish128().as_u128()
+}

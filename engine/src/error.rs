@@ -1,0 +1,85 @@
+//! What can go wrong, and whether the store is usable afterwards.
+
+use crate::disk::DiskError;
+use crate::segment::SegmentError;
+
+/// Why a store does not open. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The disk refused.
+    #[error("{path}: {error}")]
+    Disk {
+        /// Which file or directory.
+        path: String,
+        /// What it said.
+        error: DiskError,
+    },
+    /// A segment is not one of this store's, or of a newer format.
+    #[error("{path}: {error}; if it does not belong here, move it away")]
+    Segment {
+        /// Which file.
+        path: String,
+        /// What is wrong.
+        error: SegmentError,
+    },
+    /// A whole frame holds what is no record: written by a newer version or by a fault of this one.
+    #[error("{path}: {error}")]
+    Frame {
+        /// Which file.
+        path: String,
+        /// What is wrong.
+        error: crate::frame::FrameError,
+    },
+    /// Versions that did not see each other, which one lone node never writes.
+    #[error("partition {partition} holds versions of one key that did not see each other ({first} and {second}): these files were not written by one node on its own")]
+    Concurrent {
+        /// Which partition.
+        partition: u16,
+        /// Dot of one.
+        first: String,
+        /// Dot of the other.
+        second: String,
+    },
+    /// More segments than places can name.
+    #[error("the log has {0} segments; at most {max} can be used", max = crate::index::Place::FILES_MAX)]
+    TooManySegments(usize),
+}
+
+/// Why a write was not taken. The store goes on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The memory limit is reached and the key is new.
+    #[error("the memory limit is reached")]
+    OutOfMemory,
+    /// The disk's water mark is reached.
+    #[error("the disk is nearly full")]
+    DiskFull,
+    /// The disk failed twice.
+    #[error("the store is read-only")]
+    ReadOnly,
+    /// Buffers are full, or a new incarnation is awaited: try again after the next event.
+    #[error("the log's buffers are full")]
+    Stall,
+    /// The record is too long.
+    #[error("the value and its key take {bytes} bytes; at most {max} are stored")]
+    TooLarge {
+        /// Bytes of the record.
+        bytes: usize,
+        /// The most.
+        max: usize,
+    },
+}
+
+/// Why a record could not be read. It stays where it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// The disk refused.
+    #[error("{0}")]
+    Disk(DiskError),
+    /// The bytes are not those that were written; they are not given out.
+    #[error("the record is damaged ({0})")]
+    Corrupt(crate::record::RecordError),
+    /// A whole record, but another than the index says.
+    #[error("another record lies where it should be")]
+    Misplaced,
+}

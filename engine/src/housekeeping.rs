@@ -1,0 +1,358 @@
+//! What a store does beside reads and writes: segments prepared and reused, expired keys noted, tombstones dropped, the
+//! disk's space watched, failures counted.
+//!
+//! A *tombstone* (an expired value is one too) hides older records of its key. It goes with its segment, and only when
+//! nothing that it could hide is left: its segment is the oldest of its instance, and everything the other instance still
+//! has was begun after it was closed.
+//!
+//! Invariant: a segment is reused only when no index entry and no read needs it, and a durable frame says that the log
+//! begins behind it. Until then a crash replays it.
+
+use crate::Refusal;
+use crate::disk::{Disk, DiskError};
+use crate::engine::{Engine, Event};
+use crate::hot_log::SMALL;
+use crate::index::{Entry, Flags, IndexHash, Place};
+use crate::segments::{Segment, Use};
+use crate::side_table::Extra;
+use crate::work::{Done, Work, WorkDone};
+use crate::write_path::commit_of;
+
+const GIB: u64 = 1 << 30;
+
+/// Which water mark the disk has reached; each by share or by free bytes, whichever is laxer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DiskLevel {
+    /// None.
+    #[default]
+    Ample,
+    /// 75 % used, less than 20 GiB free: garbage should go sooner.
+    Hurry,
+    /// 85 %, 10 GiB: nothing comes from other nodes.
+    NoTransfers,
+    /// 92 %, 5 GiB: deletes only.
+    NoWrites,
+    /// 96 %, 2 GiB: reads only.
+    ReadOnly,
+}
+
+impl DiskLevel {
+    /// The level of a disk.
+    pub fn of(total_bytes: u64, available_bytes: u64) -> Self {
+        let used = total_bytes.saturating_sub(available_bytes);
+        let reached = |percent: u64, free: u64| {
+            u128::from(used) * 100 >= u128::from(total_bytes) * u128::from(percent) && available_bytes < free
+        };
+        match () {
+            () if total_bytes == 0 => Self::Ample,
+            () if reached(96, 2 * GIB) => Self::ReadOnly,
+            () if reached(92, 5 * GIB) => Self::NoWrites,
+            () if reached(85, 10 * GIB) => Self::NoTransfers,
+            () if reached(75, 20 * GIB) => Self::Hurry,
+            () => Self::Ample,
+        }
+    }
+}
+
+/// What is known of the disk's space.
+#[derive(Debug, Default)]
+pub(crate) struct DiskState {
+    pub(crate) level: DiskLevel,
+    pub(crate) available_bytes: u64,
+    looked_ms: u64,
+    /// No segment is prepared before this time: the last try failed.
+    prepare_after_ms: u64,
+}
+
+/// What has failed.
+#[derive(Debug, Default)]
+pub(crate) struct Failures {
+    /// When a write last failed.
+    last_ms: Option<u64>,
+    pub(crate) awaits_incarnation: bool,
+    pub(crate) read_only: bool,
+}
+
+impl<D: Disk> Engine<D> {
+    /// About every 20 ms.
+    pub fn tick(&mut self, now_ms: u64) {
+        self.expire_due(now_ms);
+        if self.is_memory() {
+            return;
+        }
+        self.watch_disk(now_ms);
+        for instance in 0..self.logs.len() {
+            self.advance_tail(instance);
+            if self.logs[instance].wants_segment(&self.segments) {
+                self.want_segment(instance);
+            }
+        }
+    }
+
+    fn expire_due(&mut self, now_ms: u64) {
+        let mut due = Vec::new();
+        self.side.due(now_ms, self.config.limits.expire_per_tick, &mut due);
+        if due.is_empty() {
+            return;
+        }
+        for (partition, hash) in due {
+            self.expire(partition, hash);
+        }
+        if !self.pending.is_empty() {
+            self.recount_pending();
+        }
+    }
+
+    /// Notes that a value has expired: it is a tombstone from now on, with memory durability nothing.
+    pub(crate) fn expire(&mut self, partition: u16, hash: IndexHash) {
+        self.counts.expired += 1;
+        if self.is_memory() {
+            let entry = self.index.remove(partition, hash).expect("what expires is indexed");
+            return self.forget_in_memory(partition, &entry);
+        }
+        let extra = self.side.get(partition, hash).expect("what expires is in the side table");
+        let (actor, context) = (extra.actor, extra.context.to_vec());
+        let rest = Extra { expires_at_ms: 0, actor, context: &context };
+        let keeps_extra = !rest.is_empty();
+        self.side.set(partition, hash, rest);
+        let entry = self.index.update(partition, hash, |entry| {
+            entry.flags = entry.flags.with(Flags::TOMBSTONE);
+            if !keeps_extra {
+                entry.flags = entry.flags.without(Flags::EXTRA);
+            }
+        });
+        let entry: Entry = entry.expect("what expires is indexed");
+        self.segments.expired(entry.place.file, partition, hash);
+    }
+
+    fn watch_disk(&mut self, now_ms: u64) {
+        let state = &mut self.disk_state;
+        if now_ms.saturating_sub(state.looked_ms) < self.config.limits.space_interval_ms {
+            return;
+        }
+        state.looked_ms = now_ms;
+        match self.disk.space() {
+            Err(error) => tracing::warn!(core = self.config.core, %error, "the disk does not tell its space"),
+            Ok(space) => {
+                let level = DiskLevel::of(space.total_bytes, space.available_bytes);
+                state.available_bytes = space.available_bytes;
+                if level != state.level {
+                    let available_mib = space.available_bytes >> 20;
+                    tracing::warn!(core = self.config.core, ?level, before = ?state.level, available_mib, "disk water mark");
+                    state.level = level;
+                }
+            }
+        }
+    }
+
+    /// Lets go of the oldest segments that nothing needs.
+    pub(crate) fn advance_tail(&mut self, instance: usize) {
+        while let Some(&file) = self.logs[instance].sealed.front() {
+            if !self.is_needless(instance, file) {
+                return;
+            }
+            self.drop_tombstones(file);
+            let log = &mut self.logs[instance];
+            log.log_tail = log.sequence_after_oldest(&self.segments, self.sequence);
+            log.sealed.pop_front();
+            log.passed.push_back(file);
+            let segment = self.segments.get_mut(file);
+            assert_eq!(segment.live, 0, "only tombstones were left");
+            segment.state = Use::Passed;
+        }
+    }
+
+    fn is_needless(&self, instance: usize, file: u16) -> bool {
+        let segment = self.segments.get(file);
+        if segment.pins > 0 {
+            return false;
+        }
+        if segment.live == 0 {
+            return true;
+        }
+        let other = self.logs[1 - instance].oldest_sequence(&self.segments);
+        let hides_nothing = other.is_none_or(|oldest| oldest > segment.closed_at);
+        hides_nothing && segment.live_tombstones + u32::from(segment.has_mark) == segment.live
+    }
+
+    fn is_tombstone_in(&self, file: u16, (partition, hash): (u16, IndexHash)) -> bool {
+        let entry = self.index.get(partition, hash);
+        entry.is_some_and(|entry| entry.is_tombstone() && entry.place.file == file)
+    }
+
+    fn drop_tombstones(&mut self, file: u16) {
+        let noted = std::mem::take(&mut self.segments.get_mut(file).tombstones);
+        for (partition, hash) in noted {
+            if self.is_tombstone_in(file, (partition, hash)) {
+                let entry = self.index.remove(partition, hash).expect("found above");
+                if entry.flags.contains(Flags::EXTRA) {
+                    self.side.remove(partition, hash);
+                }
+                self.segments.lost(file, true);
+                self.counts.tombstones_reaped += 1;
+            }
+        }
+        if std::mem::take(&mut self.segments.get_mut(file).has_mark) {
+            self.segments.lost(file, false);
+            self.mark = None;
+        }
+    }
+
+    /// A frame that carried this tail is durable: what it passed may be reused.
+    pub(crate) fn after_durable(&mut self, instance: usize, log_tail: u64) {
+        while let Some(&file) = self.logs[instance].passed.front() {
+            let segment = self.segments.get(file);
+            if segment.sequence >= log_tail || segment.pins > 0 {
+                return;
+            }
+            self.logs[instance].passed.pop_front();
+            let log = &mut self.logs[instance];
+            if log.spares.len() < self.config.limits.spare_segments {
+                self.segments.get_mut(file).state = Use::Spare;
+                log.spares.push_back(file);
+                self.counts.segments_recycled += 1;
+            } else {
+                let segment = self.segments.remove(file);
+                self.counts.segments_removed += 1;
+                self.work.push_back(Work::remove(self.disk.clone(), segment.path));
+            }
+        }
+    }
+
+    /// Prepares a segment, unless that is under way or has just failed.
+    pub(crate) fn want_segment(&mut self, instance: usize) {
+        let now_ms = self.disk_state.looked_ms;
+        if self.preparing[instance] || self.failures.read_only || now_ms < self.disk_state.prepare_after_ms {
+            return;
+        }
+        self.preparing[instance] = true;
+        let path = self.next_segment_path(instance);
+        let instance = u8::try_from(instance).expect("there are two instances");
+        let bytes = self.config.segment_bytes(instance);
+        self.work.push_back(Work::prepare(self.disk.clone(), instance, path, bytes));
+    }
+
+    pub(crate) fn next_segment_path(&mut self, instance: usize) -> String {
+        self.next_segment_number += 1;
+        let name = if instance == usize::from(SMALL) { "small" } else { "large" };
+        format!("{}/{name}-{:05}.log", self.config.directory(), self.next_segment_number)
+    }
+
+    /// A piece of background work has ended.
+    pub fn on_work_done(&mut self, done: WorkDone<D>, now_ms: u64) {
+        match done.0 {
+            Done::Prepared { instance, path, bytes, result } => {
+                self.preparing[usize::from(instance)] = false;
+                match result {
+                    Ok(file) => self.add_spare(instance, path, bytes, file),
+                    Err(error) => self.on_prepare_failed(usize::from(instance), &path, &error, now_ms),
+                }
+            }
+            Done::Removed { path, result } => {
+                if let Err(error) = result {
+                    tracing::warn!(core = self.config.core, segment = %path, %error, "a segment that is not needed stays");
+                }
+            }
+        }
+    }
+
+    pub(crate) fn add_spare(&mut self, instance: u8, path: String, bytes: u64, file: D::File) {
+        let segment = Segment {
+            file,
+            path: path.clone(),
+            instance,
+            bytes,
+            sequence: 0,
+            closed_at: 0,
+            written: 0,
+            live: 0,
+            live_tombstones: 0,
+            pins: 0,
+            state: Use::Spare,
+            tombstones: Vec::new(),
+            has_mark: false,
+        };
+        let Some(file) = self.segments.add(segment) else {
+            tracing::error!(core = self.config.core, max = Place::FILES_MAX, "the log has as many segments as it can");
+            self.work.push_back(Work::remove(self.disk.clone(), path));
+            return self.fail_waiting(usize::from(instance));
+        };
+        self.counts.segments_created += 1;
+        self.logs[usize::from(instance)].spares.push_back(file);
+    }
+
+    fn on_prepare_failed(&mut self, instance: usize, path: &str, error: &DiskError, now_ms: u64) {
+        tracing::error!(core = self.config.core, segment = %path, %error, "a segment cannot be prepared");
+        self.disk_state.prepare_after_ms = now_ms + self.config.limits.space_interval_ms;
+        // Whoever waits for it is told; a write that cannot be kept must not look as if it were under way.
+        self.fail_waiting(instance);
+        if *error != DiskError::Full {
+            self.note_failure(now_ms);
+        }
+    }
+
+    /// Fails the frames that have no segment to go to.
+    fn fail_waiting(&mut self, instance: usize) {
+        if self.logs[instance].in_flight.is_some() {
+            return;
+        }
+        let mut any = false;
+        while let Some(waiting) = self.logs[instance].pop_waiting() {
+            self.vanish(commit_of(instance, waiting.ordinal), waiting.payload(), waiting.records);
+            any = true;
+        }
+        if any && !self.failures.awaits_incarnation {
+            self.failures.awaits_incarnation = true;
+            self.events.push_back(Event::NeedIncarnation);
+        }
+    }
+
+    /// An own write was lost: another incarnation first, and no third chance.
+    pub(crate) fn note_failure(&mut self, now_ms: u64) {
+        let again = self.failures.last_ms.is_some_and(|last| now_ms.saturating_sub(last) < self.config.limits.failure_window_ms);
+        self.failures.last_ms = Some(now_ms);
+        if again {
+            return self.become_read_only();
+        }
+        if !self.failures.awaits_incarnation {
+            self.failures.awaits_incarnation = true;
+            self.events.push_back(Event::NeedIncarnation);
+        }
+    }
+
+    pub(crate) fn become_read_only(&mut self) {
+        if std::mem::replace(&mut self.failures.read_only, true) {
+            return;
+        }
+        self.events.push_back(Event::ReadOnly);
+        for instance in 0..self.logs.len() {
+            while let Some(waiting) = self.logs[instance].pop_waiting() {
+                self.vanish(commit_of(instance, waiting.ordinal), waiting.payload(), waiting.records);
+            }
+        }
+    }
+
+    /// What a writer is told while the store takes nothing.
+    pub fn write_refusal(&self) -> Option<Refusal> {
+        self.failures.read_only.then_some(Refusal::ReadOnly)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DiskLevel, GIB};
+
+    #[test]
+    fn the_laxer_of_share_and_bytes_counts() {
+        let level = DiskLevel::of;
+        assert_eq!(level(100 * GIB, 26 * GIB), DiskLevel::Ample);
+        assert_eq!(level(100 * GIB, 19 * GIB), DiskLevel::Hurry);
+        assert_eq!(level(100 * GIB, 9 * GIB), DiskLevel::NoTransfers);
+        assert_eq!(level(100 * GIB, 4 * GIB), DiskLevel::NoWrites);
+        assert_eq!(level(100 * GIB, GIB), DiskLevel::ReadOnly);
+        // Much is left of a large disk, and little is used of a small one.
+        assert_eq!(level(10_000 * GIB, 300 * GIB), DiskLevel::Ample);
+        assert_eq!(level(4 * GIB, 3 * GIB), DiskLevel::Ample);
+        assert_eq!(level(0, 0), DiskLevel::Ample);
+    }
+}

@@ -1,0 +1,86 @@
+//! Every size and count of a core's store, as a value, so that tests pass small ones.
+
+use crate::frame::{BLOCK_BYTES, FRAME_HEADER_BYTES};
+use crate::record::RECORD_BYTES_MAX;
+use crate::segment::SEGMENT_HEADER_BYTES;
+
+/// Sizes and counts of one core.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// A segment is an eighth of the log's budget, but at least this long.
+    pub segment_bytes_min: u64,
+    /// And at most this long.
+    pub segment_bytes_max: u64,
+    /// Segments of large records are at least this long: one of the longest fits.
+    pub large_segment_bytes_min: u64,
+    /// Records up to this many bytes go into the instance of small ones.
+    pub small_record_bytes_max: usize,
+    /// Payload of one frame of small records.
+    pub frame_bytes_max: usize,
+    /// With interval durability a frame is written when it has this many bytes.
+    pub frame_bytes_eager: usize,
+    /// Bytes of frames that wait in one instance before writers wait.
+    pub waiting_bytes_max: usize,
+    /// Frames that wait in one instance.
+    pub waiting_frames_max: usize,
+    /// Record reads in flight.
+    pub reads_max: usize,
+    /// One read moves at most so many bytes.
+    pub read_bytes_max: usize,
+    /// Recovery reads so many bytes at a time.
+    pub recovery_read_bytes: usize,
+    /// How far above the clock a frame says that stamps stay.
+    pub clock_ceiling_ms: u64,
+    /// Keys expired by one housekeeping.
+    pub expire_per_tick: usize,
+    /// Emptied segments kept for reuse.
+    pub spare_segments: usize,
+    /// A second failed write within this time makes the core read-only.
+    pub failure_window_ms: u64,
+    /// Time between two looks at the disk's space, and before a failed preparation is tried again.
+    pub space_interval_ms: u64,
+}
+
+impl Limits {
+    /// What production uses.
+    pub const PRODUCTION: Self = Self {
+        segment_bytes_min: 4 << 20,
+        segment_bytes_max: 64 << 20,
+        large_segment_bytes_min: 64 << 20,
+        small_record_bytes_max: 128 << 10,
+        frame_bytes_max: 1 << 20,
+        frame_bytes_eager: 256 << 10,
+        waiting_bytes_max: 64 << 20,
+        waiting_frames_max: 64,
+        reads_max: 256,
+        read_bytes_max: 1 << 20,
+        recovery_read_bytes: 1 << 20,
+        clock_ceiling_ms: 250,
+        expire_per_tick: 4096,
+        spare_segments: 2,
+        failure_window_ms: 600_000,
+        space_interval_ms: 1000,
+    };
+
+    /// Asserts how they relate.
+    pub fn assert_valid(&self) {
+        let overhead = SEGMENT_HEADER_BYTES + FRAME_HEADER_BYTES + BLOCK_BYTES;
+        assert!(self.segment_bytes_min <= self.segment_bytes_max);
+        assert!(self.segment_bytes_min.is_multiple_of(BLOCK_BYTES as u64));
+        assert!(self.segment_bytes_max.is_multiple_of(BLOCK_BYTES as u64));
+        assert!(self.large_segment_bytes_min.is_multiple_of(BLOCK_BYTES as u64));
+        assert!(self.segment_bytes_min >= (self.frame_bytes_max + overhead) as u64, "a frame fits a segment");
+        assert!(self.small_record_bytes_max <= self.frame_bytes_max, "a small record fits a frame");
+        assert!(self.large_segment_bytes_min >= self.segment_bytes_min);
+        assert!(self.waiting_bytes_max >= RECORD_BYTES_MAX.min(self.large_segment_bytes_min as usize));
+        assert!(self.waiting_frames_max >= 2 && self.reads_max > 0 && self.spare_segments > 0);
+        assert!(self.read_bytes_max.is_multiple_of(BLOCK_BYTES) && self.read_bytes_max > 0);
+        assert!(self.recovery_read_bytes.is_multiple_of(BLOCK_BYTES) && self.recovery_read_bytes > 0);
+    }
+
+    /// The longest record that can be stored.
+    pub fn record_bytes_max(&self) -> usize {
+        let segment = usize::try_from(self.large_segment_bytes_min).expect("segments fit memory");
+        (segment - SEGMENT_HEADER_BYTES - FRAME_HEADER_BYTES - BLOCK_BYTES).min(RECORD_BYTES_MAX)
+    }
+}

@@ -1,0 +1,341 @@
+//! The path of a read: pending writes → index → memory store or cache → disk.
+//!
+//! A record from the disk is checked (checksum, whose key, which version) before anybody sees it. While it is read, its
+//! segment is pinned. It answers the question as it was when it was asked, whatever has been written since.
+//!
+//! Invariant (I8): bytes with a bad checksum are never given out.
+
+use std::rc::Rc;
+
+use annulus_object::{Clock, Dot};
+
+use crate::ReadError;
+use crate::buffer::AlignedBuffer;
+use crate::disk::{Completion, Disk, File, OperationId};
+use crate::engine::{Engine, Event, Key};
+use crate::hot_log::Commit;
+use crate::index::{Entry, IndexHash, class_bytes};
+use crate::record::{Kind, RecordRef};
+use crate::write_path::is_expired;
+
+/// A whole record, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    bytes: Rc<[u8]>,
+}
+
+impl Record {
+    fn new(bytes: Rc<[u8]>) -> Self {
+        Self { bytes }
+    }
+
+    /// What it says.
+    pub fn view(&self) -> RecordRef<'_> {
+        RecordRef::checked_before(&self.bytes)
+    }
+
+    /// Its key.
+    pub fn key(&self) -> &[u8] {
+        self.view().key()
+    }
+
+    /// Its value.
+    pub fn value(&self) -> &[u8] {
+        self.view().value()
+    }
+
+    /// Its dot.
+    pub fn dot(&self) -> Dot {
+        self.view().dot()
+    }
+
+    /// When it expires, 0 for never.
+    pub fn expires_at_ms(&self) -> u64 {
+        self.view().expires_at_ms()
+    }
+
+    /// True when its instant has come.
+    pub fn is_expired(&self, now_ms: u64) -> bool {
+        is_expired(self.expires_at_ms(), now_ms)
+    }
+}
+
+/// Where a record has to be read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadPlan {
+    file: u16,
+    sequence: u64,
+    offset: u64,
+    bytes: usize,
+    hash: IndexHash,
+    clock: Clock,
+    partition: u16,
+}
+
+/// What a look-up gives without waiting.
+#[derive(Debug)]
+pub enum Found<'a> {
+    /// No such key, or it has expired.
+    Absent {
+        /// The delete that this depends on, while it is not durable.
+        after: Option<Commit>,
+    },
+    /// The record is in memory.
+    Here {
+        /// The record.
+        record: RecordRef<'a>,
+        /// The write that this depends on, while it is not durable.
+        after: Option<Commit>,
+    },
+    /// It must be read.
+    OnDisk(ReadPlan),
+}
+
+/// What is known of a key without reading its record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Description {
+    /// Clock of its version.
+    pub clock: Clock,
+    /// When it expires, 0 for never.
+    pub expires_at_ms: u64,
+    /// Bytes of its record, rounded up by at most 6.25 % and 256.
+    pub record_bytes: usize,
+    /// The write that this depends on, while it is not durable.
+    pub after: Option<Commit>,
+}
+
+/// One key of a scan.
+#[derive(Debug)]
+pub enum ScanEntry {
+    /// Its record.
+    InMemory(Rc<Record>),
+    /// Where to read its record.
+    OnDisk(ReadPlan),
+}
+
+/// A part of a scan.
+#[derive(Debug)]
+pub struct ScanBatch {
+    /// Keys in the order of their hashes; those that are not durable yet come behind.
+    pub entries: Vec<ScanEntry>,
+    /// The hash to go on from; `None` at the partition's end.
+    pub next: Option<u64>,
+}
+
+/// A read in flight.
+pub(crate) struct Reading {
+    plan: ReadPlan,
+    token: u64,
+    /// What earlier parts of a long read brought.
+    bytes: Vec<u8>,
+    /// Where the next part begins in the file.
+    next: u64,
+    end: u64,
+}
+
+impl<D: Disk> Engine<D> {
+    /// Looks a key up.
+    #[inline]
+    pub fn find(&mut self, key: &Key<'_>, now_ms: u64) -> Found<'_> {
+        self.find_with(key, now_ms, None)
+    }
+
+    /// Looks a key up; `fetched` serves while it is still the key's current record.
+    pub fn find_with<'a>(&'a mut self, key: &Key<'_>, now_ms: u64, fetched: Option<&'a Rc<Record>>) -> Found<'a> {
+        if let Some(pending) = self.pending.get(key.hash) {
+            let (record, after) = (pending.view(), self.wait_for(pending.commit));
+            return match record.kind() == Kind::Value && !is_expired(record.expires_at_ms(), now_ms) {
+                true if record.key() == key.bytes => Found::Here { record, after },
+                _ => Found::Absent { after },
+            };
+        }
+        let hash = IndexHash::of(key.hash);
+        let Some(entry) = self.visible(key.partition, hash, now_ms) else {
+            return Found::Absent { after: None };
+        };
+        if self.is_memory() {
+            let bytes = self.store.get(entry.place.raw()).expect("the index names records that are there");
+            return same_key(RecordRef::checked_before(bytes), key);
+        }
+        if let Some(fetched) = fetched {
+            let record = fetched.view();
+            if record.dot().clock == entry.clock {
+                return same_key(record, key);
+            }
+        }
+        // The cache is told by hash, so it may only hold the newest version; its clock proves it.
+        let Self { cache, segments, .. } = self;
+        if let Some(bytes) = cache.get(key.hash) {
+            let record = RecordRef::checked_before(bytes);
+            if record.dot().clock == entry.clock {
+                return same_key(record, key);
+            }
+        }
+        Found::OnDisk(plan(segments.get(entry.place.file).sequence, key.partition, &entry))
+    }
+
+    /// The entry of a key that is there as far as the index knows.
+    #[inline]
+    fn visible(&self, partition: u16, hash: IndexHash, now_ms: u64) -> Option<Entry> {
+        let entry = self.index.get(partition, hash)?;
+        let is_flushed = self.pending_mark.is_some_and(|mark| entry.clock <= mark);
+        let is_gone = entry.is_tombstone()
+            || is_flushed
+            || self.expires_at(partition, &entry).is_some_and(|at| is_expired(at, now_ms));
+        (!is_gone).then_some(entry)
+    }
+
+    /// What is known of a key without its record. Two keys with the same 72 bits of hash are not told apart.
+    pub fn describe(&self, key: &Key<'_>, now_ms: u64) -> Option<Description> {
+        if let Some(pending) = self.pending.get(key.hash) {
+            let record = pending.view();
+            let expires_at_ms = record.expires_at_ms();
+            return (record.kind() == Kind::Value && !is_expired(expires_at_ms, now_ms)).then(|| Description {
+                clock: record.dot().clock,
+                expires_at_ms,
+                record_bytes: record.total_bytes(),
+                after: self.wait_for(pending.commit),
+            });
+        }
+        let entry = self.visible(key.partition, IndexHash::of(key.hash), now_ms)?;
+        let expires_at_ms = self.expires_at(key.partition, &entry).unwrap_or(0);
+        let record_bytes = class_bytes(entry.size_class);
+        Some(Description { clock: entry.clock, expires_at_ms, record_bytes, after: None })
+    }
+
+    /// Starts to read a record; ends as [`Event::Read`]. `false` when too many reads are in flight, or the record has moved:
+    /// look the key up again.
+    pub fn start_read(&mut self, plan: &ReadPlan, token: u64) -> bool {
+        let segment = self.segments.get_mut(plan.file);
+        if self.reads.len() >= self.config.limits.reads_max || segment.sequence != plan.sequence {
+            return false;
+        }
+        segment.pins += 1;
+        let start = plan.offset & !4095;
+        let end = (plan.offset + plan.bytes as u64).next_multiple_of(4096).min(segment.bytes);
+        let reading = Reading { plan: plan.clone(), token, bytes: Vec::new(), next: start, end };
+        let number = self.reads.insert(reading);
+        self.counts.disk_reads += 1;
+        self.read_part(number);
+        true
+    }
+
+    fn read_part(&mut self, number: u64) {
+        let reading = self.reads.get_mut(number).expect("a read in flight");
+        let bytes = usize::try_from(reading.end - reading.next).expect("a record fits memory");
+        let bytes = bytes.min(self.config.limits.read_bytes_max);
+        let mut buffer = AlignedBuffer::with_capacity(bytes);
+        buffer.resize(bytes);
+        let operation = OperationId(number + 2);
+        self.counts.disk_read_bytes += bytes as u64;
+        self.segments.get(reading.plan.file).file.start_read(operation, reading.next, buffer);
+    }
+
+    /// A part of a record came.
+    pub(crate) fn on_record_read(&mut self, number: u64, completion: Completion) {
+        let reading = self.reads.get_mut(number).expect("a read that ended was in flight");
+        if completion.result.is_ok() {
+            reading.next += completion.buffer.len() as u64;
+            if reading.next < reading.end || !reading.bytes.is_empty() {
+                reading.bytes.extend_from_slice(completion.buffer.as_slice());
+                if reading.next < reading.end {
+                    return self.read_part(number);
+                }
+            }
+        }
+        let reading = self.reads.remove(number).expect("it is there");
+        self.segments.get_mut(reading.plan.file).pins -= 1;
+        let result = match completion.result {
+            Err(error) => Err(ReadError::Disk(error)),
+            Ok(()) if reading.bytes.is_empty() => self.check(&reading.plan, completion.buffer.as_slice()),
+            Ok(()) => self.check(&reading.plan, &reading.bytes),
+        };
+        if let Err(error) = &result {
+            self.counts.read_failures += 1;
+            let path = &self.segments.get(reading.plan.file).path;
+            let (partition, offset) = (reading.plan.partition, reading.plan.offset);
+            tracing::error!(core = self.config.core, partition, segment = %path, offset, %error, "a record cannot be read");
+        }
+        self.events.push_back(Event::Read { token: reading.token, result });
+    }
+
+    /// The record that a plan names, out of the blocks around it.
+    fn check(&mut self, plan: &ReadPlan, bytes: &[u8]) -> Result<Rc<Record>, ReadError> {
+        let start = usize::try_from(plan.offset % 4096).expect("below 4096");
+        let record = RecordRef::check(&bytes[start..]).map_err(ReadError::Corrupt)?;
+        if IndexHash::of(record.hash()) != plan.hash || record.dot().clock != plan.clock {
+            return Err(ReadError::Misplaced);
+        }
+        let bytes: Rc<[u8]> = Rc::from(record.bytes());
+        if self.index.get(plan.partition, plan.hash).is_some_and(|entry| entry.clock == plan.clock) {
+            self.cache.insert(record.hash(), Rc::clone(&bytes));
+        }
+        Ok(Rc::new(Record::new(bytes)))
+    }
+
+    /// Keys of a partition from a hash on: about `max` of them.
+    pub fn scan(&mut self, partition: u16, from: u64, max: usize, now_ms: u64) -> ScanBatch {
+        assert!(max > 0, "a scan looks at a key");
+        let mut found = Vec::with_capacity(max.min(1024));
+        let next = self.index.scan(partition, from, max, |entry| found.push(entry));
+        let mut entries = Vec::with_capacity(found.len());
+        for entry in found {
+            let Some(entry) = self.visible(partition, entry.hash, now_ms) else { continue };
+            entries.push(self.scan_entry(partition, &entry));
+        }
+        if !self.pending.is_empty() {
+            let end = next.unwrap_or(u64::MAX);
+            let in_range = |hash: u128| {
+                let high = IndexHash::of(hash).high;
+                high >= from && (high < end || next.is_none())
+            };
+            for (_, pending) in self.pending.iter().filter(|(hash, pending)| pending.partition == partition && in_range(*hash)) {
+                let record = pending.view();
+                if record.kind() == Kind::Value && !is_expired(record.expires_at_ms(), now_ms) {
+                    entries.push(ScanEntry::InMemory(Rc::new(Record::new(Rc::clone(&pending.record)))));
+                }
+            }
+        }
+        ScanBatch { entries, next }
+    }
+
+    /// Any key, each about as likely as the others.
+    pub fn random_entry(&mut self, random: u64, now_ms: u64) -> Option<ScanEntry> {
+        let Some((partition, entry)) = self.index.random(random) else {
+            let (_, pending) = self.pending.iter().find(|(_, pending)| pending.view().kind() == Kind::Value)?;
+            return Some(ScanEntry::InMemory(Rc::new(Record::new(Rc::clone(&pending.record)))));
+        };
+        let entry = self.visible(partition, entry.hash, now_ms)?;
+        Some(self.scan_entry(partition, &entry))
+    }
+
+    fn scan_entry(&mut self, partition: u16, entry: &Entry) -> ScanEntry {
+        if self.is_memory() {
+            let bytes = self.store.get(entry.place.raw()).expect("the index names records that are there");
+            return ScanEntry::InMemory(Rc::new(Record::new(Rc::from(bytes))));
+        }
+        ScanEntry::OnDisk(plan(self.segments.get(entry.place.file).sequence, partition, entry))
+    }
+}
+
+fn plan(sequence: u64, partition: u16, entry: &Entry) -> ReadPlan {
+    ReadPlan {
+        file: entry.place.file,
+        sequence,
+        offset: entry.place.offset(),
+        bytes: class_bytes(entry.size_class),
+        hash: entry.hash,
+        clock: entry.clock,
+        partition,
+    }
+}
+
+/// A record whose 72 bits of hash are the key's is nearly always the key's.
+#[inline]
+fn same_key<'a>(record: RecordRef<'a>, key: &Key<'_>) -> Found<'a> {
+    if record.key() == key.bytes {
+        Found::Here { record, after: None }
+    } else {
+        Found::Absent { after: None }
+    }
+}

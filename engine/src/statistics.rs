@@ -1,0 +1,91 @@
+//! What a store has counted, and how it stands.
+
+pub use crate::housekeeping::DiskLevel;
+
+/// Counted since the store opened; only ever grows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Frames that became durable.
+    pub commits: u64,
+    /// Records in them.
+    pub records_written: u64,
+    /// Bytes written to the log, padding and headers included.
+    pub bytes_written: u64,
+    /// Bytes of records in them.
+    pub record_bytes_written: u64,
+    /// Log writes that failed.
+    pub write_failures: u64,
+    /// Segments made.
+    pub segments_created: u64,
+    /// Segments reused.
+    pub segments_recycled: u64,
+    /// Segments removed.
+    pub segments_removed: u64,
+    /// Records read from the disk.
+    pub disk_reads: u64,
+    /// Bytes of those reads.
+    pub disk_read_bytes: u64,
+    /// Reads that failed or gave damaged bytes.
+    pub read_failures: u64,
+    /// Records that were another key's with the same 72 bits of hash.
+    pub hash_collisions: u64,
+    /// Keys that expired.
+    pub expired: u64,
+    /// Tombstones that were dropped for good.
+    pub tombstones_reaped: u64,
+    /// Writes refused for memory.
+    pub refused_memory: u64,
+    /// Writes refused for the disk.
+    pub refused_disk: u64,
+    /// Times that a writer had to wait.
+    pub stalls: u64,
+}
+
+/// How a store stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Keys.
+    pub keys: u64,
+    /// Keys that expire.
+    pub expiring: u64,
+    /// Deleted or expired keys that the log still has to remember.
+    pub tombstones: u64,
+    /// Memory of the index.
+    pub index_bytes: u64,
+    /// Entries of the index, tombstones included.
+    pub index_entries: u64,
+    /// Memory of expiry instants and contexts.
+    pub side_table_bytes: u64,
+    /// Memory of cached values.
+    pub cache_bytes: u64,
+    /// What it may grow to.
+    pub cache_capacity_bytes: u64,
+    /// Look-ups that found.
+    pub cache_hits: u64,
+    /// Look-ups that did not.
+    pub cache_misses: u64,
+    /// Memory of values, with memory durability.
+    pub memory_store_bytes: u64,
+    /// Everything that counts against the limit.
+    pub memory_bytes: u64,
+    /// Files of the log.
+    pub log_segments: u64,
+    /// Their bytes.
+    pub log_bytes: u64,
+    /// Bytes written of those that hold something live.
+    pub log_tail_bytes_live: u64,
+    /// Writes that are not durable.
+    pub pending_writes: u64,
+    /// Frames that wait or are in flight.
+    pub pending_commits: u64,
+    /// Record reads in flight.
+    pub reads_in_flight: u64,
+    /// The disk failed twice: nothing more is written.
+    pub is_read_only: bool,
+    /// Which water mark the disk has reached.
+    pub disk_state: DiskLevel,
+    /// Space that is left on it.
+    pub disk_available_bytes: u64,
+    /// Counted since the start.
+    pub counts: Counts,
+}

@@ -1,0 +1,90 @@
+//! Background work: what a store wants done beside its turns, as futures that whoever drives the core runs.
+
+use crate::buffer::AlignedBuffer;
+use crate::disk::{Disk, DiskError, File, OpenMode};
+use crate::frame::BLOCK_BYTES;
+
+/// Bytes zero-filled at a time, so that other work comes between.
+const FILL_BYTES: usize = 1 << 20;
+
+/// A piece of background work.
+#[derive(Debug)]
+pub struct Work<D: Disk> {
+    disk: D,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Prepare { instance: u8, path: String, bytes: u64 },
+    Remove { path: String },
+}
+
+/// The result of a piece of work.
+pub struct WorkDone<D: Disk>(pub(crate) Done<D>);
+
+pub(crate) enum Done<D: Disk> {
+    Prepared { instance: u8, path: String, bytes: u64, result: Result<D::File, DiskError> },
+    Removed { path: String, result: Result<(), DiskError> },
+}
+
+impl<D: Disk> Work<D> {
+    pub(crate) fn prepare(disk: D, instance: u8, path: String, bytes: u64) -> Self {
+        Self { disk, kind: Kind::Prepare { instance, path, bytes } }
+    }
+
+    pub(crate) fn remove(disk: D, path: String) -> Self {
+        Self { disk, kind: Kind::Remove { path } }
+    }
+
+    /// Does it.
+    pub async fn run(self) -> WorkDone<D> {
+        let Self { disk, kind } = self;
+        WorkDone(match kind {
+            Kind::Prepare { instance, path, bytes } => {
+                let result = prepare(&disk, &path, bytes).await;
+                Done::Prepared { instance, path, bytes, result }
+            }
+            Kind::Remove { path } => {
+                let result = remove(&disk, &path).await;
+                Done::Removed { path, result }
+            }
+        })
+    }
+}
+
+/// Makes a segment: space reserved and filled with zeros, all durable, so that log writes change no metadata.
+pub(crate) async fn prepare<D: Disk>(disk: &D, path: &str, bytes: u64) -> Result<D::File, DiskError> {
+    assert!(bytes.is_multiple_of(BLOCK_BYTES as u64));
+    let file = disk.open(path, OpenMode::Prepare).await?;
+    let filled = fill(&file, bytes).await;
+    if let Err(error) = filled {
+        // What was reserved must not stay: a disk that is full would stay full.
+        let _ = disk.remove(path).await;
+        return Err(error);
+    }
+    disk.sync_directory(parent(path)).await?;
+    disk.open(path, OpenMode::Log).await
+}
+
+async fn fill<F: File>(file: &F, bytes: u64) -> Result<(), DiskError> {
+    file.preallocate(bytes).await?;
+    let mut offset = 0;
+    let mut zeros = AlignedBuffer::with_capacity(FILL_BYTES);
+    while offset < bytes {
+        let part = usize::try_from(bytes - offset).map_or(FILL_BYTES, |rest| rest.min(FILL_BYTES));
+        zeros.resize_zeroed(part);
+        zeros = file.write_at(offset, zeros, 0).await?;
+        offset += part as u64;
+    }
+    file.sync().await
+}
+
+async fn remove<D: Disk>(disk: &D, path: &str) -> Result<(), DiskError> {
+    disk.remove(path).await?;
+    disk.sync_directory(parent(path)).await
+}
+
+fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(parent, _)| parent)
+}
