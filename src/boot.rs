@@ -106,16 +106,14 @@ pub fn serve(config: Config) -> Result<(), BootError> {
     watch_signals(&node)?;
 
     let (sender, reports) = channel();
-    let start = Start { node: Arc::clone(&node), meta: meta.clone(), migrate_from, meta_file: Arc::clone(&meta_file), sender };
+    let start = Start { node: Arc::clone(&node), log, meta: meta.clone(), migrate_from, meta_file: Arc::clone(&meta_file), sender };
     let executors = start_cores(&start, base, cores)?;
     drop(start);
     let clock = wait_recovered(&reports, node.map.cores())?;
     meta.clock = meta.clock.max(clock.raw());
     save(&meta_file, |stored| stored.clock = meta.clock)?;
-    if let Some((layout, _)) = migrate_from {
-        remove_old_layouts(&node, layout);
-    }
-    let ended = run(&node, &log, &reports);
+    remove_layouts_but(&node.config, meta.layout)?;
+    let ended = run(&node, &reports);
     for executor in executors {
         // A core that failed has reported it.
         let _ = executor.join();
@@ -162,6 +160,7 @@ fn identify(config: &Config) -> Result<(MetaFile, NodeMeta, Option<(u32, u16)>),
     stored.clean = false;
     stored.durability = Some(config.durability);
     file.save(&stored).map_err(data)?;
+    remove_layouts_but(config, meta.layout)?;
     if migrate_from.is_some() {
         // Stored only when every core has what was other cores' before.
         meta.layout += 1;
@@ -171,6 +170,21 @@ fn identify(config: &Config) -> Result<(MetaFile, NodeMeta, Option<(u32, u16)>),
     meta.clean = false;
     meta.durability = Some(config.durability);
     Ok((file, meta, migrate_from))
+}
+
+/// Removes the logs of other layouts: of one that was replaced, or of a replacement that was interrupted.
+fn remove_layouts_but(config: &Config, layout: u32) -> Result<(), BootError> {
+    let failed = |path: &std::path::Path, error: std::io::Error| BootError::Data(format!("{}: {error}", path.display()));
+    for entry in std::fs::read_dir(&config.data).map_err(|error| failed(&config.data, error))? {
+        let entry = entry.map_err(|error| failed(&config.data, error))?;
+        let name = entry.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix("log-")).and_then(|number| number.parse::<u32>().ok());
+        if number.is_some_and(|number| number != layout) {
+            tracing::info!(directory = %entry.path().display(), "removing the log of another number of cores");
+            std::fs::remove_dir_all(entry.path()).map_err(|error| failed(&entry.path(), error))?;
+        }
+    }
+    Ok(())
 }
 
 fn bind(config: &Config) -> Result<(OwnedFd, Vec<OwnedFd>), BootError> {
@@ -216,6 +230,7 @@ fn watch_signals(node: &Arc<Node>) -> Result<(), BootError> {
 #[derive(Clone)]
 struct Start {
     node: Arc<Node>,
+    log: logging::LogHandle,
     meta: NodeMeta,
     migrate_from: Option<(u32, u16)>,
     meta_file: SharedMeta,
@@ -292,7 +307,7 @@ impl CoreStart {
         let runtime = start.node.config.runtime.clone();
         let shard = ShardLoop::new(Arc::clone(&start.node), engine, mesh, runtime, steady_ns);
         let take = take_incarnation(&start.meta_file);
-        let mut driver = Driver::new(Arc::clone(&start.node), ring, disk, shard, doorbells, take);
+        let mut driver = Driver::new(Arc::clone(&start.node), ring, disk, shard, doorbells, take, start.log);
         driver.listen(CORE_LISTENER, listener);
         if let Some(base) = base {
             driver.listen(BASE_LISTENER, base);
@@ -367,8 +382,7 @@ fn wait_recovered(reports: &Receiver<Report>, cores: u16) -> Result<Clock, BootE
 }
 
 /// Serves until every core has ended.
-fn run(node: &Arc<Node>, log: &logging::LogHandle, reports: &Receiver<Report>) -> Result<Clock, BootError> {
-    node.follow_log_level(log.clone());
+fn run(node: &Arc<Node>, reports: &Receiver<Report>) -> Result<Clock, BootError> {
     node.enter(Phase::Ready);
     print_ready(node);
     let mut clock = Clock::ZERO;

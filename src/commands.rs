@@ -3,6 +3,7 @@
 //! Data commands ([`run`]) work on one key, on the core that owns it. Session commands ([`session::run`]) are answered by
 //! the client's own core, or by every core through a gather.
 
+pub mod client;
 pub mod cluster;
 pub mod connection;
 pub mod data;
@@ -10,8 +11,10 @@ pub mod describe;
 pub mod expiry;
 pub mod info;
 pub mod keys;
+pub mod latency;
 pub mod server;
 pub mod session;
+pub mod slowlog;
 pub mod strings;
 pub mod table;
 

@@ -136,8 +136,6 @@ pub enum Message {
     Batch(Batch),
     /// A client that connected to the base port is this core's from now on.
     Client(std::os::fd::OwnedFd),
-    /// The node drains: close the clients, then the store.
-    Drain,
 }
 
 /// Says whether a core sleeps, and how to wake it.

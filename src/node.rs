@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
+use crate::commands::latency::Latency;
 use crate::config::Config;
 use crate::mesh::CoreMap;
 use crate::config::Announce;
@@ -30,6 +31,8 @@ pub struct Node {
     pub started_ms: u64,
     /// What the cores have counted.
     pub metrics: Arc<NodeMetrics>,
+    /// Each core's times of its commands.
+    pub latency: Box<[Latency]>,
     phase: AtomicU8,
     next_client_id: AtomicU64,
     /// Clients of each core, for spreading those of the base port and for `maxclients`.
@@ -65,10 +68,11 @@ impl Node {
         assert_eq!(metrics.cores().len(), usize::from(map.cores()), "one set of counters per core");
         assert_eq!(run_id.len(), 40);
         let clients = (0..map.cores()).map(|_| AtomicU64::new(0)).collect();
+        let latency = (0..map.cores()).map(|_| Latency::new()).collect();
         let drained = (0..map.cores()).map(|_| AtomicBool::new(false)).collect();
         let phase = AtomicU8::new(Phase::Loading as u8);
         let next_client_id = AtomicU64::new(1);
-        Self { config, cluster_id, node_id, incarnation, run_id, map, listen, started_ms, metrics, phase, next_client_id, clients, drained }
+        Self { config, cluster_id, node_id, incarnation, run_id, map, listen, started_ms, metrics, latency, phase, next_client_id, clients, drained }
     }
 
     /// Where the node stands.

@@ -52,8 +52,8 @@ pub struct Session {
     pub on_core_port: bool,
     /// When a MOVED was last given, Unix milliseconds.
     pub last_moved_ms: u64,
-    /// Turns bytes into commands.
-    pub parser: Parser,
+    /// Turns bytes into commands; out while it does.
+    pub parser: Option<Parser>,
     /// Bytes that are not a whole command yet.
     pub input: Vec<u8>,
     /// Replies in order.
@@ -119,7 +119,7 @@ impl Session {
             local,
             on_core_port: false,
             last_moved_ms: 0,
-            parser: Parser::new(resp_limits),
+            parser: Some(Parser::new(resp_limits)),
             input: Vec::new(),
             replies: Replies::default(),
             sending: false,

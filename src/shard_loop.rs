@@ -19,19 +19,20 @@ mod scan;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use annulus_engine::{Completion, Disk, Engine, Event};
+use annulus_engine::{Completion, Disk, Engine, Event, ReadPlan};
+use annulus_net::resp::Parser;
 use annulus_net::ring::ConnectionId;
 
 use crate::commands::latency::Latency;
 use crate::commands::slowlog::SlowLog;
-use crate::config::runtime::RuntimeConfig;
+use crate::config::{LogLevel, RuntimeConfig};
 use crate::gather::Gather;
 use crate::limits;
 use crate::mesh::{CoreMap, Mesh};
+use crate::metrics::{CoreCounts, Metric};
 use crate::node::{Node, Phase};
 use crate::sessions::Sessions;
 use crate::slab::Slab;
@@ -66,6 +67,10 @@ pub struct Outbox {
     pub wakes: Vec<u16>,
     /// The node shall stop (SHUTDOWN).
     pub shutdown: bool,
+    /// The engine waits for a new, durable incarnation.
+    pub needs_incarnation: bool,
+    /// CONFIG SET changed what is logged.
+    pub log_level: Option<LogLevel>,
 }
 
 /// A command that waits for a record.
@@ -109,8 +114,17 @@ pub struct ShardLoop<D: Disk> {
     stalled: VecDeque<Parked>,
     slowlog: SlowLog,
     latency: Latency,
-    counters: Counters,
+    counts: CoreCounts,
+    hits: u64,
+    misses: u64,
     steady_clock: SteadyClock,
+    /// When the command that runs began.
+    command_started_ns: u64,
+    /// Reads of scans that found too many in flight.
+    waiting_scan_reads: VecDeque<(u32, usize, ReadPlan)>,
+    /// For what other cores send.
+    mesh_parser: Parser,
+    random: u64,
     now: Now,
     last_tick_ns: u64,
     last_slow_tick_ns: u64,
@@ -121,34 +135,17 @@ pub struct ShardLoop<D: Disk> {
     outbox: Outbox,
 }
 
-/// What a core counts between two publications.
-#[derive(Debug, Default)]
-struct Counters {
-    connections_accepted: u64,
-    connections_refused: u64,
-    commands: u64,
-    bytes_in: u64,
-    bytes_out: u64,
-    requests_forwarded: u64,
-    requests_served: u64,
-    protocol_errors: u64,
-    errors: u64,
-    slow_readers_closed: u64,
-    idle_closed: u64,
-    stalls: u64,
-    keyspace_hits: u64,
-    keyspace_misses: u64,
-}
-
 impl<D: Disk> ShardLoop<D> {
     /// A core that serves what its engine has recovered.
     pub fn new(node: Arc<Node>, engine: Engine<D>, mesh: Mesh, runtime: RuntimeConfig, steady_clock: SteadyClock) -> Self {
         let core = mesh.core();
+        let mut slowlog = SlowLog::new(core, node.map.cores());
+        slowlog.set_entries_max(runtime.slowlog_entries_max as usize);
         Self {
             core,
             map: node.map.clone(),
-            slowlog: SlowLog::new(core, node.map.cores()),
-            latency: Latency::new(),
+            slowlog,
+            latency: node.latency[usize::from(core)].clone(),
             node,
             runtime,
             engine,
@@ -164,8 +161,14 @@ impl<D: Disk> ShardLoop<D> {
             scans: Slab::default(),
             local: VecDeque::new(),
             stalled: VecDeque::new(),
-            counters: Counters::default(),
+            counts: CoreCounts::new(),
+            hits: 0,
+            misses: 0,
             steady_clock,
+            command_started_ns: 0,
+            waiting_scan_reads: VecDeque::new(),
+            mesh_parser: deliver::mesh_parser(),
+            random: u64::from(core) + 1,
             now: Now::default(),
             last_tick_ns: 0,
             last_slow_tick_ns: 0,
@@ -186,9 +189,7 @@ impl<D: Disk> ShardLoop<D> {
     pub fn may_connect(&mut self) -> bool {
         let taken = self.node.phase() == Phase::Ready
             && self.node.add_client(self.core, u64::from(self.runtime.maxclients));
-        let counter =
-            if taken { &mut self.counters.connections_accepted } else { &mut self.counters.connections_refused };
-        *counter += 1;
+        self.counts.add(if taken { Metric::ConnectionsAccepted } else { Metric::ConnectionsRefused }, 1);
         taken
     }
 
@@ -200,7 +201,7 @@ impl<D: Disk> ShardLoop<D> {
     /// Bytes came from a client.
     pub fn on_received(&mut self, connection: ConnectionId, bytes: &[u8]) {
         let index = self.sessions.of(connection);
-        self.counters.bytes_in += bytes.len() as u64;
+        self.counts.add(Metric::ReceivedBytes, bytes.len() as u64);
         self.run_input(index, bytes);
     }
 
@@ -261,6 +262,7 @@ impl<D: Disk> ShardLoop<D> {
         self.maybe_tick();
         self.run_local();
         self.retry_stalled();
+        self.retry_scan_reads();
         self.engine.end_turn(self.now.steady_ns / 1000);
         self.take_engine_events();
         self.resume_sessions();
@@ -271,7 +273,7 @@ impl<D: Disk> ShardLoop<D> {
 
     /// How long the core may sleep when nothing happens: until its next housekeeping.
     pub fn sleep_at_most(&self) -> Duration {
-        if !self.mesh.is_flushed() || !self.ready_sessions.is_empty() || !self.local.is_empty() {
+        if !self.mesh.is_flushed() || !self.waiting_scan_reads.is_empty() || !self.ready_sessions.is_empty() || !self.local.is_empty() {
             return Duration::ZERO;
         }
         if !self.stalled.is_empty() || !self.commits.is_empty() || self.drain != lifecycle::Drain::No {
@@ -280,13 +282,34 @@ impl<D: Disk> ShardLoop<D> {
         limits::IDLE_SLEEP
     }
 
+    /// Time between keep-alive probes of a client's socket.
+    pub fn keepalive(&self) -> Option<Duration> {
+        let seconds = u64::from(self.runtime.tcp_keepalive_s);
+        (seconds > 0).then(|| Duration::from_secs(seconds))
+    }
+
+    /// Counts a turn that took too long.
+    pub fn count_stall(&mut self) {
+        self.counts.add(Metric::Stalls, 1);
+    }
+
+    /// The next of a sequence of numbers that look random.
+    fn next_random(&mut self) -> u64 {
+        // SplitMix64: RANDOMKEY needs spread, not secrecy.
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.random ^ self.now.steady_ns;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
     fn take_engine_events(&mut self) {
         while let Some(event) = self.engine.next_event() {
             match event {
                 Event::Durable(commit) => self.release_durable(commit),
                 Event::Failed(commit) => self.fail_commit(commit),
                 Event::Read { token, result } => self.on_read(token, result),
-                Event::NeedIncarnation => self.outbox_need_incarnation(),
+                Event::NeedIncarnation => self.outbox.needs_incarnation = true,
                 Event::ReadOnly => tracing::error!(core = self.core, "this core is read-only: its disk fails to write"),
             }
         }

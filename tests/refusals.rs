@@ -137,6 +137,45 @@ fn a_data_directory_that_is_a_file_or_read_only() {
     }
 }
 
+/// `node.meta` is four equal blocks of 4 KiB: magic, CRC-32 of what follows it at offset 8, format version at 12.
+#[test]
+fn a_directory_from_a_newer_format() {
+    const BLOCK: usize = 4096;
+    let directory = Directory::new("refused-newer");
+    let mut node = Options::new(directory.path()).start();
+    node.client().words("SET a b").expect_ok();
+    node.stop();
+    let file = directory.path().join("node.meta");
+    let before = std::fs::read(&file).expect("a node has a node.meta");
+    let mut newer = before.clone();
+    assert_eq!(newer.len() % BLOCK, 0, "node.meta is made of blocks");
+    for block in newer.chunks_mut(BLOCK) {
+        assert_eq!(
+            crc32fast::hash(&block[12..]).to_le_bytes(),
+            block[8..12],
+            "the layout is the documented one"
+        );
+        let version = u32::from_le_bytes(block[12..16].try_into().expect("four bytes"));
+        block[12..16].copy_from_slice(&(version + 1).to_le_bytes());
+        let crc = crc32fast::hash(&block[12..]);
+        block[8..12].copy_from_slice(&crc.to_le_bytes());
+    }
+    std::fs::write(&file, &newer).expect("the file can be written");
+    let (_, said) = Options::new(directory.path()).start_refused();
+    assert!(
+        said.contains("node.meta") && said.contains("format") && said.contains("newer"),
+        "{said}"
+    );
+    assert!(!said.contains("panicked"), "{said}");
+    assert!(
+        std::fs::read(&file).expect("still there") == newer,
+        "a directory that is refused is left alone"
+    );
+    std::fs::write(&file, &before).expect("the file can be written");
+    let node = Options::new(directory.path()).start();
+    assert_eq!(node.client().words("GET a").bytes(), b"b", "the data was left alone");
+}
+
 #[test]
 fn the_other_subcommands() {
     let version = run(&["version"]);

@@ -266,6 +266,7 @@ impl<D: Disk> Engine<D> {
             log_bytes: self.segments.bytes(),
             log_tail_bytes_live: self.segments.iter().filter(|(_, segment)| segment.live > 0).map(|(_, s)| s.written).sum(),
             pending_writes: self.pending.len() as u64,
+            pending_bytes: self.pending.bytes() as u64,
             pending_commits: self.logs.iter().map(HotLog::depth).sum::<usize>() as u64,
             reads_in_flight: self.reads.len() as u64,
             is_read_only: self.failures.read_only,

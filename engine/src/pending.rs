@@ -68,13 +68,6 @@ impl<T> Pending<T> {
         self.entries.get(&KeyedHash::new(hash)).map(|(value, _)| value)
     }
 
-    /// The newest pending write of the key, to be changed.
-    #[must_use]
-    #[inline]
-    pub fn get_mut(&mut self, hash: u128) -> Option<&mut T> {
-        self.entries.get_mut(&KeyedHash::new(hash)).map(|(value, _)| value)
-    }
-
     /// Removes the key's entry if `condition` holds for it (that it belongs to the commit that
     /// ended), and returns it.
     pub fn remove_if(&mut self, hash: u128, condition: impl FnOnce(&T) -> bool) -> Option<T> {
@@ -139,9 +132,8 @@ mod tests {
         assert_eq!(pending.remove_if(2, |commit| *commit == "first"), Some("first"));
         assert_eq!(pending.remove_if(2, |_| true), None);
         assert_eq!((pending.get(1), pending.get(2)), (Some(&"second"), None));
-        *pending.get_mut(1).unwrap() = "third";
-        assert_eq!(pending.iter().collect::<Vec<_>>(), [(1, &"third")]);
-        assert_eq!(pending.remove_if(1, |_| true), Some("third"));
+        assert_eq!(pending.iter().collect::<Vec<_>>(), [(1, &"second")]);
+        assert_eq!(pending.remove_if(1, |_| true), Some("second"));
         assert!(pending.is_empty() && pending.bytes() == 0);
     }
 

@@ -76,6 +76,8 @@ pub struct Statistics {
     pub log_tail_bytes_live: u64,
     /// Writes that are not durable.
     pub pending_writes: u64,
+    /// Their bytes.
+    pub pending_bytes: u64,
     /// Frames that wait or are in flight.
     pub pending_commits: u64,
     /// Record reads in flight.

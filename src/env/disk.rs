@@ -22,6 +22,8 @@ const TRANSFER_BYTES: usize = 512 << 10;
 /// A file operation's buffer while the kernel has it.
 pub struct InFlight {
     buffer: AlignedBuffer,
+    /// The operation begins here in the buffer.
+    skip: usize,
     writes: bool,
     /// Keeps the descriptor open.
     _file: Rc<DmaFile>,
@@ -30,11 +32,11 @@ pub struct InFlight {
 // SAFETY: an AlignedBuffer is a Vec of blocks, whose memory is on the heap: moving the value moves a pointer to it.
 unsafe impl StableBytes for InFlight {
     fn bytes(&self) -> &[u8] {
-        self.buffer.as_slice()
+        &self.buffer.as_slice()[self.skip..]
     }
 
     fn bytes_mut(&mut self) -> &mut [u8] {
-        self.buffer.as_mut_slice()
+        &mut self.buffer.as_mut_slice()[self.skip..]
     }
 }
 
@@ -88,11 +90,12 @@ impl RingDisk {
 
 /// What a completed operation of the ring means to the engine.
 pub fn completion(operation: u64, in_flight: InFlight, result: io::Result<usize>) -> Completion {
-    let InFlight { buffer, writes, .. } = in_flight;
+    let InFlight { buffer, skip, writes, .. } = in_flight;
+    let expected = buffer.len() - skip;
     let what = if writes { "write" } else { "read" };
     let result = match result {
-        Ok(bytes) if bytes == buffer.len() => Ok(()),
-        Ok(bytes) => Err(DiskError::Short { what, bytes: bytes as u64, expected: buffer.len() as u64 }),
+        Ok(bytes) if bytes == expected => Ok(()),
+        Ok(bytes) => Err(DiskError::Short { what, bytes: bytes as u64, expected: expected as u64 }),
         Err(error) => Err(disk_error(what, &error)),
     };
     Completion { operation: OperationId(operation), result, buffer }
@@ -194,9 +197,9 @@ pub struct RingFile {
 }
 
 impl RingFile {
-    fn start(&self, operation: OperationId, offset: u64, buffer: AlignedBuffer, writes: bool) {
-        assert!(offset.is_multiple_of(4096) && buffer.len().is_multiple_of(4096), "direct I/O is aligned");
-        let in_flight = InFlight { buffer, writes, _file: Rc::clone(&self.file) };
+    fn start(&self, operation: OperationId, offset: u64, buffer: AlignedBuffer, skip: usize, writes: bool) {
+        assert!(offset.is_multiple_of(4096) && (buffer.len() - skip).is_multiple_of(4096) && skip.is_multiple_of(4096), "direct I/O is aligned");
+        let in_flight = InFlight { buffer, skip, writes, _file: Rc::clone(&self.file) };
         self.hot.borrow_mut().push_back(HotOperation { fd: self.file.as_raw_fd(), operation, offset, in_flight });
     }
 }
@@ -231,8 +234,8 @@ impl File for RingFile {
         Ok(buffer)
     }
 
-    async fn write_at(&self, offset: u64, buffer: AlignedBuffer) -> Result<AlignedBuffer, DiskError> {
-        for (index, part) in buffer.as_slice().chunks(TRANSFER_BYTES).enumerate() {
+    async fn write_at(&self, offset: u64, buffer: AlignedBuffer, skip: usize) -> Result<AlignedBuffer, DiskError> {
+        for (index, part) in buffer.as_slice()[skip..].chunks(TRANSFER_BYTES).enumerate() {
             let mut copy = self.file.alloc_dma_buffer(part.len());
             copy.as_bytes_mut()[..part.len()].copy_from_slice(part);
             let position = offset + (index * TRANSFER_BYTES) as u64;
@@ -244,11 +247,11 @@ impl File for RingFile {
         Ok(buffer)
     }
 
-    fn start_write(&self, operation: OperationId, offset: u64, buffer: AlignedBuffer) {
-        self.start(operation, offset, buffer, true);
+    fn start_write(&self, operation: OperationId, offset: u64, buffer: AlignedBuffer, skip: usize) {
+        self.start(operation, offset, buffer, skip, true);
     }
 
     fn start_read(&self, operation: OperationId, offset: u64, buffer: AlignedBuffer) {
-        self.start(operation, offset, buffer, false);
+        self.start(operation, offset, buffer, 0, false);
     }
 }

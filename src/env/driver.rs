@@ -17,10 +17,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use annulus_engine::WorkDone;
 use annulus_net::listener;
 use annulus_net::ring::{Event, Ring, Wait};
-use annulus_object::Actor;
+use annulus_object::{Actor, Clock};
 
 use super::disk::{InFlight, RingDisk, completion};
 use crate::limits;
+use crate::logging::LogHandle;
 use crate::mesh::{Doorbell, Message};
 use crate::node::{Node, Phase};
 use crate::shard_loop::{Now, Progress, ShardLoop};
@@ -70,6 +71,7 @@ pub struct Driver {
     shard: ShardLoop<RingDisk>,
     doorbells: Doorbells,
     take_incarnation: TakeIncarnation,
+    log: LogHandle,
     background: Background,
     drain_began: Option<Instant>,
     turn_began: Instant,
@@ -85,6 +87,7 @@ impl Driver {
         mut shard: ShardLoop<RingDisk>,
         doorbells: Doorbells,
         take_incarnation: TakeIncarnation,
+        log: LogHandle,
     ) -> Self {
         let core = shard.mesh().core();
         Self {
@@ -95,6 +98,7 @@ impl Driver {
             shard,
             doorbells,
             take_incarnation,
+            log,
             background: Background::default(),
             drain_began: None,
             turn_began: Instant::now(),
@@ -108,7 +112,7 @@ impl Driver {
     }
 
     /// Runs until the node has drained. Errors: the ring is unusable.
-    pub async fn run(mut self) -> io::Result<()> {
+    pub async fn run(mut self) -> io::Result<Clock> {
         loop {
             let wait = self.wait();
             self.ring.turn(wait)?;
@@ -135,7 +139,7 @@ impl Driver {
             while self.ring.next_event().is_some() {}
             glommio::executor().yield_task_queue_now().await;
         }
-        Ok(())
+        Ok(self.shard.engine().clock())
     }
 
     fn doorbell(&self) -> &Doorbell {
@@ -253,6 +257,9 @@ impl Driver {
         outbox.wakes.drain(..).for_each(|core| self.ring_at(core));
         if std::mem::take(&mut outbox.shutdown) {
             self.node.enter(Phase::Draining);
+        }
+        if let Some(level) = outbox.log_level.take() {
+            self.log.set(level);
         }
         if std::mem::take(&mut outbox.needs_incarnation) {
             let take = Arc::clone(&self.take_incarnation);

@@ -9,6 +9,7 @@ use super::ShardLoop;
 use super::execute::Request;
 use crate::commands::table;
 use crate::mesh::{Batch, Message};
+use crate::metrics::Metric;
 use crate::session::{Blocked, Session};
 use crate::waiting::ReplyTo;
 
@@ -24,7 +25,7 @@ impl<D: Disk> ShardLoop<D> {
             ReplyTo::Core { core, token } => self.mesh.replies_to(core).push_reply(token, reply),
             ReplyTo::Session { session: index, slot } => {
                 if reply.first() == Some(&b'-') {
-                    self.counters.errors += 1;
+                    self.counts.add(Metric::CommandErrors, 1);
                 }
                 let session = self.sessions.get_mut(index);
                 session.replies.fill(slot, reply);
@@ -66,7 +67,7 @@ impl<D: Disk> ShardLoop<D> {
     }
 
     /// Takes what other cores sent; gives out the clients that they handed over.
-    pub fn on_mesh(&mut self, mut adopt: impl FnMut(&mut Self, std::os::fd::OwnedFd)) {
+    pub fn on_mesh(&mut self, mut adopt: impl FnMut(std::os::fd::OwnedFd)) {
         for core in self.mesh.others() {
             while let Some(message) = self.mesh.next_replies(core) {
                 let Message::Batch(batch) = message else { unreachable!("only batches of replies are sent as replies") };
@@ -77,7 +78,7 @@ impl<D: Disk> ShardLoop<D> {
             while self.stalled.is_empty() {
                 match self.mesh.next_requests(core) {
                     None => break,
-                    Some(Message::Client(socket)) => adopt(self, socket),
+                    Some(Message::Client(socket)) => adopt(socket),
                     Some(Message::Batch(batch)) => {
                         self.serve_requests(core, &batch);
                         self.mesh.recycle(core, batch);
@@ -97,11 +98,11 @@ impl<D: Disk> ShardLoop<D> {
 
     fn serve_requests(&mut self, core: u16, batch: &Batch) {
         self.start_timing();
-        let mut parser = std::mem::take(&mut self.mesh_parser);
+        let mut parser = std::mem::replace(&mut self.mesh_parser, mesh_parser());
         let mut offset = 0;
         while let Some((token, flags, bytes, next)) = batch.message(offset) {
             offset = next;
-            self.counters.requests_served += 1;
+            self.counts.add(Metric::MeshReceived, 1);
             let parsed = parser.parse(bytes, true);
             assert!(
                 matches!(parsed, Ok(Parsed::Command { consumed }) if consumed == bytes.len()),
@@ -119,11 +120,6 @@ impl<D: Disk> ShardLoop<D> {
         self.mesh_parser = parser;
     }
 
-    /// A parser for what other cores send, which was checked by them already.
-    pub(super) fn mesh_parser() -> Parser {
-        Parser::new(Limits { bulk_bytes_max: annulus_net::limits::BULK_BYTES_CEILING, ..Limits::PRODUCTION })
-    }
-
     /// Notes that a session's output may have to leave.
     pub(super) fn mark_dirty(&mut self, session: &mut Session, index: u32) {
         if !session.dirty {
@@ -131,4 +127,9 @@ impl<D: Disk> ShardLoop<D> {
             self.dirty.push(index);
         }
     }
+}
+
+/// A parser for what other cores send, which was checked by them already.
+pub(super) fn mesh_parser() -> Parser {
+    Parser::new(Limits { bulk_bytes_max: annulus_net::limits::BULK_BYTES_CEILING, ..Limits::PRODUCTION })
 }

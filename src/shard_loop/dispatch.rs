@@ -10,6 +10,7 @@ use crate::commands::table::{self, Command, Gather as GatherKind, Route, Row, Se
 use crate::gather::Gather;
 use crate::limits;
 use crate::mesh::RequestFlags;
+use crate::metrics::Metric;
 use crate::session::{ReplyMode, Session};
 use crate::slot;
 use crate::waiting::{Parked, ReplyTo};
@@ -17,7 +18,6 @@ use crate::waiting::{Parked, ReplyTo};
 impl<D: Disk> ShardLoop<D> {
     /// Runs or forwards one command of a client.
     pub(super) fn dispatch(&mut self, session: &mut Session, index: u32, args: Args<'_>) {
-        self.counters.commands += 1;
         session.commands += 1;
         let row = match table::resolve(args[0], args.get(1).copied()) {
             Ok(row) => row,
@@ -86,7 +86,7 @@ impl<D: Disk> ShardLoop<D> {
         }
         if session.on_core_port && self.advises_moved(session) {
             let target = crate::topology::endpoint(&self.node, session.local, core);
-            self.counters.errors += 1;
+            self.counts.add(Metric::CommandErrors, 1);
             return self.reply(session, |out| writer::error(out, &format!("MOVED {slot} {target}")));
         }
         self.forward(session, index, core, partition, args);
@@ -118,7 +118,7 @@ impl<D: Disk> ShardLoop<D> {
 
     /// Sends a command to another core.
     pub(super) fn send_request(&mut self, core: u16, to: ReplyTo, flags: RequestFlags, args: Args<'_>) {
-        self.counters.requests_forwarded += 1;
+        self.counts.add(Metric::MeshSent, 1);
         self.mesh.requests_to(core).push_request(to.token(), flags, |out| {
             writer::array_header(out, args.len());
             args.iter().for_each(|arg| writer::bulk(out, arg));
@@ -211,6 +211,10 @@ impl<D: Disk> ShardLoop<D> {
             Answer::EveryCore(kind) => {
                 self.route_every_core(session, index, row, kind, 0..self.map.cores(), args);
             }
+            Answer::EveryCoreWith(kind, args) => {
+                let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+                self.route_every_core(session, index, row, kind, 0..self.map.cores(), &args);
+            }
             Answer::ThisCore => {
                 let to = self.reserve(session, index);
                 self.local.push_back(Parked::new(row, session.protocol, to, 0, args));
@@ -227,7 +231,7 @@ impl<D: Disk> ShardLoop<D> {
         // CLIENT REPLY ON is answered, OFF and SKIP are not: what counts is the mode after the command, or before it.
         if !(is_muted(session) || muted_before && session.reply_mode != ReplyMode::On) {
             if reply.first() == Some(&b'-') {
-                self.counters.errors += 1;
+                self.counts.add(Metric::CommandErrors, 1);
             }
             session.replies.push(reply);
         }
@@ -250,7 +254,7 @@ impl<D: Disk> ShardLoop<D> {
 
     /// Answers with an error.
     pub(super) fn refuse(&mut self, session: &mut Session, write: impl FnOnce(&mut Vec<u8>)) {
-        self.counters.errors += 1;
+        self.counts.add(Metric::CommandErrors, 1);
         self.reply(session, write);
     }
 

@@ -120,14 +120,14 @@ impl<D: Disk> ShardLoop<D> {
         out: &mut Vec<u8>,
     ) -> Outcome {
         let command = request.row.command().expect("refused rows never get here");
-        panics::enter(self.core, request.row.name);
+        panics::enter_command(request.row.name);
         let mut data = Data {
             engine: &mut self.engine,
             now_ms: self.now.unix_ms,
             protocol: request.protocol,
             fetched,
-            hits: &mut self.counters.keyspace_hits,
-            misses: &mut self.counters.keyspace_misses,
+            hits: &mut self.hits,
+            misses: &mut self.misses,
             out,
         };
         let outcome = commands::run(command, &mut data, key, request.args);
@@ -246,10 +246,11 @@ impl<D: Disk> ShardLoop<D> {
     /// This core's part of a command on the node or the database.
     fn run_core_part(&mut self, request: &Request<'_>, to: ReplyTo) {
         let command = request.row.command().expect("refused rows never get here");
-        panics::enter(self.core, request.row.name);
+        panics::enter_command(request.row.name);
         let mut reply = std::mem::take(&mut self.scratch);
         reply.clear();
         let mut kill = Vec::new();
+        let level_before = self.runtime.log_level;
         let mut part = CorePart {
             node: &self.node,
             core: self.core,
@@ -272,6 +273,9 @@ impl<D: Disk> ShardLoop<D> {
             Outcome::Read(_) => unreachable!("a core part reads no record"),
         }
         self.scratch = reply;
+        if self.runtime.log_level != level_before {
+            self.outbox.log_level = Some(self.runtime.log_level);
+        }
         kill.into_iter().for_each(|index| self.close_after_replies(index));
     }
 }

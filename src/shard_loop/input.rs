@@ -8,6 +8,7 @@ use annulus_net::resp::Parsed;
 use smallvec::SmallVec;
 
 use super::ShardLoop;
+use crate::metrics::Metric;
 use crate::session::{Blocked, Session};
 
 /// Unparsed bytes of a blocked client above which it is not received from.
@@ -28,6 +29,7 @@ enum Ran {
 impl<D: Disk> ShardLoop<D> {
     /// Runs the commands in what a session has kept and in `bytes`, which arrived behind it.
     pub(super) fn run_input(&mut self, index: u32, bytes: &[u8]) {
+        self.start_timing();
         let mut session = self.sessions.take(index);
         session.bytes_in += bytes.len() as u64;
         session.last_ms = self.now.unix_ms;
@@ -77,7 +79,7 @@ impl<D: Disk> ShardLoop<D> {
     }
 
     fn run_until(&mut self, session: &mut Session, index: u32, input: &[u8], start: &mut usize) -> Ran {
-        let mut parser = std::mem::take(&mut session.parser);
+        let mut parser = session.parser.take().expect("a session parses one input at a time");
         let ran = loop {
             if session.closing || session.closed {
                 break Ran::Stopped;
@@ -102,7 +104,7 @@ impl<D: Disk> ShardLoop<D> {
                 Ok(Parsed::Nothing { consumed }) => *start += consumed,
                 Ok(Parsed::Incomplete { needed }) => break Ran::Exhausted { needed },
                 Err(error) => {
-                    self.counters.protocol_errors += 1;
+                    self.counts.add(Metric::ProtocolErrors, 1);
                     tracing::debug!(core = self.core, client = session.id, peer = %session.peer, %error, "closing a client");
                     let mut reply = Vec::new();
                     error.reply(&mut reply);
@@ -112,7 +114,7 @@ impl<D: Disk> ShardLoop<D> {
                 }
             }
         };
-        session.parser = parser;
+        session.parser = Some(parser);
         ran
     }
 

@@ -8,6 +8,7 @@ use annulus_net::ring::ConnectionId;
 
 use super::ShardLoop;
 use crate::limits;
+use crate::metrics::Metric;
 use crate::node::Phase;
 use crate::session::{Blocked, Session};
 
@@ -127,7 +128,7 @@ impl<D: Disk> ShardLoop<D> {
                 let output = session.replies.take_output(self.buffers.pop().unwrap_or_default());
                 session.sending = true;
                 session.bytes_out += output.len() as u64;
-                self.counters.bytes_out += output.len() as u64;
+                self.counts.add(Metric::SentBytes, output.len() as u64);
                 self.outbox.sends.push((connection, output));
             } else if session.closing && session.is_drained() {
                 self.close_now(index);
@@ -136,7 +137,7 @@ impl<D: Disk> ShardLoop<D> {
             if session.replies.bytes() as u64 > self.runtime.output_limit.hard_bytes {
                 tracing::warn!(client = session.id, peer = %session.peer, bytes = session.replies.bytes(),
                     "closing a client that does not read its replies");
-                self.counters.slow_readers_closed += 1;
+                self.counts.add(Metric::ConnectionsSlowClosed, 1);
                 self.close_now(index);
             }
         }
@@ -171,6 +172,39 @@ impl<D: Disk> ShardLoop<D> {
         }
     }
 
+    fn publish_metrics(&mut self) {
+        let statistics = self.engine.statistics();
+        let counts = &statistics.counts;
+        let figures = [
+            (Metric::ConnectionsOpen, self.sessions.len() as u64),
+            (Metric::KeyHits, self.hits),
+            (Metric::KeyMisses, self.misses),
+            (Metric::KeysExpired, counts.expired),
+            (Metric::LogCommits, counts.commits),
+            (Metric::LogBytes, counts.bytes_written),
+            (Metric::LogWriteFailures, counts.write_failures),
+            (Metric::LogSegments, statistics.log_segments),
+            (Metric::DiskFreeBytes, statistics.disk_available_bytes),
+            (Metric::RecordReads, counts.disk_reads),
+            (Metric::RecordReadFailures, counts.read_failures),
+            (Metric::CacheHits, statistics.cache_hits),
+            (Metric::CacheMisses, statistics.cache_misses),
+            (Metric::CacheBytes, statistics.cache_bytes),
+            (Metric::IndexBytes, statistics.index_bytes),
+            (Metric::MemoryBytes, statistics.memory_bytes),
+            (Metric::Keys, statistics.keys),
+            (Metric::KeysWithExpiry, statistics.expiring),
+            (Metric::PendingBytes, statistics.pending_bytes),
+            (Metric::WritesRefused, counts.refused_memory + counts.refused_disk),
+            (Metric::ReadOnly, u64::from(statistics.is_read_only)),
+        ];
+        for (metric, value) in figures {
+            self.counts.set(metric, value);
+        }
+        self.node.metrics.cores()[usize::from(self.core)].publish(&self.counts);
+        self.node.metrics.beat(self.core);
+    }
+
     fn close_idle(&mut self) {
         let timeout_ms = u64::from(self.runtime.timeout_s) * 1000;
         if timeout_ms == 0 {
@@ -179,7 +213,7 @@ impl<D: Disk> ShardLoop<D> {
         let now = self.now.unix_ms;
         let idle = |session: &Session| session.is_drained() && now.saturating_sub(session.last_ms) > timeout_ms;
         let indexes: Vec<u32> = self.sessions.iter().filter(|(_, session)| idle(session)).map(|(index, _)| index).collect();
-        self.counters.idle_closed += indexes.len() as u64;
+        self.counts.add(Metric::ConnectionsIdleClosed, indexes.len() as u64);
         indexes.into_iter().for_each(|index| self.close_after_replies(index));
     }
 

@@ -201,8 +201,8 @@ impl<D: Disk> ShardLoop<D> {
             if scan.found_count > 0 || scan.attempts > 64 {
                 return (None, None);
             }
-            let random = self.node.random(self.core);
-            return (self.engine.random_entry(random).map(|entry| vec![entry]), None);
+            let random = self.next_random();
+            return (self.engine.random_entry(random, self.now.unix_ms).map(|entry| vec![entry]), None);
         }
         if scan.budget == 0 {
             let position = scan.position;
@@ -213,7 +213,7 @@ impl<D: Disk> ShardLoop<D> {
             return (None, None);
         }
         let most = scan.budget.min(limits::SCAN_READS_MAX);
-        let batch = self.engine.scan(u16::try_from(partition).expect("partitions are at most 16384"), hash, most);
+        let batch = self.engine.scan(u16::try_from(partition).expect("partitions are at most 16384"), hash, most, self.now.unix_ms);
         scan.budget = scan.budget.saturating_sub(batch.entries.len().max(1));
         // A cursor drops the low bits of the hash, so the walk goes on at a whole prefix, behind the last entry's.
         let next = match batch.next.and_then(|hash| round_up(hash, hash_floor(scan.position.hash))) {
@@ -303,8 +303,8 @@ impl<D: Disk> ShardLoop<D> {
         let ReplyTo::Session { session, .. } = scan.to else {
             return false;
         };
-        let end = self.covered_cores_of(session).end;
-        next.partition >= self.map.owned(end - 1).end
+        let on_core_port = self.sessions.get_mut(session).on_core_port;
+        on_core_port && self.node.announces_cores() && next.partition >= self.map.owned(self.core).end
     }
 }
 

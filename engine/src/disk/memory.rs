@@ -1,1 +1,457 @@
-//! placeholder
+//! A disk in memory, with the faults that real ones have, for tests: everything is a function of the seed.
+//!
+//! What a crash keeps: log writes that have ended; of the one in flight some first sectors; of other writes and of names
+//! that were not synced, any. What can be injected: the n-th call fails, the disk is full, bits flip, files are cut.
+//!
+//! What it is not: it has no time of its own; operations end when [`MemoryDisk::poll`] is called, in an order of the seed's
+//! choice.
+//!
+//! Invariant: whatever was reported durable survives every crash unless a test damages it by name.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use crate::buffer::{ALIGNMENT, AlignedBuffer};
+use crate::disk::{Completion, Disk, DiskError, File, OpenMode, OperationId, Space};
+
+const SECTOR_BYTES: usize = 512;
+const EIO: i32 = 5;
+
+/// How many faults really happened: a test that injected none has shown nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Injected {
+    /// Calls that failed because a test said so.
+    pub failed_calls: u64,
+    /// Calls that failed for want of space.
+    pub full: u64,
+    /// Crashes.
+    pub crashes: u64,
+    /// Log writes that a crash or a failure cut short, with at least a sector written or missing.
+    pub torn_writes: u64,
+    /// Writes that were not synced and were lost in a crash.
+    pub lost_writes: u64,
+    /// Names that were not synced and were lost, or came back, in a crash.
+    pub lost_names: u64,
+    /// Bits flipped.
+    pub flipped_bits: u64,
+    /// Files cut.
+    pub cut_files: u64,
+}
+
+#[derive(Default)]
+struct Content {
+    bytes: Vec<u8>,
+    /// What unsynced writes replaced, oldest first: where, what was there, and the length before.
+    unsynced: Vec<(usize, Vec<u8>, usize)>,
+}
+
+type Shared = Rc<RefCell<Content>>;
+
+struct Operation {
+    id: OperationId,
+    file: Shared,
+    offset: usize,
+    buffer: AlignedBuffer,
+    /// From which byte of the buffer on; `None` is a read.
+    write_from: Option<usize>,
+}
+
+struct State {
+    random: u64,
+    names: BTreeMap<String, Shared>,
+    /// The names as a crash leaves them.
+    durable_names: BTreeMap<String, Shared>,
+    directories: Vec<String>,
+    operations: Vec<Operation>,
+    calls: u64,
+    fail_call: Option<u64>,
+    fails_on: bool,
+    total_bytes: u64,
+    injected: Injected,
+}
+
+/// The disk; clones are the same one.
+#[derive(Clone)]
+pub struct MemoryDisk {
+    state: Rc<RefCell<State>>,
+}
+
+/// An open file of a [`MemoryDisk`].
+#[derive(Clone)]
+pub struct MemoryFile {
+    disk: MemoryDisk,
+    content: Shared,
+    mode: OpenMode,
+}
+
+impl State {
+    fn random(&mut self, below: u64) -> u64 {
+        assert!(below > 0);
+        // SplitMix64.
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % below
+    }
+
+    fn call(&mut self, what: &'static str) -> Result<(), DiskError> {
+        let number = self.calls;
+        self.calls += 1;
+        let fails = self.fail_call.is_some_and(|fail| fail == number || (self.fails_on && number > fail));
+        if !fails {
+            return Ok(());
+        }
+        self.injected.failed_calls += 1;
+        Err(DiskError::Io { errno: EIO, what })
+    }
+
+    fn used(&self) -> u64 {
+        self.names.values().map(|file| file.borrow().bytes.len() as u64).sum()
+    }
+
+    /// Writes the first part of an operation whose end is unknown.
+    fn tear(&mut self, operation: &Operation) {
+        let Some(from) = operation.write_from else { return };
+        let bytes = &operation.buffer.as_slice()[from..];
+        let sectors = bytes.len() / SECTOR_BYTES;
+        let kept = usize::try_from(self.random(sectors as u64 + 1)).expect("sectors of a buffer") * SECTOR_BYTES;
+        self.injected.torn_writes += u64::from(kept < bytes.len());
+        operation.file.borrow_mut().write(operation.offset, &bytes[..kept], true);
+    }
+}
+
+impl Content {
+    fn write(&mut self, offset: usize, bytes: &[u8], durable: bool) {
+        let end = offset + bytes.len();
+        let length = self.bytes.len();
+        if !durable {
+            let old = self.bytes.get(offset..end.min(length)).unwrap_or_default().to_vec();
+            self.unsynced.push((offset, old, length));
+        }
+        if end > length {
+            self.bytes.resize(end, 0);
+        }
+        self.bytes[offset..end].copy_from_slice(bytes);
+    }
+}
+
+impl MemoryDisk {
+    /// An empty disk of 1 TiB; `seed` decides what crashes keep and in which order operations end.
+    #[must_use]
+    pub fn new(seed: u64) -> MemoryDisk {
+        let state = State {
+            random: seed,
+            names: BTreeMap::new(),
+            durable_names: BTreeMap::new(),
+            directories: Vec::new(),
+            operations: Vec::new(),
+            calls: 0,
+            fail_call: None,
+            fails_on: false,
+            total_bytes: 1 << 40,
+            injected: Injected::default(),
+        };
+        MemoryDisk { state: Rc::new(RefCell::new(state)) }
+    }
+
+    /// Ends one of the started operations; `None` when there is none.
+    #[must_use]
+    pub fn poll(&self) -> Option<Completion> {
+        let mut state = self.state.borrow_mut();
+        if state.operations.is_empty() {
+            return None;
+        }
+        let count = state.operations.len() as u64;
+        let chosen = usize::try_from(state.random(count)).expect("an index");
+        let mut operation = state.operations.remove(chosen);
+        let result = state.call(if operation.write_from.is_some() { "write" } else { "read" });
+        let result = match (result, operation.write_from) {
+            (Err(error), _) => {
+                state.tear(&operation);
+                Err(error)
+            }
+            (Ok(()), Some(from)) => {
+                let bytes = &operation.buffer.as_slice()[from..];
+                operation.file.borrow_mut().write(operation.offset, bytes, true);
+                Ok(())
+            }
+            (Ok(()), None) => {
+                let content = operation.file.borrow();
+                let wanted = operation.buffer.len();
+                let there = content.bytes.get(operation.offset..).unwrap_or_default();
+                let there = &there[..there.len().min(wanted)];
+                operation.buffer.as_mut_slice()[..there.len()].copy_from_slice(there);
+                let short = DiskError::Short { what: "read", bytes: there.len() as u64, expected: wanted as u64 };
+                if there.len() == wanted { Ok(()) } else { Err(short) }
+            }
+        };
+        Some(Completion { operation: operation.id, result, buffer: operation.buffer })
+    }
+
+    /// How many operations were started and have not ended.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.state.borrow().operations.len()
+    }
+
+    /// The machine stops and starts again: what was not durable may be gone. Open files are no longer of use.
+    pub fn crash(&self) {
+        let mut guard = self.state.borrow_mut();
+        let state = &mut *guard;
+        state.injected.crashes += 1;
+        for operation in std::mem::take(&mut state.operations) {
+            state.tear(&operation);
+        }
+        let files: Vec<Shared> = state.names.values().chain(state.durable_names.values()).cloned().collect();
+        for file in files {
+            let mut content = file.borrow_mut();
+            while let Some((offset, old, length)) = content.unsynced.pop() {
+                if state.random(2) == 0 {
+                    continue;
+                }
+                state.injected.lost_writes += 1;
+                content.bytes[offset..offset + old.len()].copy_from_slice(&old);
+                let zeros_from = (offset + old.len()).max(length).min(content.bytes.len());
+                content.bytes[zeros_from..].fill(0);
+            }
+        }
+        let mut names = state.durable_names.clone();
+        for (name, file) in &state.names {
+            let kept = state.durable_names.contains_key(name);
+            if !kept && flip(&mut state.random) {
+                names.insert(name.clone(), Rc::clone(file));
+            } else if !kept {
+                state.injected.lost_names += 1;
+            }
+        }
+        let removed: Vec<String> = names.keys().filter(|name| !state.names.contains_key(*name)).cloned().collect();
+        for name in removed {
+            if flip(&mut state.random) {
+                names.remove(&name);
+            } else {
+                state.injected.lost_names += 1;
+            }
+        }
+        state.durable_names = names.clone();
+        state.names = names;
+    }
+
+    /// Lets call number `call`, counted from the disk's beginning, fail; with `and_later` all that follow as well.
+    pub fn fail_call(&self, call: Option<u64>, and_later: bool) {
+        let mut state = self.state.borrow_mut();
+        (state.fail_call, state.fails_on) = (call, and_later);
+    }
+
+    /// How many calls there have been.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.state.borrow().calls
+    }
+
+    /// Makes it a disk of so many bytes.
+    pub fn set_total_bytes(&self, bytes: u64) {
+        self.state.borrow_mut().total_bytes = bytes;
+    }
+
+    /// What was injected so far.
+    #[must_use]
+    pub fn injected(&self) -> Injected {
+        self.state.borrow().injected
+    }
+
+    /// The files, by path.
+    #[must_use]
+    pub fn paths(&self) -> Vec<String> {
+        self.state.borrow().names.keys().cloned().collect()
+    }
+
+    /// A file's bytes.
+    #[must_use]
+    pub fn contents(&self, path: &str) -> Vec<u8> {
+        self.file(path).borrow().bytes.clone()
+    }
+
+    /// Flips a bit of a file.
+    pub fn flip_bit(&self, path: &str, offset: usize, bit: u32) {
+        self.file(path).borrow_mut().bytes[offset] ^= 1 << (bit % 8);
+        self.state.borrow_mut().injected.flipped_bits += 1;
+    }
+
+    /// Cuts a file off.
+    pub fn cut(&self, path: &str, bytes: usize) {
+        self.file(path).borrow_mut().bytes.truncate(bytes);
+        self.state.borrow_mut().injected.cut_files += 1;
+    }
+
+    /// A disk with the same files, all durable, and another seed.
+    #[must_use]
+    pub fn copy(&self, seed: u64) -> MemoryDisk {
+        let copy = MemoryDisk::new(seed);
+        let state = self.state.borrow();
+        for (name, file) in &state.names {
+            let content = Content { bytes: file.borrow().bytes.clone(), unsynced: Vec::new() };
+            let content = Rc::new(RefCell::new(content));
+            let mut to = copy.state.borrow_mut();
+            to.names.insert(name.clone(), Rc::clone(&content));
+            to.durable_names.insert(name.clone(), content);
+        }
+        copy.state.borrow_mut().directories.clone_from(&state.directories);
+        copy
+    }
+
+    fn file(&self, path: &str) -> Shared {
+        Rc::clone(self.state.borrow().names.get(path).expect("a test names files that are there"))
+    }
+
+    fn call(&self, what: &'static str) -> Result<(), DiskError> {
+        self.state.borrow_mut().call(what)
+    }
+}
+
+fn flip(random: &mut u64) -> bool {
+    *random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+    *random >> 63 == 0
+}
+
+impl Disk for MemoryDisk {
+    type File = MemoryFile;
+
+    async fn create_directory(&self, path: &str) -> Result<(), DiskError> {
+        self.call("create directory")?;
+        let mut state = self.state.borrow_mut();
+        if !state.directories.iter().any(|other| other == path) {
+            state.directories.push(path.to_owned());
+        }
+        Ok(())
+    }
+
+    async fn list(&self, directory: &str) -> Result<Vec<String>, DiskError> {
+        self.call("list directory")?;
+        let prefix = format!("{directory}/");
+        let state = self.state.borrow();
+        let names = state.names.keys().filter_map(|path| path.strip_prefix(&prefix));
+        Ok(names.filter(|name| !name.contains('/')).map(str::to_owned).collect())
+    }
+
+    async fn open(&self, path: &str, mode: OpenMode) -> Result<MemoryFile, DiskError> {
+        self.call("open")?;
+        let mut state = self.state.borrow_mut();
+        let content = match state.names.get(path) {
+            Some(content) => Rc::clone(content),
+            None if mode == OpenMode::Prepare => Shared::default(),
+            None => return Err(DiskError::NotFound),
+        };
+        state.names.insert(path.to_owned(), Rc::clone(&content));
+        Ok(MemoryFile { disk: self.clone(), content, mode })
+    }
+
+    async fn remove(&self, path: &str) -> Result<(), DiskError> {
+        self.call("remove")?;
+        self.state.borrow_mut().names.remove(path).map(drop).ok_or(DiskError::NotFound)
+    }
+
+    async fn remove_directory(&self, path: &str) -> Result<(), DiskError> {
+        self.call("remove directory")?;
+        self.state.borrow_mut().directories.retain(|other| other != path);
+        Ok(())
+    }
+
+    async fn sync_directory(&self, path: &str) -> Result<(), DiskError> {
+        self.call("sync directory")?;
+        let prefix = format!("{path}/");
+        let mut state = self.state.borrow_mut();
+        state.durable_names.retain(|name, _| !name.starts_with(&prefix));
+        let inside: Vec<_> = state.names.iter().filter(|(name, _)| name.starts_with(&prefix)).collect();
+        let inside: Vec<_> = inside.into_iter().map(|(name, file)| (name.clone(), Rc::clone(file))).collect();
+        state.durable_names.extend(inside);
+        Ok(())
+    }
+
+    fn space(&self) -> Result<Space, DiskError> {
+        self.call("statvfs")?;
+        let state = self.state.borrow();
+        let available_bytes = state.total_bytes.saturating_sub(state.used());
+        Ok(Space { total_bytes: state.total_bytes, available_bytes })
+    }
+}
+
+impl MemoryFile {
+    fn start(&self, id: OperationId, offset: u64, buffer: AlignedBuffer, write_from: Option<usize>) {
+        let from = write_from.unwrap_or(0);
+        assert!(offset.is_multiple_of(ALIGNMENT as u64), "direct I/O is aligned");
+        assert!(buffer.len().is_multiple_of(ALIGNMENT) && from.is_multiple_of(ALIGNMENT), "direct I/O is aligned");
+        assert!(from < buffer.len(), "an operation moves something");
+        let offset = usize::try_from(offset).expect("test files fit memory");
+        let operation = Operation { id, file: Rc::clone(&self.content), offset, buffer, write_from };
+        let mut state = self.disk.state.borrow_mut();
+        assert!(state.operations.iter().all(|other| other.id != id), "an operation's id is not reused in flight");
+        state.operations.push(operation);
+    }
+}
+
+impl File for MemoryFile {
+    async fn size(&self) -> Result<u64, DiskError> {
+        self.disk.call("size")?;
+        Ok(self.content.borrow().bytes.len() as u64)
+    }
+
+    async fn preallocate(&self, bytes: u64) -> Result<(), DiskError> {
+        self.disk.call("preallocate")?;
+        let length = self.content.borrow().bytes.len() as u64;
+        let mut state = self.disk.state.borrow_mut();
+        if state.used() + bytes.saturating_sub(length) > state.total_bytes {
+            state.injected.full += 1;
+            return Err(DiskError::Full);
+        }
+        let bytes = usize::try_from(bytes.max(length)).expect("test files fit memory");
+        self.content.borrow_mut().bytes.resize(bytes, 0);
+        Ok(())
+    }
+
+    async fn sync(&self) -> Result<(), DiskError> {
+        self.disk.call("sync")?;
+        self.content.borrow_mut().unsynced.clear();
+        Ok(())
+    }
+
+    async fn read_at(&self, offset: u64, bytes: usize) -> Result<AlignedBuffer, DiskError> {
+        self.disk.call("read")?;
+        assert!(offset.is_multiple_of(ALIGNMENT as u64) && bytes.is_multiple_of(ALIGNMENT), "direct I/O is aligned");
+        let content = self.content.borrow();
+        let there = content.bytes.get(usize::try_from(offset).expect("small")..).unwrap_or_default();
+        let mut buffer = AlignedBuffer::with_capacity(bytes);
+        buffer.extend_from_slice(&there[..there.len().min(bytes)]);
+        Ok(buffer)
+    }
+
+    async fn write_at(&self, offset: u64, buffer: AlignedBuffer, skip: usize) -> Result<AlignedBuffer, DiskError> {
+        assert!(self.mode != OpenMode::Read, "a file for reading is not written");
+        assert!(offset.is_multiple_of(ALIGNMENT as u64) && buffer.len().is_multiple_of(ALIGNMENT), "direct I/O is aligned");
+        self.disk.call("write")?;
+        let bytes = &buffer.as_slice()[skip..];
+        let durable = self.mode == OpenMode::Log;
+        self.content.borrow_mut().write(usize::try_from(offset).expect("small"), bytes, durable);
+        Ok(buffer)
+    }
+
+    fn start_write(&self, operation: OperationId, offset: u64, buffer: AlignedBuffer, skip: usize) {
+        assert_eq!(self.mode, OpenMode::Log, "log writes go to files opened for the log");
+        self.start(operation, offset, buffer, Some(skip));
+    }
+
+    fn start_read(&self, operation: OperationId, offset: u64, buffer: AlignedBuffer) {
+        self.start(operation, offset, buffer, None);
+    }
+}
+
+/// Runs a future that never waits, as those over a [`MemoryDisk`] are.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("a disk in memory never makes anybody wait"),
+    }
+}

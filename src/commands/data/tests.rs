@@ -4,7 +4,8 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use annulus_engine::{Config, Durability, Engine, Limits, MemoryDisk};
+use annulus_engine::disk::memory::MemoryDisk;
+use annulus_engine::{Config, Durability, Engine, Limits};
 use annulus_net::resp::Protocol;
 use annulus_object::{Actor, Clock};
 

@@ -45,12 +45,16 @@ fn scripts() -> PathBuf {
 fn python(place: &Path) -> Result<Command, String> {
     let environment = place.join("python");
     let interpreter = environment.join("bin/python");
-    if !interpreter.exists() {
+    let python = interpreter.to_string_lossy().into_owned();
+    if shell::output(&mut shell::command(&python, &["-m", "pip", "--version"])).is_err() {
         let path = environment.to_string_lossy().into_owned();
-        shell::run(&mut shell::command("python3", &["-m", "venv", &path]))?;
+        let create = || shell::run(&mut shell::command("python3", &["-m", "venv", "--clear", &path]));
+        if create().is_err() {
+            apt("python3 python3-venv")?;
+            create()?;
+        }
     }
     let requirements = scripts().join("requirements.txt").to_string_lossy().into_owned();
-    let python = interpreter.to_string_lossy().into_owned();
     let options = [
         "-m",
         "pip",

@@ -1,0 +1,39 @@
+//! Annulus: an always-writeable key-value store, one thread per core on io_uring, spoken to in the Redis protocol.
+//!
+//! ```text
+//! client ── RESP ──▶ core k
+//!                    env::driver   the core's ring: completions in, one system call per turn, effects out
+//!                    shard_loop    input → dispatch → execute → deliver
+//!                    commands      what each command does; the table says how it is routed
+//!                    annulus_engine  the core's store
+//!                    mesh          bounded queues to every other core of the node
+//! ```
+//!
+//! * Start and end: [`boot`], [`check`], [`cli`], [`config`], [`node_meta`].
+//! * One core: [`shard_loop`], with [`session`] (one client), [`replies`], [`waiting`], [`gather`], [`mesh`].
+//! * What users see: [`commands`], [`topology`], [`http`], [`metrics`], [`logging`].
+//! * What runs it: [`env`]; nothing else names the executor or the ring.
+
+pub mod boot;
+pub mod check;
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod env;
+pub mod gather;
+pub mod glob;
+pub mod http;
+pub mod limits;
+pub mod logging;
+pub mod mesh;
+pub mod metrics;
+pub mod node;
+pub mod node_meta;
+pub mod replies;
+pub mod session;
+pub mod sessions;
+pub mod shard_loop;
+pub mod slab;
+pub mod slot;
+pub mod topology;
+pub mod waiting;
