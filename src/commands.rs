@@ -50,6 +50,7 @@ pub fn run<D: Disk>(command: Command, data: &mut Data<'_, D>, key: &Key<'_>, arg
         Command::ExpireTime => expiry::ttl(data, key, expiry::Unit::Seconds, expiry::From::Epoch),
         Command::PExpireTime => expiry::ttl(data, key, expiry::Unit::Milliseconds, expiry::From::Epoch),
         Command::Persist => expiry::persist(data, key),
+        Command::MemoryUsage => keys::memory_usage(data, key, args),
         other => unreachable!("{other:?} is no data command"),
     }
 }

@@ -9,6 +9,7 @@ use annulus_net::limits::Limits as RespLimits;
 use annulus_net::resp::{Parser, Protocol};
 use annulus_net::ring::ConnectionId;
 
+use crate::commands::table::Command;
 use crate::limits;
 use crate::replies::Replies;
 
@@ -94,6 +95,8 @@ pub struct Session {
     pub last_ms: u64,
     /// Its last command.
     pub last_command: &'static str,
+    /// The same, when it is a served one.
+    pub last_served: Option<Command>,
     /// Commands run.
     pub commands: u64,
     /// Bytes received.
@@ -140,6 +143,7 @@ impl Session {
             connected_ms: now_ms,
             last_ms: now_ms,
             last_command: "",
+            last_served: None,
             commands: 0,
             bytes_in: 0,
             bytes_out: 0,

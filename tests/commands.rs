@@ -97,6 +97,12 @@ const NOT_ASKED: [&str; 12] = [
     "debug",
 ];
 
+/// Commands whose arity 7.2 corrected.
+const ARITY_OF_7_2: [&str; 2] = ["command|getkeys", "command|getkeysandflags"];
+
+/// Served commands that a mirror older than 7.2 does not know.
+const SINCE_7_2: [&str; 3] = ["client|setinfo", "client|no-touch", "cluster|myshardid"];
+
 /// Every command of Redis is served or refused with a reason: none is unknown; and arity errors are Redis's.
 #[test]
 fn every_redis_command_is_known() {
@@ -113,8 +119,11 @@ fn every_redis_command_is_known() {
         served.len()
     );
     let mut wrong = Vec::new();
-    for name in all.iter().filter(|name| !NOT_ASKED.contains(&name.as_str())) {
-        let (found, expected) = (ours.command(&[name.as_bytes()]), theirs.command(&[name.as_bytes()]));
+    let asked = |name: &&String| !NOT_ASKED.contains(&name.split('|').next().unwrap_or_default());
+    for name in all.iter().filter(asked) {
+        // A subcommand is listed as `config|get`.
+        let words: Vec<&[u8]> = name.split('|').map(str::as_bytes).collect();
+        let (found, expected) = (ours.command(&words), theirs.command(&words));
         let text = found.to_string();
         if text.contains("unknown command") {
             wrong.push(format!("{name}: {text}"));
@@ -130,11 +139,10 @@ fn every_redis_command_is_known() {
             wrong.push(format!("{name}: {text}\n  Redis: {expected}"));
         }
     }
-    for name in served
-        .iter()
-        .filter(|name| !all.contains(*name) && !name.starts_with("dyn."))
-    {
-        wrong.push(format!("{name} is listed, and Redis does not know it"));
+    for name in served.iter().filter(|name| !all.contains(*name)) {
+        if !name.starts_with("dyn.") && !SINCE_7_2.contains(&name.as_str()) {
+            wrong.push(format!("{name} is listed, and Redis does not know it"));
+        }
     }
     assert!(
         wrong.is_empty(),
@@ -160,12 +168,15 @@ fn command_info_agrees_with_redis() {
     {
         let question: [&[u8]; 3] = [b"COMMAND", b"INFO", name.as_bytes()];
         let (found, expected) = (ours.command(&question), theirs.command(&question));
-        // Name, arity, flags, first key, last key, step.
+        if expected.items()[0].is_null() && SINCE_7_2.contains(&name.as_str()) {
+            continue;
+        }
+        // Name, arity, first key, last key, step.
         let part = |reply: &Reply| -> Vec<String> {
             let items = reply.items()[0].items();
             [0, 1, 3, 4, 5].iter().map(|&index| items[index].to_string()).collect()
         };
-        if part(&found) != part(&expected) {
+        if part(&found) != part(&expected) && !ARITY_OF_7_2.contains(&name.as_str()) {
             wrong.push(format!("{name}: {:?}, Redis: {:?}", part(&found), part(&expected)));
         }
         compared += 1;

@@ -70,7 +70,7 @@ fn wrong_configuration_names_the_line() {
         ("cores = 1\ncoers = 2\n", "2", "coers"),
         ("\n\ndurability = \"maybe\"\n", "3", "durability"),
         ("cache = [1]\n", "1", "cache"),
-        ("cores = 1\ncores = 2\n", "2", "cores"),
+        ("cores = 1\ncores = 2\n", "2", "duplicate"),
         ("cores = \n", "1", ""),
         ("timeout = -1\n", "1", "timeout"),
     ] {

@@ -244,6 +244,7 @@ impl<D: Disk> Engine<D> {
             + self.cache.capacity_bytes()
             + self.store.bytes()
             + self.pending.bytes()
+            + self.index.tombstones() * size_of::<(u16, crate::index::IndexHash)>()
             + self.logs.iter().map(HotLog::memory_bytes).sum::<usize>()
     }
 

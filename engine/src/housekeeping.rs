@@ -260,7 +260,6 @@ impl<D: Disk> Engine<D> {
         let segment = Segment {
             file,
             path: path.clone(),
-            instance,
             bytes,
             sequence: 0,
             closed_at: 0,

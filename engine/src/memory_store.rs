@@ -57,6 +57,12 @@ impl MemoryStore {
         self.records.get(number).map(|record| &**record)
     }
 
+    /// The record of `number` to be written over, if it has exactly `bytes` bytes.
+    #[inline]
+    pub fn overwrite(&mut self, number: u64, bytes: usize) -> Option<&mut [u8]> {
+        self.records.get_mut(number).map(|record| &mut **record).filter(|record| record.len() == bytes)
+    }
+
     /// Takes the record of `number` out.
     pub fn remove(&mut self, number: u64) -> Option<Box<[u8]>> {
         let record = self.records.remove(number)?;

@@ -211,6 +211,13 @@ pub fn encoded_bytes(fields: &RecordFields<'_>) -> usize {
 
 /// Writes the record over all of `out`, whose length is [`encoded_bytes`] (asserted).
 pub fn encode(fields: &RecordFields<'_>, out: &mut [u8]) {
+    encode_in_memory(fields, out);
+    let crc = crc32fast::hash(&out[4..]);
+    out[..4].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// As [`encode`], but without the checksum, which must be added before the record leaves memory.
+pub(crate) fn encode_in_memory(fields: &RecordFields<'_>, out: &mut [u8]) {
     fields.assert_valid();
     let total_bytes = encoded_bytes(fields);
     assert_eq!(out.len(), total_bytes, "the space is of the record's size");
@@ -241,8 +248,6 @@ pub fn encode(fields: &RecordFields<'_>, out: &mut [u8]) {
     let (key, rest) = rest.split_at_mut(fields.key.len());
     key.copy_from_slice(fields.key);
     rest[..fields.value.len()].copy_from_slice(fields.value);
-    let crc = crc32fast::hash(&out[4..]);
-    out[..4].copy_from_slice(&crc.to_le_bytes());
 }
 
 /// The length of the record that begins with `prefix`, from its first 64 bytes and before anything

@@ -175,7 +175,6 @@ impl<D: Disk> Engine<D> {
             let segment = Segment {
                 file,
                 path,
-                instance: header.instance,
                 bytes,
                 sequence: header.sequence,
                 closed_at: 0,

@@ -27,8 +27,6 @@ pub struct Segment<F> {
     pub file: F,
     /// Its path below the data directory.
     pub path: String,
-    /// Which instance of the log.
-    pub instance: u8,
     /// Length.
     pub bytes: u64,
     /// Number of this use; 0 before the first.
@@ -135,10 +133,5 @@ impl<F> Segments<F> {
     /// Number of segments.
     pub fn len(&self) -> usize {
         self.iter().count()
-    }
-
-    /// Memory of the lists of tombstones.
-    pub fn memory_bytes(&self) -> usize {
-        self.iter().map(|(_, segment)| segment.tombstones.capacity() * size_of::<(u16, IndexHash)>()).sum()
     }
 }

@@ -70,6 +70,14 @@ impl<T> Slab<T> {
         }
     }
 
+    #[inline]
+    pub(crate) fn get_mut(&mut self, number: u64) -> Option<&mut T> {
+        match self.slot_mut(number)? {
+            Slot::Full(value) => Some(value),
+            Slot::Free(_) => None,
+        }
+    }
+
     /// Takes the value of `number` out. The last one out takes all pages but the first along.
     pub(crate) fn remove(&mut self, number: u64) -> Option<T> {
         let next = self.free;

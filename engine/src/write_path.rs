@@ -59,6 +59,8 @@ struct Before {
     clock: Clock,
     existed: bool,
     known: bool,
+    /// With memory durability, what the index has.
+    entry: Option<Entry>,
 }
 
 impl<D: Disk> Engine<D> {
@@ -90,7 +92,7 @@ impl<D: Disk> Engine<D> {
     /// Deletes every key of this core.
     pub fn flush_all(&mut self, now_ms: u64) -> Result<Written, Refusal> {
         self.check_may_write(false, true)?;
-        let before = Before { clock: self.clock.last(), existed: true, known: true };
+        let before = Before { clock: self.clock.last(), existed: true, known: true, entry: None };
         if self.is_memory() {
             self.index.clear();
             self.side.clear();
@@ -111,14 +113,14 @@ impl<D: Disk> Engine<D> {
         if let Some(pending) = self.pending.get(key.hash) {
             let record = pending.view();
             let existed = record.kind() == Kind::Value && !is_expired(record.expires_at_ms(), now_ms);
-            return Before { clock: record.dot().clock, existed, known: true };
+            return Before { clock: record.dot().clock, existed, known: true, entry: None };
         }
         let hash = IndexHash::of(key.hash);
         let Some(entry) = self.index.get(key.partition, hash) else {
-            return Before { clock: Clock::ZERO, existed: false, known: false };
+            return Before { clock: Clock::ZERO, existed: false, known: false, entry: None };
         };
         if self.pending_mark.is_some_and(|mark| entry.clock <= mark) {
-            return Before { clock: entry.clock, existed: false, known: true };
+            return Before { clock: entry.clock, existed: false, known: true, entry: None };
         }
         let mut existed = !entry.is_tombstone();
         if existed && self.expires_at(key.partition, &entry).is_some_and(|at| is_expired(at, now_ms)) {
@@ -126,7 +128,8 @@ impl<D: Disk> Engine<D> {
             self.expire(key.partition, hash);
             existed = false;
         }
-        Before { clock: entry.clock, existed, known: existed || !self.is_memory() }
+        let known = existed || !self.is_memory();
+        Before { clock: entry.clock, existed, known, entry: existed.then_some(entry) }
     }
 
     /// When the entry's value expires.
@@ -191,7 +194,7 @@ impl<D: Disk> Engine<D> {
         }
         if self.is_memory() {
             fields.dot.clock = self.clock.stamp(now_ms, before.clock);
-            self.write_to_memory(key, &fields, bytes);
+            self.write_to_memory(key, &fields, bytes, before.entry);
             return Ok(Written { dot: fields.dot, existed: before.existed, after: None });
         }
         let instance = if bytes <= self.config.limits.small_record_bytes_max { SMALL } else { LARGE };
@@ -211,8 +214,19 @@ impl<D: Disk> Engine<D> {
         Ok(Written { dot: fields.dot, existed: before.existed, after: self.wait_for(commit) })
     }
 
-    fn write_to_memory(&mut self, key: &Key<'_>, fields: &RecordFields<'_>, bytes: usize) {
-        let number = self.store.insert_with(bytes, |out| record::encode(fields, out));
+    fn write_to_memory(&mut self, key: &Key<'_>, fields: &RecordFields<'_>, bytes: usize, old: Option<Entry>) {
+        if let Some(old) = old {
+            let is_plain = fields.expires_at_ms == 0 && old.flags == Flags::NONE;
+            if is_plain && self.actors.resolve(old.actor_slot) == Some((self.actor, self.floor)) {
+                if let Some(place) = self.store.overwrite(old.place.raw(), bytes) {
+                    record::encode_in_memory(fields, place);
+                    let updated = self.index.update(key.partition, old.hash, |entry| entry.clock = fields.dot.clock);
+                    assert!(updated.is_some(), "the key is indexed");
+                    return;
+                }
+            }
+        }
+        let number = self.store.insert_with(bytes, |out| record::encode_in_memory(fields, out));
         let place = Place::from_raw(number);
         if let Some(old) = self.enter(key.partition, &FieldsView::of(fields), place, bytes) {
             self.store.remove(old.place.raw());

@@ -221,7 +221,7 @@ pub fn list_part<D: Disk>(part: &mut CorePart<'_, D>, args: Args<'_>) {
 /// CLIENT KILL: by one address, answered with OK; or by filters, answered with the number of clients.
 pub fn kill(context: &mut SessionCommand<'_>, args: Args<'_>) -> Answer {
     if args.len() == 3 {
-        return Answer::EveryCore(Gather::AnyKey);
+        return Answer::EveryCore(Gather::AnyOr("ERR No such client"));
     }
     let filter = match Filter::of_kill(&args[2..], Some(context.session.id)) {
         Ok(filter) => filter,

@@ -2,11 +2,10 @@
 
 use std::fmt::Write as _;
 
-use annulus_engine::Disk;
 use annulus_net::resp::writer;
 
 use super::Args;
-use super::session::{CorePart, SessionCommand};
+use super::session::SessionCommand;
 use super::table::Command;
 use crate::config::Announce;
 use crate::slot;
@@ -61,28 +60,6 @@ fn info(topology: &Topology, core: u16) -> String {
         write!(text, "{line}\r\n").expect("writing to a string");
         text
     })
-}
-
-/// CLUSTER COUNTKEYSINSLOT and GETKEYSINSLOT on the slot's core, as far as the index alone can tell: which slots of a
-/// partition its keys are in, only their records say.
-pub fn slot_part<D: Disk>(command: Command, part: &mut CorePart<'_, D>, args: Args<'_>) {
-    let partitions = part.node.map.partitions();
-    let slot = match slot::parse(args[2]) {
-        Ok(slot) => slot,
-        Err(text) => return writer::error(part.out, text),
-    };
-    let keys = part.engine.keys_in(slot::partition(slot, partitions));
-    let is_exact = keys == 0 || partitions == u32::from(slot::SLOTS);
-    match command {
-        Command::ClusterCountKeysInSlot if is_exact => {
-            writer::integer(part.out, i64::try_from(keys).unwrap_or(i64::MAX));
-        }
-        Command::ClusterGetKeysInSlot if keys == 0 => writer::array_header(part.out, 0),
-        _ => writer::error(
-            part.out,
-            "ERR the slot's keys are not listed here: use SCAN and CLUSTER KEYSLOT",
-        ),
-    }
 }
 
 #[cfg(test)]

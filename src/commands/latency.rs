@@ -122,6 +122,12 @@ impl Latency {
         add(&counts.buckets[bucket_of(nanos)], 1);
     }
 
+    /// How often a command ran.
+    pub fn calls(&self, command: Command) -> u64 {
+        let buckets = &self.shared.commands[command.index()].buckets;
+        buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum()
+    }
+
     /// Counts a run, counted by [`Latency::record`] too, that ended with this error reply.
     #[cold]
     pub fn record_failure(&self, command: Command, reply: &[u8]) {

@@ -152,7 +152,6 @@ pub fn core_part<D: Disk>(command: Command, part: &mut CorePart<'_, D>, args: Ar
         Command::ConfigResetStat => server::reset_statistics_part(part),
         Command::DbSize => writer::integer(part.out, i64::try_from(part.engine.keys()).unwrap_or(i64::MAX)),
         Command::FlushAll | Command::FlushDb => return server::flush_part(part, args),
-        Command::ClusterCountKeysInSlot | Command::ClusterGetKeysInSlot => cluster::slot_part(command, part, args),
         Command::SlowLogGet => slowlog::get_part(part, args),
         Command::SlowLogLen => writer::integer(part.out, i64::try_from(part.slowlog.len()).unwrap_or(i64::MAX)),
         Command::SlowLogReset => {

@@ -168,7 +168,7 @@ fn parse_count(args: Args<'_>) -> Result<i64, &'static str> {
 /// SLOWLOG GET.
 pub fn get(context: &mut SessionCommand<'_>, args: Args<'_>) -> Answer {
     match parse_count(args) {
-        Ok(_) => Answer::EveryCore(Gather::Concat),
+        Ok(count) => Answer::EveryCore(Gather::Newest(u32::try_from(count).unwrap_or(u32::MAX))),
         Err(text) => {
             writer::error(context.out, text);
             Answer::Done

@@ -135,8 +135,12 @@ pub enum Gather {
     Concat,
     /// Bulk strings are appended to one.
     Text,
-    /// One key, chosen among the cores by how many keys they have.
+    /// One part's reply that is not null, any of them.
     AnyKey,
+    /// As `AnyKey`; when all are null, this error.
+    AnyOr(&'static str),
+    /// Arrays of arrays whose first element is an integer: those with the largest, as many as this.
+    Newest(u32),
 }
 
 /// Redis' groups of commands.

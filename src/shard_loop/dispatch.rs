@@ -19,6 +19,7 @@ impl<D: Disk> ShardLoop<D> {
     /// Runs or forwards one command of a client.
     pub(super) fn dispatch(&mut self, session: &mut Session, index: u32, args: Args<'_>) {
         session.commands += 1;
+        session.last_served = None;
         let row = match table::resolve(args[0], args.get(1).copied()) {
             Ok(row) => row,
             Err(unknown) => {
@@ -30,6 +31,7 @@ impl<D: Disk> ShardLoop<D> {
             }
         };
         session.last_command = row.name;
+        session.last_served = row.command();
         if !session.authenticated && !row.has(flag::NO_AUTH) {
             self.refuse(session, |out| writer::error(out, "NOAUTH Authentication required."));
         } else if let Service::Refused(_) = row.service {
@@ -144,7 +146,7 @@ impl<D: Disk> ShardLoop<D> {
         }
         let part_row = one_key_row(row);
         let to = self.reserve(session, index);
-        let gather = self.gathers.insert(Gather::new(kind, to, session.protocol, parts));
+        let gather = self.gathers.insert(Gather::new(kind, to, session.protocol, parts, 0));
         for (part, at) in positions.enumerate() {
             let part_args: smallvec::SmallVec<[&[u8]; 4]> =
                 std::iter::once(part_row.name.as_bytes()).chain(args[at..at + step].iter().copied()).collect();
@@ -177,7 +179,8 @@ impl<D: Disk> ShardLoop<D> {
         args: Args<'_>,
     ) {
         let to = self.reserve(session, index);
-        let gather = self.gathers.insert(Gather::new(kind, to, session.protocol, cores.len()));
+        let random = self.next_random();
+        let gather = self.gathers.insert(Gather::new(kind, to, session.protocol, cores.len(), random));
         for (part, core) in cores.into_iter().enumerate() {
             let to = ReplyTo::Gather { gather, part: u32::try_from(part).expect("cores are few") };
             if core == self.core {
@@ -224,6 +227,7 @@ impl<D: Disk> ShardLoop<D> {
                 self.outbox.shutdown = true;
             }
         }
+        self.time_command(command, args);
         self.scratch = out;
     }
 
@@ -232,6 +236,9 @@ impl<D: Disk> ShardLoop<D> {
         if !(is_muted(session) || muted_before && session.reply_mode != ReplyMode::On) {
             if reply.first() == Some(&b'-') {
                 self.counts.add(Metric::CommandErrors, 1);
+                if let Some(command) = session.last_served {
+                    self.latency.record_failure(command, reply);
+                }
             }
             session.replies.push(reply);
         }
@@ -252,10 +259,13 @@ impl<D: Disk> ShardLoop<D> {
         self.scratch = out;
     }
 
-    /// Answers with an error.
+    /// Answers with an error that kept a command from running.
     pub(super) fn refuse(&mut self, session: &mut Session, write: impl FnOnce(&mut Vec<u8>)) {
         self.counts.add(Metric::CommandErrors, 1);
-        self.reply(session, write);
+        let mut error = Vec::new();
+        write(&mut error);
+        self.latency.record_rejection(session.last_served, &error);
+        self.reply(session, |out| out.extend_from_slice(&error));
     }
 
     /// Where a reply of this session that comes later goes.

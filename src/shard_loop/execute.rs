@@ -96,7 +96,7 @@ impl<D: Disk> ShardLoop<D> {
                 }
                 self.run_and_settle(request, &key, None, to);
             }
-            Route::Cursor | Route::EveryCore(_) if self.start_scan_of(request, to) => {}
+            Route::Cursor | Route::EveryCore(_) | Route::Slot if self.start_scan_of(request, to) => {}
             Route::Session | Route::EveryCore(_) | Route::Slot | Route::Cursor => self.run_core_part(request, to),
         }
     }
@@ -130,16 +130,24 @@ impl<D: Disk> ShardLoop<D> {
             misses: &mut self.misses,
             out,
         };
+        let start = data.out.len();
         let outcome = commands::run(command, &mut data, key, request.args);
+        let reply = &data.out[start..];
+        if reply.first() == Some(&b'-') {
+            self.latency.record_failure(command, reply);
+        }
         self.time_command(command, request.args);
         outcome
     }
 
-    fn time_command(&mut self, command: Command, args: Args<'_>) {
+    pub(super) fn time_command(&mut self, command: Command, args: Args<'_>) {
+        let threshold = self.runtime.slowlog_slower_than_us;
+        if !self.runtime.latency_tracking && threshold < 0 {
+            return self.latency.record(command, 0);
+        }
         let end = (self.steady_clock)();
         let nanos = end - std::mem::replace(&mut self.command_started_ns, end);
-        self.latency.record(command, nanos);
-        let threshold = self.runtime.slowlog_slower_than_us;
+        self.latency.record(command, if self.runtime.latency_tracking { nanos } else { 0 });
         if threshold >= 0 && nanos / 1000 >= threshold.unsigned_abs() {
             self.slowlog.push(self.now.unix_ms, nanos / 1000, args);
         }
@@ -265,6 +273,9 @@ impl<D: Disk> ShardLoop<D> {
             kill: &mut kill,
         };
         let outcome = session::core_part(command, &mut part, request.args);
+        if reply.first() == Some(&b'-') {
+            self.latency.record_failure(command, &reply);
+        }
         self.time_command(command, request.args);
         match outcome {
             Outcome::Done(None) => self.deliver(to, &reply),

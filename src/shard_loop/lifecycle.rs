@@ -1,16 +1,38 @@
 //! Clients coming and going, output leaving, housekeeping, and the orderly end of a core.
 
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 
 use annulus_engine::Disk;
 use annulus_net::limits::Limits as RespLimits;
 use annulus_net::ring::ConnectionId;
 
 use super::ShardLoop;
+use crate::commands::table::{self, Command, Group, Row};
 use crate::limits;
-use crate::metrics::Metric;
+use crate::metrics::{Family, Metric};
 use crate::node::Phase;
 use crate::session::{Blocked, Session};
+
+/// The served commands by what they are about.
+static FAMILIES: LazyLock<Vec<(Family, Vec<Command>)>> = LazyLock::new(|| {
+    let rows = || table::served().flat_map(|row| std::iter::once(row).chain(row.subcommands));
+    let of = |family| rows().filter(move |row| family_of(row) == family).filter_map(Row::command).collect();
+    Family::ALL.into_iter().map(|family| (family, of(family))).collect()
+});
+
+fn family_of(row: &Row) -> Family {
+    match (row.group, row.command()) {
+        (_, Some(Command::Scan | Command::Keys | Command::RandomKey | Command::DbSize)) => Family::Scan,
+        (Group::String, _) if row.writes() => Family::Write,
+        (Group::String, _) => Family::Read,
+        (Group::Connection, _) => Family::Connection,
+        (Group::Server, _) => Family::Server,
+        (Group::Cluster, _) => Family::Cluster,
+        _ if row.writes() => Family::Write,
+        _ => Family::Key,
+    }
+}
 
 /// How far a core's orderly end has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,6 +222,9 @@ impl<D: Disk> ShardLoop<D> {
         ];
         for (metric, value) in figures {
             self.counts.set(metric, value);
+        }
+        for (family, commands) in FAMILIES.iter() {
+            self.counts.set(family.metric(), commands.iter().map(|command| self.latency.calls(*command)).sum());
         }
         self.node.metrics.cores()[usize::from(self.core)].publish(&self.counts);
         self.node.metrics.beat(self.core);

@@ -13,11 +13,13 @@ use annulus_net::resp::{Protocol, writer};
 use super::execute::{Fetched, Request};
 use super::{Reading, ShardLoop};
 use crate::commands::Args;
+use crate::commands::data::parse_integer;
 use crate::commands::table::{Command, Row};
 use crate::glob;
 use crate::limits;
 use crate::mesh::RequestFlags;
 use crate::session::Session;
+use crate::slot;
 use crate::waiting::{Parked, ReplyTo};
 
 /// Low bits of a hash that a cursor does not carry, because the partition takes their place.
@@ -29,6 +31,8 @@ pub(super) struct Scan {
     to: ReplyTo,
     protocol: Protocol,
     pattern: Option<Vec<u8>>,
+    /// Only keys of this slot.
+    slot: Option<u16>,
     /// False when a TYPE was asked for that no key has.
     any_type: bool,
     position: Position,
@@ -51,6 +55,10 @@ enum Kind {
     Scan,
     Keys,
     RandomKey,
+    /// CLUSTER COUNTKEYSINSLOT.
+    CountSlot,
+    /// CLUSTER GETKEYSINSLOT, at most so many.
+    SlotKeys(usize),
 }
 
 /// Where a walk stands.
@@ -100,6 +108,16 @@ fn parse_scan<'a>(args: Args<'a>) -> Result<ScanOptions<'a>, &'static str> {
     if rest.is_empty() { Ok(options) } else { Err("ERR syntax error") }
 }
 
+impl Scan {
+    /// Walks over the one partition of a slot.
+    fn walk_slot(&mut self, kind: Kind, request: &Request<'_>) {
+        self.kind = kind;
+        self.slot = Some(slot::parse(request.args[2]).expect("checked by the core that sent it"));
+        self.position = Position { partition: u32::from(request.partition), hash: 0 };
+        self.end = self.position.partition + 1;
+    }
+}
+
 impl<D: Disk> ShardLoop<D> {
     /// SCAN: to the core of the partition that its cursor names.
     pub(super) fn route_cursor(&mut self, session: &mut Session, index: u32, row: &'static Row, args: Args<'_>) {
@@ -134,6 +152,7 @@ impl<D: Disk> ShardLoop<D> {
             to,
             protocol: request.protocol,
             pattern: None,
+            slot: None,
             any_type: true,
             position: start,
             end: owned.end,
@@ -160,6 +179,17 @@ impl<D: Disk> ShardLoop<D> {
                 scan.pattern = (request.args[1] != b"*").then(|| request.args[1].to_vec());
             }
             Some(Command::RandomKey) => scan.kind = Kind::RandomKey,
+            Some(Command::ClusterCountKeysInSlot) => scan.walk_slot(Kind::CountSlot, request),
+            Some(Command::ClusterGetKeysInSlot) => {
+                let most = parse_integer(request.args[3]).and_then(|most| usize::try_from(most).ok());
+                let Some(most) = most else {
+                    let mut reply = Vec::new();
+                    writer::error(&mut reply, "ERR Invalid number of keys");
+                    self.deliver(to, &reply);
+                    return true;
+                };
+                scan.walk_slot(Kind::SlotKeys(most), request);
+            }
             _ => return false,
         }
         let scan = self.scans.insert(scan);
@@ -203,6 +233,9 @@ impl<D: Disk> ShardLoop<D> {
             }
             let random = self.next_random();
             return (self.engine.random_entry(random, self.now.unix_ms).map(|entry| vec![entry]), None);
+        }
+        if matches!(scan.kind, Kind::SlotKeys(most) if scan.found_count >= most) {
+            return (None, None);
         }
         if scan.budget == 0 {
             let position = scan.position;
@@ -267,8 +300,12 @@ impl<D: Disk> ShardLoop<D> {
         let scan = self.scans.get_mut(number);
         for record in std::mem::take(&mut scan.records).into_iter().flatten() {
             let matches = scan.pattern.as_ref().is_none_or(|pattern| glob::matches(pattern, record.key()));
-            if matches && scan.any_type && !record.is_expired(now_ms) {
-                writer::bulk(&mut scan.found, record.key());
+            let in_slot = scan.slot.is_none_or(|slot| slot == slot::of_key(record.key()));
+            let is_full = matches!(scan.kind, Kind::SlotKeys(most) if scan.found_count >= most);
+            if matches && in_slot && !is_full && scan.any_type && !record.is_expired(now_ms) {
+                if scan.kind != Kind::CountSlot {
+                    writer::bulk(&mut scan.found, record.key());
+                }
                 scan.found_count += 1;
             }
         }
@@ -280,7 +317,10 @@ impl<D: Disk> ShardLoop<D> {
         match scan.kind {
             Kind::RandomKey if scan.found_count == 0 => writer::null(&mut reply, scan.protocol),
             Kind::RandomKey => reply.extend_from_slice(&scan.found),
-            Kind::Keys => {
+            Kind::CountSlot => {
+                writer::integer(&mut reply, i64::try_from(scan.found_count).expect("keys are counted in i64"));
+            }
+            Kind::Keys | Kind::SlotKeys(_) => {
                 writer::array_header(&mut reply, scan.found_count);
                 reply.extend_from_slice(&scan.found);
             }

@@ -77,7 +77,7 @@ pub fn check_rust(source: &Source, masked: &Masked) -> Vec<Finding> {
         if is_in(path, allowed) {
             continue;
         }
-        for line in masked.lines_with(name) {
+        for (line, _) in masked.numbered().filter(|(_, code)| names(code, name)) {
             findings.push(Finding::new(
                 path,
                 line,
@@ -111,6 +111,20 @@ pub fn check_rust(source: &Source, masked: &Masked) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Whether the code names the type, or the crate: a function or a flag may be called like a crate.
+fn names(code: &str, name: &str) -> bool {
+    let is_type = name.starts_with(|first: char| first.is_ascii_uppercase());
+    let as_path = has_word(code, name) && code.split(name).skip(1).any(|rest| rest.starts_with("::"));
+    let imported = ["use", "crate"]
+        .iter()
+        .any(|word| has_word(code, &format!("{word} {name}")));
+    if is_type {
+        has_word(code, name)
+    } else {
+        as_path || imported
+    }
 }
 
 /// Integration tests, and modules of tests beside the code.

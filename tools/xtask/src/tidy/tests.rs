@@ -45,6 +45,7 @@ fn reserved_names_need_their_files() {
     let text = "//! About io_uring.\nuse glommio::Task;\nuse io_uring::IoUring;\nlet text = \"io_uring\";\n";
     assert_eq!(rust("src/session.rs", text).len(), 2);
     assert_eq!(rust("net/src/ring.rs", text).len(), 1);
+    assert_eq!(rust("src/check.rs", "//! x\nfn io_uring() { io_uring(1) }\n").len(), 0);
     assert_eq!(rust("src/env/disk.rs", text).len(), 0);
     assert_eq!(rust("tests/cluster.rs", "//! x\nuse tokio::time;\n").len(), 1);
 }
