@@ -1,8 +1,8 @@
 //! Starting and ending a node: preflight, identity, one executor per core, recovery on every core, then serving; the one
 //! place that starts executors.
 //!
-//! Order, each step only after the one before has succeeded: lock the directory → preflight → identity (`node.meta`; a new
-//! incarnation after any unclean end is durable before anything is stamped) → bind the ports → recover every core → store
+//! Order, each step only after the one before has succeeded: lock the directory → preflight → bind the ports → identity
+//! (`node.meta`; a new incarnation after any unclean end is durable before anything is stamped) → recover every core → store
 //! the layout → serve → drain → mark the end as clean.
 //!
 //! Invariant: `node.meta` says "clean" only while no process runs, and only after every core has everything durable.
@@ -38,6 +38,10 @@ const EXECUTOR_IO_BYTES: usize = 1 << 20;
 const EXECUTOR_RING_ENTRIES: usize = 64;
 /// How often an executor looks around while its core recovers; without a timer it could park beside runnable work.
 const RECOVERY_HEARTBEAT: Duration = Duration::from_millis(5);
+
+/// How long a port may stay in use before that is an error, and how often it is tried.
+const BIND_PATIENCE: Duration = Duration::from_secs(3);
+const BIND_RETRY: Duration = Duration::from_millis(20);
 
 /// Why a node did not start, or ended badly.
 #[derive(Debug, thiserror::Error)]
@@ -98,9 +102,9 @@ pub fn serve(config: Config) -> Result<(), BootError> {
     }
     report.log_warnings();
 
+    let (base, cores) = bind(&config)?;
     let (meta_file, mut meta, migrate_from) = identify(&config)?;
     let meta_file = Arc::new(Mutex::new((meta_file, meta.clone())));
-    let (base, cores) = bind(&config)?;
     let node = Arc::new(new_node(config, &meta)?);
     let http = http::start(&node).map_err(|error| BootError::System(error.to_string()))?;
     watch_signals(&node)?;
@@ -189,10 +193,24 @@ fn remove_layouts_but(config: &Config, layout: u32) -> Result<(), BootError> {
 
 fn bind(config: &Config) -> Result<(OwnedFd, Vec<OwnedFd>), BootError> {
     let ports = config.ports();
-    let listen = |address| listener::bind(address).map_err(|error| BootError::Bind { address, error });
+    let listen = |address| bind_patiently(address).map_err(|error| BootError::Bind { address, error });
     let base = listen(ports.base())?;
     let cores = (0..config.core_count()).map(|core| listen(ports.core(core))).collect::<Result<_, _>>()?;
     Ok((base, cores))
+}
+
+/// Binds, and waits a little for a port that a process which was just killed still has: the kernel closes the sockets of a
+/// ring some moments after its process has gone.
+fn bind_patiently(address: std::net::SocketAddr) -> std::io::Result<OwnedFd> {
+    let deadline = std::time::Instant::now() + BIND_PATIENCE;
+    loop {
+        match listener::bind(address) {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && std::time::Instant::now() < deadline => {
+                std::thread::sleep(BIND_RETRY);
+            }
+            result => return result,
+        }
+    }
 }
 
 fn new_node(config: Config, meta: &NodeMeta) -> Result<Node, BootError> {

@@ -18,6 +18,10 @@ pub const SESSION_BUFFER_KEEP_BYTES: usize = 16 << 10;
 pub const OUTPUT_BUFFERS_KEPT: usize = 1024;
 /// Keys of which one SCAN, KEYS or RANDOMKEY reads records at a time.
 pub const SCAN_READS_MAX: usize = 64;
+/// Partitions that one SCAN passes at most.
+pub const SCAN_PARTITIONS_MAX: u32 = 4096;
+/// Turns in a row that may gather requests before what they wrote is committed.
+pub const GATHER_TURNS_MAX: u32 = 8;
 /// Sub-requests of one multi-key command.
 pub const GATHER_PARTS_MAX: usize = 1 << 20;
 /// How long a core with nothing to do sleeps between looks at its timers.

@@ -117,6 +117,8 @@ pub struct ShardLoop<D: Disk> {
     counts: CoreCounts,
     hits: u64,
     misses: u64,
+    /// Something happened since the figures were published.
+    unpublished: bool,
     steady_clock: SteadyClock,
     /// When the command that runs began.
     command_started_ns: u64,
@@ -162,6 +164,7 @@ impl<D: Disk> ShardLoop<D> {
             local: VecDeque::new(),
             stalled: VecDeque::new(),
             counts: CoreCounts::new(),
+            unpublished: true,
             hits: 0,
             misses: 0,
             steady_clock,
@@ -200,6 +203,7 @@ impl<D: Disk> ShardLoop<D> {
 
     /// Bytes came from a client.
     pub fn on_received(&mut self, connection: ConnectionId, bytes: &[u8]) {
+        self.unpublished = true;
         let index = self.sessions.of(connection);
         self.counts.add(Metric::ReceivedBytes, bytes.len() as u64);
         self.run_input(index, bytes);
@@ -257,13 +261,16 @@ impl<D: Disk> ShardLoop<D> {
         &mut self.mesh
     }
 
-    /// Ends a turn: what was gathered leaves.
-    pub fn end_turn(&mut self) {
+    /// Ends a turn: what was gathered leaves. What waits for the log is written in this turn unless `more_comes`: requests
+    /// that have arrived already then join the same group commit.
+    pub fn end_turn(&mut self, more_comes: bool) {
         self.maybe_tick();
         self.run_local();
         self.retry_stalled();
         self.retry_scan_reads();
-        self.engine.end_turn(self.now.steady_ns / 1000);
+        if !more_comes {
+            self.engine.end_turn(self.now.steady_ns / 1000);
+        }
         self.take_engine_events();
         self.resume_sessions();
         self.flush_sessions();
@@ -279,7 +286,7 @@ impl<D: Disk> ShardLoop<D> {
         if !self.stalled.is_empty() || !self.commits.is_empty() || self.drain != lifecycle::Drain::No {
             return limits::TICK / 4;
         }
-        limits::IDLE_SLEEP
+        if self.unpublished { limits::TICK } else { limits::IDLE_SLEEP }
     }
 
     /// Time between keep-alive probes of a client's socket.

@@ -22,12 +22,13 @@ use crate::memory_store::MemoryStore;
 use crate::pending::Pending;
 use crate::read_path::{Reading, Record};
 use crate::recovery::RecoveryReport;
+use crate::resident::Resident;
 use crate::segments::Segments;
 use crate::side_table::SideTable;
 use crate::slab::Slab;
 use crate::statistics::Counts;
 use crate::work::Work;
-use crate::write_path::PendingWrite;
+use crate::write_path::{PendingMark, PendingWrite};
 use crate::{ReadError, Statistics};
 
 /// A key, with what the core computed of it once.
@@ -72,13 +73,15 @@ pub struct Engine<D: Disk> {
     pub(crate) index: Index,
     pub(crate) actors: ActorTable,
     pub(crate) side: SideTable,
+    pub(crate) resident: Resident,
+    pub(crate) resident_hits: u64,
     pub(crate) cache: Cache,
     pub(crate) store: MemoryStore,
     pub(crate) pending: Pending<PendingWrite>,
     /// Keys that pending writes add, less those that they remove.
     pub(crate) pending_keys: i64,
     /// A FLUSHALL that is not durable: what is at or below is not seen any more.
-    pub(crate) pending_mark: Option<Clock>,
+    pub(crate) pending_mark: Option<PendingMark>,
     /// The newest durable one, and where it lies.
     pub(crate) mark: Option<(Clock, u16)>,
     pub(crate) logs: [HotLog; 2],
@@ -121,7 +124,9 @@ impl<D: Disk> Engine<D> {
             index: Index::new(config.partitions.clone()),
             actors: ActorTable::new(),
             side: SideTable::new(config.partitions.clone()),
-            cache: Cache::new(cache_bytes),
+            resident: Resident::new(cache_bytes / 2),
+            resident_hits: 0,
+            cache: Cache::new(cache_bytes - cache_bytes / 2),
             store: MemoryStore::new(),
             pending: Pending::new(crate::write_path::PENDING_LIMITS),
             pending_keys: 0,
@@ -187,9 +192,11 @@ impl<D: Disk> Engine<D> {
         self.side.expiring() as u64
     }
 
-    /// Number of durable keys of a partition.
+    /// Number of keys of a partition, what is not durable yet included.
     pub fn keys_in(&self, partition: u16) -> u64 {
-        self.index.live_in(partition) as u64
+        let durable = if self.pending_mark.is_some() { 0 } else { self.index.live_in(partition) };
+        let keys = i64::try_from(durable).expect("keys are counted in i64") + self.change_by_pending(Some(partition));
+        u64::try_from(keys).unwrap_or(0)
     }
 
     /// The next event.
@@ -218,6 +225,8 @@ impl<D: Disk> Engine<D> {
     pub fn adopt_incarnation(&mut self, actor: Actor) {
         assert_ne!(actor, self.actor, "an actor that may have lost a write is not used again");
         self.actor = actor;
+        // The new actor's versions replace what earlier ones stamped, all of which this store has merged.
+        self.floor = self.clock.last();
         self.identity.node = actor.node();
         self.failures.awaits_incarnation = false;
     }
@@ -241,6 +250,7 @@ impl<D: Disk> Engine<D> {
     pub fn memory_bytes(&self) -> usize {
         self.index.bytes()
             + self.side.bytes()
+            + self.resident.capacity_bytes()
             + self.cache.capacity_bytes()
             + self.store.bytes()
             + self.pending.bytes()
@@ -257,9 +267,9 @@ impl<D: Disk> Engine<D> {
             index_bytes: self.index.bytes() as u64,
             index_entries: self.index.len() as u64,
             side_table_bytes: self.side.bytes() as u64,
-            cache_bytes: self.cache.bytes() as u64,
-            cache_capacity_bytes: self.cache.capacity_bytes() as u64,
-            cache_hits: self.cache.hits(),
+            cache_bytes: (self.resident.used_bytes() + self.cache.bytes()) as u64,
+            cache_capacity_bytes: (self.resident.capacity_bytes() + self.cache.capacity_bytes()) as u64,
+            cache_hits: self.resident_hits + self.cache.hits(),
             cache_misses: self.cache.misses(),
             memory_store_bytes: self.store.bytes() as u64,
             memory_bytes: self.memory_bytes() as u64,

@@ -82,4 +82,7 @@ pub enum ReadError {
     /// A whole record, but another than the index says.
     #[error("another record lies where it should be")]
     Misplaced,
+    /// The key was deleted before the read began.
+    #[error("the key is gone")]
+    Gone,
 }

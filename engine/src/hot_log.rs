@@ -47,6 +47,8 @@ pub(crate) struct Waiting {
     pub(crate) buffer: AlignedBuffer,
     pub(crate) records: u32,
     began_us: u64,
+    /// The core's newest sequence when the first record came.
+    began_at: u64,
 }
 
 impl Waiting {
@@ -72,6 +74,7 @@ pub(crate) struct InFlight {
     pub(crate) frame_offset: u64,
     pub(crate) log_tail: u64,
     crc: u32,
+    began_at: u64,
 }
 
 impl InFlight {
@@ -129,6 +132,8 @@ pub(crate) struct HotLog {
     next_ordinal: u64,
     previous_crc: u32,
     pub(crate) log_tail: u64,
+    /// The tail of the newest durable frame: all that a crash leaves out. 0 before the first.
+    durable_tail: u64,
 }
 
 /// What a new segment's header says beside its sequence.
@@ -156,6 +161,7 @@ impl HotLog {
             next_ordinal: 1,
             previous_crc: 0,
             log_tail: 0,
+            durable_tail: 0,
         }
     }
 
@@ -166,6 +172,7 @@ impl HotLog {
         self.previous_crc = previous_crc;
         self.next_ordinal = ordinal + 1;
         self.log_tail = log_tail;
+        self.durable_tail = log_tail;
     }
 
     /// True when a record of so many bytes can be taken.
@@ -183,12 +190,12 @@ impl HotLog {
     }
 
     /// Room for a record of `bytes` bytes, to be filled by the caller, and the commit that it is part of.
-    pub(crate) fn append(&mut self, bytes: usize, now_us: u64, limits: &Limits) -> (Commit, &mut [u8]) {
+    pub(crate) fn append(&mut self, bytes: usize, now_us: u64, newest: u64, limits: &Limits) -> (Commit, &mut [u8]) {
         assert!(self.has_room(bytes, limits), "the caller asked for room");
         if !self.fits_last(bytes, limits) {
             let mut buffer = self.free_buffers.pop().unwrap_or_default();
             buffer.resize(PAYLOAD_START);
-            self.waiting.push_back(Waiting { ordinal: self.next_ordinal, buffer, records: 0, began_us: now_us });
+            self.waiting.push_back(Waiting { ordinal: self.next_ordinal, buffer, records: 0, began_us: now_us, began_at: newest });
             self.next_ordinal += 1;
         }
         self.waiting_bytes += bytes;
@@ -233,7 +240,7 @@ impl HotLog {
             Some(active) => active,
             None => self.activate(segments, sequence).ok_or(Idle::NoSegment)?,
         };
-        let Waiting { ordinal, mut buffer, records, .. } = self.waiting.pop_front().expect("checked above");
+        let Waiting { ordinal, mut buffer, records, began_at, .. } = self.waiting.pop_front().expect("checked above");
         self.waiting_bytes -= payload_bytes;
         buffer.resize(HEADROOM + frame_bytes);
         let segment = segments.get(active.file);
@@ -255,7 +262,7 @@ impl HotLog {
         }
         let frame_offset = active.offset;
         let log_tail = self.log_tail;
-        self.in_flight = Some(InFlight { ordinal, records, payload_bytes, file: active.file, frame_offset, log_tail, crc });
+        self.in_flight = Some(InFlight { ordinal, records, payload_bytes, file: active.file, frame_offset, log_tail, crc, began_at });
         let (offset, skip) = if is_first { (0, 0) } else { (frame_offset, HEADROOM) };
         Ok(Write { file: active.file, offset, buffer, skip })
     }
@@ -267,6 +274,7 @@ impl HotLog {
         assert_eq!(segment.state, Use::Spare);
         assert!(segment.live == 0 && segment.pins == 0, "a spare segment holds nothing");
         segment.state = Use::Active;
+        segment.resident.clear();
         segment.sequence = *sequence;
         segment.written = HEADROOM as u64;
         let active = Active { file, offset: HEADROOM as u64, number: 0 };
@@ -296,13 +304,21 @@ impl HotLog {
         active.number += 1;
         segments.get_mut(written.file).written = active.offset;
         self.previous_crc = written.crc;
+        self.durable_tail = written.log_tail;
         written
     }
 
     /// The write in flight has failed: its segment takes no more.
     pub(crate) fn on_failed<F>(&mut self, segments: &mut Segments<F>, sequence: u64) -> InFlight {
         let failed = self.in_flight.take().expect("a write that ended was in flight");
+        let active = self.active.expect("a segment stays active while it is written");
         self.seal(segments, sequence);
+        if active.number == 0 {
+            // Nothing durable is in it, so the log never begins with it.
+            let file = self.sealed.pop_back().expect("it was just sealed");
+            segments.get_mut(file).state = Use::Passed;
+            self.passed.push_back(file);
+        }
         failed
     }
 
@@ -330,6 +346,59 @@ impl HotLog {
             Some(active) => active.offset > segments.get(active.file).bytes / 2,
             None => self.instance == SMALL || !self.waiting.is_empty(),
         }
+    }
+
+    /// Whether something from before segment `sequence` was begun is still on its way to the disk, or would come back from
+    /// it after a crash. Segments that only memory has let go of count:
+    /// until a durable frame says so, they are replayed.
+    pub(crate) fn replays_up_to<F>(&self, segments: &Segments<F>, sequence: u64) -> bool {
+        let on_its_way = self.in_flight.iter().map(|frame| frame.began_at).chain(self.waiting.iter().map(|frame| frame.began_at));
+        if on_its_way.min().is_some_and(|began_at| began_at <= sequence) {
+            return true;
+        }
+        if self.durable_tail > 0 {
+            return self.durable_tail <= sequence;
+        }
+        let active = self.active.map(|active| active.file);
+        let mut used = self.passed.iter().chain(&self.sealed).copied().chain(active);
+        used.any(|file| segments.get(file).sequence <= sequence)
+    }
+
+    /// Closes the active segment if it only stands in the way of forgetting what is up to `sequence`: begun before and without
+    /// anything live.
+    pub(crate) fn seal_dead<F>(&mut self, segments: &mut Segments<F>, sequence: u64, newest: u64) {
+        let Some(active) = self.active else { return };
+        let segment = segments.get(active.file);
+        if self.is_quiet() && segment.live == 0 && segment.sequence <= sequence {
+            self.seal(segments, newest);
+        }
+    }
+
+    /// A frame without records, to make the tail durable.
+    pub(crate) fn append_empty(&mut self, now_us: u64, newest: u64) {
+        assert!(self.is_quiet(), "other frames carry the tail just as well");
+        let mut buffer = self.free_buffers.pop().unwrap_or_default();
+        buffer.resize(PAYLOAD_START);
+        self.waiting.push_back(Waiting { ordinal: self.next_ordinal, buffer, records: 0, began_us: now_us, began_at: newest });
+        self.next_ordinal += 1;
+    }
+
+    /// Whether the first waiting frame has a segment to go to.
+    pub(crate) fn can_write<F>(&self, segments: &Segments<F>) -> bool {
+        let Some(first) = self.waiting.front() else { return true };
+        let bytes = frame::frame_bytes(first.payload_bytes()) as u64;
+        let fits = |active: Active| active.offset + bytes <= segments.get(active.file).bytes;
+        !self.spares.is_empty() || self.active.is_some_and(fits)
+    }
+
+    /// Bytes that can be written without another segment.
+    pub(crate) fn room<F>(&self, segments: &Segments<F>) -> u64 {
+        let active = self.active.map_or(0, |active| segments.get(active.file).bytes - active.offset);
+        let spares: u64 = self.spares.iter().map(|file| segments.get(*file).bytes - HEADROOM as u64).sum();
+        // Every frame that waits, and the one in flight, may be padded.
+        let waiting = self.waiting_bytes + (self.depth() + 1) * 2 * frame::BLOCK_BYTES;
+        let in_flight = self.in_flight.as_ref().map_or(0, |in_flight| in_flight.payload_bytes);
+        (active + spares).saturating_sub((waiting + in_flight) as u64)
     }
 
     /// True when nothing waits and nothing is in flight.

@@ -15,7 +15,7 @@ use crate::hot_log::SMALL;
 use crate::index::{Entry, Flags, IndexHash, Place};
 use crate::segments::{Segment, Use};
 use crate::side_table::Extra;
-use crate::work::{Done, Work, WorkDone};
+use crate::work::{Done, PrepareError, Work, WorkDone};
 use crate::write_path::commit_of;
 
 const GIB: u64 = 1 << 30;
@@ -62,6 +62,8 @@ pub(crate) struct DiskState {
     looked_ms: u64,
     /// No segment is prepared before this time: the last try failed.
     prepare_after_ms: u64,
+    /// The last segment that was wanted did not fit on the disk.
+    pub(crate) is_full: bool,
 }
 
 /// What has failed.
@@ -83,6 +85,7 @@ impl<D: Disk> Engine<D> {
         self.watch_disk(now_ms);
         for instance in 0..self.logs.len() {
             self.advance_tail(instance);
+            self.maybe_release_other(instance);
             if self.logs[instance].wants_segment(&self.segments) {
                 self.want_segment(instance);
             }
@@ -170,9 +173,28 @@ impl<D: Disk> Engine<D> {
         if segment.live == 0 {
             return true;
         }
-        let other = self.logs[1 - instance].oldest_sequence(&self.segments);
-        let hides_nothing = other.is_none_or(|oldest| oldest > segment.closed_at);
-        hides_nothing && segment.live_tombstones + u32::from(segment.has_mark) == segment.live
+        let only_hides = segment.live_tombstones + u32::from(segment.has_mark) == segment.live;
+        only_hides && !self.logs[1 - instance].replays_up_to(&self.segments, segment.closed_at)
+    }
+
+    /// When only what the other instance would replay keeps tombstones of the oldest segment, and nothing of that is live, lets
+    /// the other instance say so durably.
+    fn maybe_release_other(&mut self, instance: usize) {
+        let Some(&file) = self.logs[instance].sealed.front() else { return };
+        let segment = self.segments.get(file);
+        let (live, hiding, closed_at) = (segment.live, segment.live_tombstones + u32::from(segment.has_mark), segment.closed_at);
+        let other = 1 - instance;
+        if live == 0 || live != hiding || segment.pins > 0 || self.failures.read_only || !self.logs[other].is_quiet() {
+            return;
+        }
+        if !self.logs[other].replays_up_to(&self.segments, closed_at) {
+            return;
+        }
+        self.logs[other].seal_dead(&mut self.segments, closed_at, self.sequence);
+        self.advance_tail(other);
+        if self.logs[other].oldest_sequence(&self.segments).is_none_or(|oldest| oldest > closed_at) {
+            self.logs[other].append_empty(self.now_us, self.sequence);
+        }
     }
 
     fn is_tombstone_in(&self, file: u16, (partition, hash): (u16, IndexHash)) -> bool {
@@ -207,7 +229,10 @@ impl<D: Disk> Engine<D> {
             }
             self.logs[instance].passed.pop_front();
             let log = &mut self.logs[instance];
-            if log.spares.len() < self.config.limits.spare_segments {
+            let number = u8::try_from(instance).expect("there are two instances");
+            let right_size = self.segments.get(file).bytes == self.config.segment_bytes(number);
+            if right_size && log.spares.len() < self.config.limits.spare_segments {
+                self.disk_state.is_full = false;
                 self.segments.get_mut(file).state = Use::Spare;
                 log.spares.push_back(file);
                 self.counts.segments_recycled += 1;
@@ -270,33 +295,40 @@ impl<D: Disk> Engine<D> {
             state: Use::Spare,
             tombstones: Vec::new(),
             has_mark: false,
+            resident: crate::resident::Blocks::default(),
+            header_damaged: false,
         };
         let Some(file) = self.segments.add(segment) else {
             tracing::error!(core = self.config.core, max = Place::FILES_MAX, "the log has as many segments as it can");
             self.work.push_back(Work::remove(self.disk.clone(), path));
-            return self.fail_waiting(usize::from(instance));
+            self.disk_state.is_full = true;
+            self.fail_waiting(usize::from(instance));
+            return;
         };
         self.counts.segments_created += 1;
+        self.disk_state.is_full = false;
         self.logs[usize::from(instance)].spares.push_back(file);
     }
 
-    fn on_prepare_failed(&mut self, instance: usize, path: &str, error: &DiskError, now_ms: u64) {
+    fn on_prepare_failed(&mut self, instance: usize, path: &str, error: &PrepareError, now_ms: u64) {
         tracing::error!(core = self.config.core, segment = %path, %error, "a segment cannot be prepared");
         self.disk_state.prepare_after_ms = now_ms + self.config.limits.space_interval_ms;
+        self.disk_state.is_full |= matches!(error, PrepareError::Disk(DiskError::Full));
+        if matches!(error, PrepareError::Sync(_)) {
+            // What the disk says of durability cannot be believed any more.
+            return self.become_read_only();
+        }
         // Whoever waits for it is told; a write that cannot be kept must not look as if it were under way.
-        self.fail_waiting(instance);
-        if *error != DiskError::Full {
+        if self.fail_waiting(instance) && !self.disk_state.is_full {
             self.note_failure(now_ms);
         }
     }
 
-    /// Fails the frames that have no segment to go to.
-    fn fail_waiting(&mut self, instance: usize) {
-        if self.logs[instance].in_flight.is_some() {
-            return;
-        }
+    /// Fails the frames that have no segment to go to; whether there were any.
+    fn fail_waiting(&mut self, instance: usize) -> bool {
         let mut any = false;
-        while let Some(waiting) = self.logs[instance].pop_waiting() {
+        while self.logs[instance].in_flight.is_none() && !self.logs[instance].can_write(&self.segments) {
+            let waiting = self.logs[instance].pop_waiting().expect("a frame that cannot be written waits");
             self.vanish(commit_of(instance, waiting.ordinal), waiting.payload(), waiting.records);
             any = true;
         }
@@ -304,6 +336,7 @@ impl<D: Disk> Engine<D> {
             self.failures.awaits_incarnation = true;
             self.events.push_back(Event::NeedIncarnation);
         }
+        any
     }
 
     /// An own write was lost: another incarnation first, and no third chance.

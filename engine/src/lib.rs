@@ -3,7 +3,7 @@
 //! * [`Engine`]: the store of one core; `write_path`, `read_path`, `recovery` and `housekeeping` are its parts.
 //! * `hot_log`, `segments`: the log on disk and which of its files are still needed; [`record`], [`frame`], [`segment`]: its
 //!   formats.
-//! * [`index`], `side_table`, `cache`, `memory_store`, `pending`: what is in memory.
+//! * [`index`], `side_table`, `resident`, `cache`, `memory_store`, `pending`: what is in memory.
 //! * [`disk`]: what a store asks of a disk, and a faulty one in memory.
 //!
 //! The README beside the sources draws the formats and says what is durable when.
@@ -25,6 +25,7 @@ mod pending;
 mod read_path;
 pub mod record;
 mod recovery;
+mod resident;
 pub mod segment;
 mod segments;
 mod side_table;

@@ -68,6 +68,12 @@ impl<T> Pending<T> {
         self.entries.get(&KeyedHash::new(hash)).map(|(value, _)| value)
     }
 
+    /// The newest pending write of the key, to be changed.
+    #[must_use]
+    pub fn get_mut(&mut self, hash: u128) -> Option<&mut T> {
+        self.entries.get_mut(&KeyedHash::new(hash)).map(|(value, _)| value)
+    }
+
     /// Removes the key's entry if `condition` holds for it (that it belongs to the commit that
     /// ended), and returns it.
     pub fn remove_if(&mut self, hash: u128, condition: impl FnOnce(&T) -> bool) -> Option<T> {
@@ -85,12 +91,6 @@ impl<T> Pending<T> {
     /// All entries with their keyed hashes, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (u128, &T)> {
         self.entries.iter().map(|(hash, (value, _))| (hash.get(), value))
-    }
-
-    /// Drops every entry.
-    pub fn clear(&mut self) {
-        self.entries.clear();
-        self.bytes = 0;
     }
 
     /// How many entries there are.
@@ -146,7 +146,9 @@ mod tests {
         pending.insert(2, (), 1);
         pending.insert(3, (), 1);
         assert!(!pending.has_room(0));
-        pending.clear();
+        for hash in [1, 2, 3] {
+            assert!(pending.remove_if(hash, |()| true).is_some());
+        }
         pending.insert(9, (), 1000);
         assert!(!pending.has_room(1));
     }

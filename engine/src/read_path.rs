@@ -1,4 +1,4 @@
-//! The path of a read: pending writes → index → memory store or cache → disk.
+//! The path of a read: pending writes → index → memory store, the log's resident part or cache → disk.
 //!
 //! A record from the disk is checked (checksum, whose key, which version) before anybody sees it. While it is read, its
 //! segment is pinned. It answers the question as it was when it was asked, whatever has been written since.
@@ -16,7 +16,7 @@ use crate::engine::{Engine, Event, Key};
 use crate::hot_log::Commit;
 use crate::index::{Entry, IndexHash, class_bytes};
 use crate::record::{Kind, RecordRef};
-use crate::write_path::is_expired;
+use crate::write_path::{PendingWrite, is_expired};
 
 /// A whole record, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,7 +116,7 @@ pub enum ScanEntry {
 /// A part of a scan.
 #[derive(Debug)]
 pub struct ScanBatch {
-    /// Keys in the order of their hashes; those that are not durable yet come behind.
+    /// Keys that are not durable yet, then the others in the order of their hashes.
     pub entries: Vec<ScanEntry>,
     /// The hash to go on from; `None` at the partition's end.
     pub next: Option<u64>,
@@ -144,6 +144,9 @@ impl<D: Disk> Engine<D> {
     pub fn find_with<'a>(&'a mut self, key: &Key<'_>, now_ms: u64, fetched: Option<&'a Rc<Record>>) -> Found<'a> {
         if let Some(pending) = self.pending.get(key.hash) {
             let (record, after) = (pending.view(), self.wait_for(pending.commit));
+            if self.is_flushed(record.dot().clock) {
+                return Found::Absent { after: self.after_flush() };
+            }
             return match record.kind() == Kind::Value && !is_expired(record.expires_at_ms(), now_ms) {
                 true if record.key() == key.bytes => Found::Here { record, after },
                 _ => Found::Absent { after },
@@ -151,7 +154,7 @@ impl<D: Disk> Engine<D> {
         }
         let hash = IndexHash::of(key.hash);
         let Some(entry) = self.visible(key.partition, hash, now_ms) else {
-            return Found::Absent { after: None };
+            return Found::Absent { after: self.after_flush() };
         };
         if self.is_memory() {
             let bytes = self.store.get(entry.place.raw()).expect("the index names records that are there");
@@ -162,6 +165,11 @@ impl<D: Disk> Engine<D> {
             if record.dot().clock == entry.clock {
                 return same_key(record, key);
             }
+        }
+        let segment = self.segments.get(entry.place.file);
+        if let Some(bytes) = self.resident.bytes(&segment.resident, entry.place.offset()) {
+            self.resident_hits += 1;
+            return same_key(RecordRef::checked_before(bytes), key);
         }
         // The cache is told by hash, so it may only hold the newest version; its clock proves it.
         let Self { cache, segments, .. } = self;
@@ -178,11 +186,15 @@ impl<D: Disk> Engine<D> {
     #[inline]
     fn visible(&self, partition: u16, hash: IndexHash, now_ms: u64) -> Option<Entry> {
         let entry = self.index.get(partition, hash)?;
-        let is_flushed = self.pending_mark.is_some_and(|mark| entry.clock <= mark);
         let is_gone = entry.is_tombstone()
-            || is_flushed
+            || self.is_flushed(entry.clock)
             || self.expires_at(partition, &entry).is_some_and(|at| is_expired(at, now_ms));
         (!is_gone).then_some(entry)
+    }
+
+    /// What a reply that calls a key absent waits for while a FLUSHALL is under way.
+    fn after_flush(&self) -> Option<Commit> {
+        self.pending_mark.and_then(|mark| self.wait_for(mark.commit))
     }
 
     /// What is known of a key without its record. Two keys with the same 72 bits of hash are not told apart.
@@ -190,7 +202,8 @@ impl<D: Disk> Engine<D> {
         if let Some(pending) = self.pending.get(key.hash) {
             let record = pending.view();
             let expires_at_ms = record.expires_at_ms();
-            return (record.kind() == Kind::Value && !is_expired(expires_at_ms, now_ms)).then(|| Description {
+            let is_there = record.kind() == Kind::Value && !is_expired(expires_at_ms, now_ms);
+            return (is_there && !self.is_flushed(record.dot().clock)).then(|| Description {
                 clock: record.dot().clock,
                 expires_at_ms,
                 record_bytes: record.total_bytes(),
@@ -203,21 +216,34 @@ impl<D: Disk> Engine<D> {
         Some(Description { clock: entry.clock, expires_at_ms, record_bytes, after: None })
     }
 
-    /// Starts to read a record; ends as [`Event::Read`]. `false` when too many reads are in flight, or the record has moved:
-    /// look the key up again.
+    /// Starts to read a record; ends as [`Event::Read`]. `false` when too many reads are in flight: try later. A plan that was
+    /// kept until its segment was reused finds the key's record of now.
     pub fn start_read(&mut self, plan: &ReadPlan, token: u64) -> bool {
-        let segment = self.segments.get_mut(plan.file);
-        if self.reads.len() >= self.config.limits.reads_max || segment.sequence != plan.sequence {
+        if self.reads.len() >= self.config.limits.reads_max {
             return false;
         }
+        let Some(plan) = self.current_plan(plan) else {
+            self.events.push_back(Event::Read { token, result: Err(ReadError::Gone) });
+            return true;
+        };
+        let segment = self.segments.get_mut(plan.file);
         segment.pins += 1;
         let start = plan.offset & !4095;
+        assert!(start < segment.bytes, "the index names records that were read or written");
         let end = (plan.offset + plan.bytes as u64).next_multiple_of(4096).min(segment.bytes);
-        let reading = Reading { plan: plan.clone(), token, bytes: Vec::new(), next: start, end };
-        let number = self.reads.insert(reading);
+        let number = self.reads.insert(Reading { plan, token, bytes: Vec::new(), next: start, end });
         self.counts.disk_reads += 1;
         self.read_part(number);
         true
+    }
+
+    /// The plan itself while its segment is still in the same use, else one for the key's record of now.
+    fn current_plan(&self, old: &ReadPlan) -> Option<ReadPlan> {
+        if self.segments.sequence(old.file) == Some(old.sequence) {
+            return Some(old.clone());
+        }
+        let entry = self.index.get(old.partition, old.hash).filter(|entry| !entry.is_tombstone())?;
+        Some(plan(self.segments.get(entry.place.file).sequence, old.partition, &entry))
     }
 
     fn read_part(&mut self, number: u64) {
@@ -279,34 +305,50 @@ impl<D: Disk> Engine<D> {
         let mut found = Vec::with_capacity(max.min(1024));
         let next = self.index.scan(partition, from, max, |entry| found.push(entry));
         let mut entries = Vec::with_capacity(found.len());
-        for entry in found {
-            let Some(entry) = self.visible(partition, entry.hash, now_ms) else { continue };
-            entries.push(self.scan_entry(partition, &entry));
+        let is_in_range = |hash: IndexHash| hash.high >= from && next.is_none_or(|next| hash.high < next);
+        // What is pending counts, not what it replaces.
+        let mut replaced: Vec<IndexHash> = Vec::new();
+        for (hash, pending) in self.pending.iter().filter(|(_, pending)| pending.partition == partition) {
+            let hash = IndexHash::of(hash);
+            if is_in_range(hash) {
+                replaced.push(hash);
+                entries.extend(self.pending_entry(pending, now_ms));
+            }
         }
-        if !self.pending.is_empty() {
-            let end = next.unwrap_or(u64::MAX);
-            let in_range = |hash: u128| {
-                let high = IndexHash::of(hash).high;
-                high >= from && (high < end || next.is_none())
-            };
-            for (_, pending) in self.pending.iter().filter(|(hash, pending)| pending.partition == partition && in_range(*hash)) {
-                let record = pending.view();
-                if record.kind() == Kind::Value && !is_expired(record.expires_at_ms(), now_ms) {
-                    entries.push(ScanEntry::InMemory(Rc::new(Record::new(Rc::clone(&pending.record)))));
-                }
+        replaced.sort_unstable();
+        for entry in found {
+            let is_newest = replaced.binary_search(&entry.hash).is_err();
+            if let Some(entry) = self.visible(partition, entry.hash, now_ms).filter(|_| is_newest) {
+                entries.push(self.scan_entry(partition, &entry));
             }
         }
         ScanBatch { entries, next }
     }
 
-    /// Any key, each about as likely as the others.
+    /// Any key, each about as likely as the others; `None` when there is none, or by bad luck.
     pub fn random_entry(&mut self, random: u64, now_ms: u64) -> Option<ScanEntry> {
-        let Some((partition, entry)) = self.index.random(random) else {
-            let (_, pending) = self.pending.iter().find(|(_, pending)| pending.view().kind() == Kind::Value)?;
-            return Some(ScanEntry::InMemory(Rc::new(Record::new(Rc::clone(&pending.record)))));
-        };
-        let entry = self.visible(partition, entry.hash, now_ms)?;
-        Some(self.scan_entry(partition, &entry))
+        const TRIES: u64 = 16;
+        for attempt in 0..TRIES {
+            let Some((partition, entry)) = self.index.random(random.wrapping_add(attempt.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+            else {
+                break;
+            };
+            let is_it = |hash: u128, write: &PendingWrite| write.partition == partition && IndexHash::of(hash) == entry.hash;
+            if self.pending.iter().any(|(hash, write)| is_it(hash, write)) {
+                continue;
+            }
+            if let Some(entry) = self.visible(partition, entry.hash, now_ms) {
+                return Some(self.scan_entry(partition, &entry));
+            }
+        }
+        self.pending.iter().find_map(|(_, pending)| self.pending_entry(pending, now_ms))
+    }
+
+    fn pending_entry(&self, pending: &PendingWrite, now_ms: u64) -> Option<ScanEntry> {
+        let record = pending.view();
+        let is_there = record.kind() == Kind::Value && !is_expired(record.expires_at_ms(), now_ms);
+        (is_there && !self.is_flushed(record.dot().clock))
+            .then(|| ScanEntry::InMemory(Rc::new(Record::new(Rc::clone(&pending.record)))))
     }
 
     fn scan_entry(&mut self, partition: u16, entry: &Entry) -> ScanEntry {
@@ -314,7 +356,12 @@ impl<D: Disk> Engine<D> {
             let bytes = self.store.get(entry.place.raw()).expect("the index names records that are there");
             return ScanEntry::InMemory(Rc::new(Record::new(Rc::from(bytes))));
         }
-        ScanEntry::OnDisk(plan(self.segments.get(entry.place.file).sequence, partition, entry))
+        let segment = self.segments.get(entry.place.file);
+        if let Some(bytes) = self.resident.bytes(&segment.resident, entry.place.offset()) {
+            let record = RecordRef::checked_before(bytes).bytes();
+            return ScanEntry::InMemory(Rc::new(Record::new(Rc::from(record))));
+        }
+        ScanEntry::OnDisk(plan(segment.sequence, partition, entry))
     }
 }
 

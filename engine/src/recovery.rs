@@ -18,7 +18,7 @@ use annulus_object::{Actor, Clock, Dot};
 use crate::Error;
 use crate::buffer::AlignedBuffer;
 use crate::config::{Config, layout_directory, log_directory};
-use crate::disk::{Disk, File, OpenMode};
+use crate::disk::{Disk, DiskError, File, OpenMode};
 use crate::engine::{Engine, Event};
 use crate::frame::{BLOCK_BYTES, FRAME_HEADER_BYTES, FrameRef};
 use crate::hot_log::{LARGE, SMALL, Write};
@@ -120,6 +120,7 @@ impl<D: Disk> Engine<D> {
                 }
             }
             sealed.sort_by_key(|file| self.segments.get(*file).sequence);
+            let log_tail = sealed.first().map_or(log_tail, |file| self.segments.get(*file).sequence.max(log_tail));
             let log = &mut self.logs[usize::from(instance)];
             log.continue_after(sealed.into(), tip.crc, tip.ordinal, log_tail);
             self.reuse(instance, spares).await?;
@@ -153,19 +154,30 @@ impl<D: Disk> Engine<D> {
             if state == Use::Sealed {
                 self.next_segment_number = self.next_segment_number.max(number);
             }
-            let file = disk.open(&path, OpenMode::Prepare).await.map_err(at(&path))?;
-            let bytes = file.size().await.map_err(at(&path))?;
+            // A segment of this log is written again when it is reused: it must be open for that from the start.
+            let mode = if state == Use::Sealed { OpenMode::Log } else { OpenMode::Read };
+            let file = disk.open(&path, mode).await.map_err(at(&path))?;
+            // What a cut file has beyond whole blocks cannot be read directly, and was no whole frame.
+            let bytes = file.size().await.map_err(at(&path))? & !(BLOCK_BYTES as u64 - 1);
             let block = file.read_at(0, SEGMENT_HEADER_BYTES).await.map_err(at(&path))?;
+            let mut header_damaged = false;
             let header = match SegmentHeader::decode(block.as_slice()) {
                 Ok(header) => header,
                 Err(SegmentError::Newer { .. }) => {
                     let error = SegmentHeader::decode(block.as_slice()).expect_err("it is newer");
                     return Err(Error::Segment { path, error });
                 }
-                // Never activated, or torn while it was: it holds nothing that was acknowledged, or the chain tells.
                 Err(_) => {
-                    self.discard(&path).await;
-                    continue;
+                    let instance = if name.starts_with("small") { SMALL } else { LARGE };
+                    let Some(sequence) = self.newest_sequence(&file, bytes).await.map_err(at(&path))? else {
+                        // Never activated: no frame was ever whole in it.
+                        if state == Use::Sealed {
+                            self.discard(&path).await;
+                        }
+                        continue;
+                    };
+                    header_damaged = true;
+                    self.header_from_frames(owner, instance, sequence, bytes)
                 }
             };
             let (layout, core, cores) = owner;
@@ -185,6 +197,8 @@ impl<D: Disk> Engine<D> {
                 state,
                 tombstones: Vec::new(),
                 has_mark: false,
+                resident: crate::resident::Blocks::default(),
+                header_damaged,
             };
             let count = self.segments.len();
             let file = self.segments.add(segment).ok_or(Error::TooManySegments(count + 1))?;
@@ -192,6 +206,35 @@ impl<D: Disk> Engine<D> {
         }
         found.sort_by_key(|(_, header)| header.sequence);
         Ok(found)
+    }
+
+    fn header_from_frames(&self, owner: (u32, u16, u16), instance: u8, sequence: u64, bytes: u64) -> SegmentHeader {
+        let (layout, core, cores) = owner;
+        SegmentHeader {
+            sequence,
+            layout,
+            core,
+            cores,
+            segment_bytes: bytes,
+            node: self.identity.node,
+            cluster_id: self.config.cluster_id,
+            instance,
+        }
+    }
+
+    /// The newest use of a segment that its whole frames tell of.
+    async fn newest_sequence(&self, file: &D::File, bytes: u64) -> Result<Option<u64>, DiskError> {
+        let mut all = AlignedBuffer::with_capacity(usize::try_from(bytes).expect("segments fit memory"));
+        while (all.len() as u64) < bytes {
+            let part = file.read_at(all.len() as u64, self.config.limits.recovery_read_bytes).await?;
+            if part.is_empty() {
+                break;
+            }
+            all.extend_from_slice(part.as_slice());
+        }
+        let blocks = (SEGMENT_HEADER_BYTES..all.len()).step_by(BLOCK_BYTES);
+        let frames = blocks.filter_map(|offset| FrameRef::check_any(&all.as_slice()[offset..]).ok());
+        Ok(frames.map(|frame| frame.header().sequence).max())
     }
 
     async fn discard(&self, path: &str) {
@@ -212,6 +255,19 @@ impl<D: Disk> Engine<D> {
                 break;
             }
         }
+        for (file, header) in &files {
+            let segment = self.segments.get(*file);
+            if header.sequence >= log_tail && segment.header_damaged {
+                let what = "the segment's header is damaged; its frames were read";
+                let path = segment.path.clone();
+                self.recovery.corruption.push(Corruption { path, offset: 0, what });
+            }
+        }
+        if log_tail > 0 && files.iter().all(|(_, header)| header.sequence != log_tail) {
+            let path = self.config.directory();
+            let what = "the oldest segment is missing, or its header and all its frames are damaged";
+            self.recovery.corruption.push(Corruption { path, offset: 0, what });
+        }
         let mut tip = Tip { log_tail, ..Tip::default() };
         let mut before: Option<Scanned> = None;
         for (file, header) in files {
@@ -220,7 +276,7 @@ impl<D: Disk> Engine<D> {
             }
             let scanned = self.scan_segment(file, header).await?;
             if let Some(mut before) = before.take() {
-                self.close_chain(&mut before, &scanned);
+                self.close_chain(&mut before, &scanned, &tip);
                 self.merge_segment(&before, &mut tip).await?;
             }
             before = Some(scanned);
@@ -247,6 +303,8 @@ impl<D: Disk> Engine<D> {
             }
             bytes.extend_from_slice(part.as_slice());
         }
+        // The last read may have brought a part of a block.
+        bytes.resize(bytes.len().min(usize::try_from(length).expect("segments fit memory")));
         let mut scanned =
             Scanned { file, header, bytes, frames: Vec::new(), end: SEGMENT_HEADER_BYTES, previous_crc: None };
         self.find_frames(&mut scanned, &path);
@@ -297,8 +355,13 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Cuts a segment where the next one says that the log went on.
-    fn close_chain(&mut self, before: &mut Scanned, next: &Scanned) {
+    fn close_chain(&mut self, before: &mut Scanned, next: &Scanned, tip: &Tip) {
         let Some(previous_crc) = next.previous_crc else { return };
+        // A segment that holds no frame is one whose first write failed, if the log went on from the one before it.
+        let never_began = match tip.ordinal {
+            0 => before.header.sequence > tip.log_tail,
+            _ => tip.crc == previous_crc,
+        };
         if before.frames.last().is_some_and(|(_, crc)| *crc == previous_crc) {
             return;
         }
@@ -306,7 +369,7 @@ impl<D: Disk> Engine<D> {
             self.recovery.disregarded_frames += (before.frames.len() - kept - 1) as u64;
             before.end = before.frames.get(kept + 1).map_or(before.end, |(offset, _)| *offset);
             before.frames.truncate(kept + 1);
-        } else if before.previous_crc == Some(previous_crc) || before.frames.is_empty() {
+        } else if before.previous_crc == Some(previous_crc) || (before.frames.is_empty() && never_began) {
             // The log went on from what came before this segment: its first write failed.
             self.recovery.disregarded_frames += before.frames.len() as u64;
             before.frames.clear();
@@ -458,10 +521,7 @@ impl<D: Disk> Engine<D> {
             let right_size = self.segments.get(file).bytes == self.config.segment_bytes(instance);
             let log = &mut self.logs[usize::from(instance)];
             if right_size && log.spares.len() < self.config.limits.spare_segments {
-                let disk = self.disk.clone();
-                let reopened = disk.open(&path, OpenMode::Log).await;
                 let segment = self.segments.get_mut(file);
-                segment.file = reopened.map_err(|error| Error::Disk { path, error })?;
                 segment.state = Use::Spare;
                 self.logs[usize::from(instance)].spares.push_back(file);
             } else {
@@ -484,7 +544,11 @@ impl<D: Disk> Engine<D> {
         let path = self.next_segment_path(usize::from(instance));
         let bytes = self.config.segment_bytes(instance);
         let disk = self.disk.clone();
-        let file = work::prepare(&disk, &path, bytes).await.map_err(|error| Error::Disk { path: path.clone(), error })?;
+        let prepared = work::prepare(&disk, &path, bytes).await;
+        let file = prepared.map_err(|error| {
+            let (work::PrepareError::Disk(error) | work::PrepareError::Sync(error)) = error;
+            Error::Disk { path: path.clone(), error }
+        })?;
         self.add_spare(instance, path, bytes, file);
         Ok(())
     }
@@ -584,7 +648,7 @@ impl<D: Disk> Engine<D> {
         }
         // The copy takes the place of the record in the index, which must not look like a newer version.
         self.index.remove(record.partition(), IndexHash::of(record.hash()));
-        let (_, place) = self.logs[usize::from(instance)].append(bytes, 0, &self.config.limits);
+        let (_, place) = self.logs[usize::from(instance)].append(bytes, 0, self.sequence, &self.config.limits);
         place.copy_from_slice(record.bytes());
         self.recovery.moved += 1;
         Ok(())

@@ -4,6 +4,7 @@
 //! is given to another use only when that and its pins are zero and the log's durable tail has passed it.
 
 use crate::index::{IndexHash, Place};
+use crate::resident::Blocks;
 
 /// What a segment is there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub enum Use {
 
 /// One segment.
 #[derive(Debug)]
-pub struct Segment<F> {
+pub(crate) struct Segment<F> {
     /// The open file.
     pub file: F,
     /// Its path below the data directory.
@@ -47,11 +48,15 @@ pub struct Segment<F> {
     pub tombstones: Vec<(u16, IndexHash)>,
     /// It holds the newest FLUSHALL mark.
     pub has_mark: bool,
+    /// Which of its blocks are in memory.
+    pub resident: Blocks,
+    /// Its header was found damaged; what it is was told from its frames.
+    pub header_damaged: bool,
 }
 
 /// All segments of a core.
 #[derive(Debug)]
-pub struct Segments<F> {
+pub(crate) struct Segments<F> {
     by_file: Vec<Option<Segment<F>>>,
 }
 
@@ -78,6 +83,11 @@ impl<F> Segments<F> {
     /// A segment.
     pub fn get(&self, file: u16) -> &Segment<F> {
         self.by_file[usize::from(file)].as_ref().expect("places name segments that are there")
+    }
+
+    /// Which use a segment is in; `None` when there is none of that number.
+    pub fn sequence(&self, file: u16) -> Option<u64> {
+        self.by_file.get(usize::from(file))?.as_ref().map(|segment| segment.sequence)
     }
 
     /// A segment.

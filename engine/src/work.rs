@@ -24,8 +24,19 @@ enum Kind {
 pub struct WorkDone<D: Disk>(pub(crate) Done<D>);
 
 pub(crate) enum Done<D: Disk> {
-    Prepared { instance: u8, path: String, bytes: u64, result: Result<D::File, DiskError> },
+    Prepared { instance: u8, path: String, bytes: u64, result: Result<D::File, PrepareError> },
     Removed { path: String, result: Result<(), DiskError> },
+}
+
+/// Why a segment could not be prepared.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PrepareError {
+    /// It can be tried again.
+    #[error("{0}")]
+    Disk(DiskError),
+    /// The disk cannot say what is durable.
+    #[error("syncing failed: {0}")]
+    Sync(DiskError),
 }
 
 impl<D: Disk> Work<D> {
@@ -54,30 +65,30 @@ impl<D: Disk> Work<D> {
 }
 
 /// Makes a segment: space reserved and filled with zeros, all durable, so that log writes change no metadata.
-pub(crate) async fn prepare<D: Disk>(disk: &D, path: &str, bytes: u64) -> Result<D::File, DiskError> {
+pub(crate) async fn prepare<D: Disk>(disk: &D, path: &str, bytes: u64) -> Result<D::File, PrepareError> {
     assert!(bytes.is_multiple_of(BLOCK_BYTES as u64));
-    let file = disk.open(path, OpenMode::Prepare).await?;
+    let file = disk.open(path, OpenMode::Prepare).await.map_err(PrepareError::Disk)?;
     let filled = fill(&file, bytes).await;
     if let Err(error) = filled {
         // What was reserved must not stay: a disk that is full would stay full.
         let _ = disk.remove(path).await;
         return Err(error);
     }
-    disk.sync_directory(parent(path)).await?;
-    disk.open(path, OpenMode::Log).await
+    disk.sync_directory(parent(path)).await.map_err(PrepareError::Sync)?;
+    disk.open(path, OpenMode::Log).await.map_err(PrepareError::Disk)
 }
 
-async fn fill<F: File>(file: &F, bytes: u64) -> Result<(), DiskError> {
-    file.preallocate(bytes).await?;
+async fn fill<F: File>(file: &F, bytes: u64) -> Result<(), PrepareError> {
+    file.preallocate(bytes).await.map_err(PrepareError::Disk)?;
     let mut offset = 0;
     let mut zeros = AlignedBuffer::with_capacity(FILL_BYTES);
     while offset < bytes {
         let part = usize::try_from(bytes - offset).map_or(FILL_BYTES, |rest| rest.min(FILL_BYTES));
         zeros.resize_zeroed(part);
-        zeros = file.write_at(offset, zeros, 0).await?;
+        zeros = file.write_at(offset, zeros, 0).await.map_err(PrepareError::Disk)?;
         offset += part as u64;
     }
-    file.sync().await
+    file.sync().await.map_err(PrepareError::Sync)
 }
 
 async fn remove<D: Disk>(disk: &D, path: &str) -> Result<(), DiskError> {

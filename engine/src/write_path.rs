@@ -4,7 +4,7 @@
 //! 2. stamp: above the clock, the stored dot and the floor;
 //! 3. encode the record straight into the waiting frame, and enter it into `pending`: visible from here on;
 //! 4. [`Engine::end_turn`]: when no write is in flight, seal the frame and write it — one group commit;
-//! 5. when it is durable: `pending` → index, cache, side table; then the event that lets the replies go.
+//! 5. when it is durable: `pending` → index, side table, resident part of the log; then the event that lets the replies go.
 //!
 //! With memory durability, 3 puts the record into the memory store and the index at once.
 //!
@@ -33,14 +33,24 @@ pub(crate) const PENDING_LIMITS: PendingLimits = PendingLimits { entries_max: 4 
 pub(crate) struct PendingWrite {
     pub(crate) commit: Commit,
     pub(crate) partition: u16,
-    /// The encoded record; goes into the cache when it is durable.
+    /// The encoded record; goes into the cache when it is durable and the log's resident part cannot take it.
     pub(crate) record: Rc<[u8]>,
+    /// An earlier write of the key in the other instance, whose outcome is open too: it counts again if this one fails.
+    pub(crate) earlier: Option<Box<PendingWrite>>,
 }
 
 impl PendingWrite {
     pub(crate) fn view(&self) -> RecordRef<'_> {
         RecordRef::checked_before(&self.record)
     }
+}
+
+/// A FLUSHALL that is not durable yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PendingMark {
+    /// What is at or below it is not seen any more.
+    pub(crate) clock: Clock,
+    pub(crate) commit: Commit,
 }
 
 /// What a write did.
@@ -59,6 +69,8 @@ struct Before {
     clock: Clock,
     existed: bool,
     known: bool,
+    /// Whether [`Engine::keys`] counts it: also a value that has expired, until that is noted.
+    counted: bool,
     /// With memory durability, what the index has.
     entry: Option<Entry>,
 }
@@ -92,7 +104,7 @@ impl<D: Disk> Engine<D> {
     /// Deletes every key of this core.
     pub fn flush_all(&mut self, now_ms: u64) -> Result<Written, Refusal> {
         self.check_may_write(false, true)?;
-        let before = Before { clock: self.clock.last(), existed: true, known: true, entry: None };
+        let before = Before { clock: self.clock.last(), existed: true, known: true, counted: false, entry: None };
         if self.is_memory() {
             self.index.clear();
             self.side.clear();
@@ -102,9 +114,6 @@ impl<D: Disk> Engine<D> {
         }
         let key = Key { bytes: &[], partition: self.config.partitions.start, hash: 0 };
         let written = self.write(&key, Kind::Mark, &[], 0, &before, now_ms)?;
-        self.pending.clear();
-        self.pending_keys = 0;
-        self.pending_mark = Some(written.dot.clock);
         Ok(written)
     }
 
@@ -112,15 +121,16 @@ impl<D: Disk> Engine<D> {
     fn before(&mut self, key: &Key<'_>, now_ms: u64) -> Before {
         if let Some(pending) = self.pending.get(key.hash) {
             let record = pending.view();
-            let existed = record.kind() == Kind::Value && !is_expired(record.expires_at_ms(), now_ms);
-            return Before { clock: record.dot().clock, existed, known: true, entry: None };
+            let counted = record.kind() == Kind::Value && !self.is_flushed(record.dot().clock);
+            let existed = counted && !is_expired(record.expires_at_ms(), now_ms);
+            return Before { clock: record.dot().clock, existed, known: true, counted, entry: None };
         }
         let hash = IndexHash::of(key.hash);
         let Some(entry) = self.index.get(key.partition, hash) else {
-            return Before { clock: Clock::ZERO, existed: false, known: false, entry: None };
+            return Before { clock: Clock::ZERO, existed: false, known: false, counted: false, entry: None };
         };
-        if self.pending_mark.is_some_and(|mark| entry.clock <= mark) {
-            return Before { clock: entry.clock, existed: false, known: true, entry: None };
+        if self.is_flushed(entry.clock) {
+            return Before { clock: entry.clock, existed: false, known: true, counted: false, entry: None };
         }
         let mut existed = !entry.is_tombstone();
         if existed && self.expires_at(key.partition, &entry).is_some_and(|at| is_expired(at, now_ms)) {
@@ -129,7 +139,13 @@ impl<D: Disk> Engine<D> {
             existed = false;
         }
         let known = existed || !self.is_memory();
-        Before { clock: entry.clock, existed, known, entry: existed.then_some(entry) }
+        Before { clock: entry.clock, existed, known, counted: existed, entry: existed.then_some(entry) }
+    }
+
+    /// Whether a FLUSHALL, durable or under way, hides what was stamped at `clock`.
+    #[inline]
+    pub(crate) fn is_flushed(&self, clock: Clock) -> bool {
+        self.pending_mark.is_some_and(|mark| clock <= mark.clock) || self.mark.is_some_and(|(mark, _)| clock <= mark)
     }
 
     /// When the entry's value expires.
@@ -141,6 +157,20 @@ impl<D: Disk> Engine<D> {
         self.side.get(partition, entry.hash).map(|extra| extra.expires_at_ms).filter(|at| *at > 0)
     }
 
+    /// Whether the disk takes a write: new values leave a quarter of a segment to deletes.
+    fn has_disk_room(&self, frees: bool) -> bool {
+        let has_room = match self.disk_state.level {
+            DiskLevel::Ample | DiskLevel::Hurry | DiskLevel::NoTransfers => true,
+            DiskLevel::NoWrites => frees,
+            DiskLevel::ReadOnly => false,
+        };
+        if !has_room || !self.disk_state.is_full {
+            return has_room;
+        }
+        let reserve = if frees { 0 } else { self.config.segment_bytes(SMALL) / 4 };
+        self.logs[usize::from(SMALL)].room(&self.segments) > reserve + self.config.limits.frame_bytes_max as u64
+    }
+
     fn check_may_write(&mut self, is_new: bool, frees: bool) -> Result<(), Refusal> {
         if self.failures.read_only {
             return Err(Refusal::ReadOnly);
@@ -149,12 +179,7 @@ impl<D: Disk> Engine<D> {
             self.counts.stalls += 1;
             return Err(Refusal::Stall);
         }
-        let refused = match self.disk_state.level {
-            DiskLevel::Ample | DiskLevel::Hurry | DiskLevel::NoTransfers => false,
-            DiskLevel::NoWrites => !frees,
-            DiskLevel::ReadOnly => true,
-        };
-        if refused && !self.is_memory() {
+        if !self.is_memory() && !self.has_disk_room(frees) {
             self.counts.refused_disk += 1;
             return Err(Refusal::DiskFull);
         }
@@ -187,8 +212,11 @@ impl<D: Disk> Engine<D> {
             key: key.bytes,
             value,
         };
-        let bytes = record::encoded_bytes(&fields);
         let max = self.config.limits.record_bytes_max();
+        if key.bytes.len() > record::KEY_BYTES_MAX || value.len() > record::VALUE_BYTES_MAX {
+            return Err(Refusal::TooLarge { bytes: key.bytes.len() + value.len(), max });
+        }
+        let bytes = record::encoded_bytes(&fields);
         if bytes > max {
             return Err(Refusal::TooLarge { bytes, max });
         }
@@ -199,17 +227,28 @@ impl<D: Disk> Engine<D> {
         }
         let instance = if bytes <= self.config.limits.small_record_bytes_max { SMALL } else { LARGE };
         let log = &mut self.logs[usize::from(instance)];
+        if instance == LARGE && self.disk_state.is_full && log.room(&self.segments) < 2 * bytes as u64 {
+            self.counts.refused_disk += 1;
+            return Err(Refusal::DiskFull);
+        }
         if !log.has_room(bytes, &self.config.limits) || !self.pending.has_room(bytes) {
             self.counts.stalls += 1;
             return Err(Refusal::Stall);
         }
         fields.dot.clock = self.clock.stamp(now_ms, before.clock);
-        let (commit, place) = log.append(bytes, self.now_us, &self.config.limits);
+        let (commit, place) = log.append(bytes, self.now_us, self.sequence, &self.config.limits);
         record::encode(&fields, place);
-        if kind != Kind::Mark {
+        if kind == Kind::Mark {
+            self.pending_mark = Some(PendingMark { clock: fields.dot.clock, commit });
+            self.pending_keys = 0;
+        } else {
             let record = Rc::from(&*place);
-            self.pending.insert(key.hash, PendingWrite { commit, partition: key.partition, record }, bytes);
-            self.pending_keys += i64::from(kind == Kind::Value) - i64::from(before.existed);
+            let write = PendingWrite { commit, partition: key.partition, record, earlier: None };
+            if let Some(old) = self.pending.insert(key.hash, write, bytes) {
+                let earlier = if old.commit.instance == commit.instance { old.earlier } else { Some(Box::new(old)) };
+                self.pending.get_mut(key.hash).expect("just inserted").earlier = earlier;
+            }
+            self.pending_keys += i64::from(kind == Kind::Value) - i64::from(before.counted);
         }
         Ok(Written { dot: fields.dot, existed: before.existed, after: self.wait_for(commit) })
     }
@@ -327,14 +366,16 @@ impl<D: Disk> Engine<D> {
         self.maybe_commit(instance);
     }
 
-    /// Enters a durable frame's records into index and cache.
+    /// Keeps a durable frame's bytes, and enters its records into the index.
     pub(crate) fn apply(&mut self, instance: usize, written: &InFlight, payload: &[u8]) {
+        let segment = self.segments.get_mut(written.file);
+        let is_resident = self.resident.keep(payload, written.frame_offset, segment.bytes, &mut segment.resident);
         let mut offset = 0;
         for _ in 0..written.records {
             let record = RecordRef::checked_before(&payload[offset..]);
             let bytes = record.total_bytes();
             let place = Place::at(written.file, written.payload_offset() + offset as u64);
-            self.apply_record(&record, place, commit_of(instance, written.ordinal));
+            self.apply_record(&record, place, commit_of(instance, written.ordinal), is_resident);
             offset += bytes;
         }
         assert_eq!(offset, payload.len(), "a frame holds the records that it counts");
@@ -344,15 +385,17 @@ impl<D: Disk> Engine<D> {
         self.counts.bytes_written += frame_bytes(written.payload_bytes) as u64;
     }
 
-    fn apply_record(&mut self, record: &RecordRef<'_>, place: Place, commit: Commit) {
+    fn apply_record(&mut self, record: &RecordRef<'_>, place: Place, commit: Commit, is_resident: bool) {
         let dot = record.dot();
         if record.kind() == Kind::Mark {
             return self.apply_mark(dot.clock, place.file);
         }
         let hash = record.hash();
         let pending = self.pending.remove_if(hash, |pending| pending.commit == commit && pending.view().dot() == dot);
-        let is_dead = self.mark.is_some_and(|(mark, _)| dot.clock <= mark)
-            || self.pending_mark.is_some_and(|mark| dot.clock <= mark);
+        self.settle_earlier(hash, commit);
+        let was_pending = pending.is_some() || self.pending.get(hash).is_some();
+        // A mark that is not durable yet may fail; until it is known, it only hides.
+        let is_dead = self.mark.is_some_and(|(mark, _)| dot.clock <= mark);
         let partition = record.partition();
         if is_dead || self.index.get(partition, IndexHash::of(hash)).is_some_and(|entry| entry.clock > dot.clock) {
             return;
@@ -367,16 +410,14 @@ impl<D: Disk> Engine<D> {
         if let Some(old) = old {
             self.segments.lost(old.place.file, old.is_tombstone());
         }
-        if self.pending_mark.is_none() {
+        // Without one, a newer write had replaced the pending entry and failed.
+        if self.pending_mark.is_none() && was_pending {
             let was_live = old.is_some_and(|old| !old.is_tombstone());
             self.pending_keys -= i64::from(!view.is_tombstone) - i64::from(was_live);
         }
-        match pending {
-            Some(pending) if !view.is_tombstone => self.cache.insert(hash, pending.record),
-            // A newer write of the key is pending; or the key is gone.
-            _ => {
-                self.cache.remove(hash);
-            }
+        // What the cache has of the key is older now, which readers tell by its clock.
+        if let (Some(pending), false, false) = (pending, view.is_tombstone, is_resident) {
+            self.cache.insert(hash, pending.record);
         }
     }
 
@@ -389,7 +430,7 @@ impl<D: Disk> Engine<D> {
         self.segments.gained(file, false);
         self.segments.get_mut(file).has_mark = true;
         self.drop_up_to(clock);
-        if self.pending_mark.is_some_and(|pending| pending <= clock) {
+        if self.pending_mark.is_some_and(|pending| pending.clock <= clock) {
             self.pending_mark = None;
             self.recount_pending();
         }
@@ -425,23 +466,56 @@ impl<D: Disk> Engine<D> {
             let record = RecordRef::checked_before(&payload[offset..]);
             offset += record.total_bytes();
             if record.kind() == Kind::Mark {
-                self.pending_mark = self.pending_mark.filter(|mark| *mark != record.dot().clock);
+                self.pending_mark = self.pending_mark.filter(|mark| mark.clock != record.dot().clock);
             }
-            self.pending.remove_if(record.hash(), |pending| pending.commit == commit);
+            self.settle_earlier(record.hash(), commit);
+            if let Some(failed) = self.pending.remove_if(record.hash(), |pending| pending.commit == commit) {
+                self.bring_back(record.hash(), failed.earlier);
+            }
         }
         self.recount_pending();
         self.events.push_back(Event::Failed(commit));
     }
 
+    /// Forgets the writes of a commit that later ones of their keys hid: its outcome is known.
+    fn settle_earlier(&mut self, hash: u128, commit: Commit) {
+        if self.logs[usize::from(1 - commit.instance)].is_quiet() {
+            return;
+        }
+        let Some(newest) = self.pending.get_mut(hash) else { return };
+        let mut link = &mut newest.earlier;
+        while link.as_ref().is_some_and(|earlier| earlier.commit != commit) {
+            link = &mut link.as_mut().expect("just seen").earlier;
+        }
+        *link = link.take().and_then(|settled| settled.earlier);
+    }
+
+    /// Makes a write visible again that only a failed one hid, unless something newer is durable.
+    fn bring_back(&mut self, hash: u128, earlier: Option<Box<PendingWrite>>) {
+        let Some(earlier) = earlier else { return };
+        let entry = self.index.get(earlier.partition, IndexHash::of(hash));
+        if entry.is_none_or(|entry| entry.clock < earlier.view().dot().clock) {
+            let bytes = earlier.record.len();
+            self.pending.insert(hash, *earlier, bytes);
+        }
+    }
+
     /// Counts anew what pending writes change in the number of keys.
     pub(crate) fn recount_pending(&mut self) {
-        let Self { pending, index, pending_mark, .. } = self;
-        let is_live = |entry: Entry| !entry.is_tombstone() && pending_mark.is_none_or(|mark| entry.clock > mark);
-        let change = |(hash, pending): (u128, &PendingWrite)| {
-            let before = index.get(pending.partition, IndexHash::of(hash)).is_some_and(is_live);
-            i64::from(pending.view().kind() == Kind::Value) - i64::from(before)
+        self.pending_keys = self.change_by_pending(None);
+    }
+
+    /// What pending writes change in the number of keys, of one partition or of all.
+    pub(crate) fn change_by_pending(&self, partition: Option<u16>) -> i64 {
+        let is_live = |entry: Entry| !entry.is_tombstone() && !self.is_flushed(entry.clock);
+        let of_partition = |write: &PendingWrite| partition.is_none_or(|partition| write.partition == partition);
+        let change = |(hash, write): (u128, &PendingWrite)| {
+            let entry = self.index.get(write.partition, IndexHash::of(hash));
+            let record = write.view();
+            let is_value = record.kind() == Kind::Value && !self.is_flushed(record.dot().clock);
+            i64::from(is_value) - i64::from(entry.is_some_and(is_live))
         };
-        self.pending_keys = pending.iter().map(change).sum();
+        self.pending.iter().filter(|(_, write)| of_partition(write)).map(change).sum()
     }
 }
 

@@ -82,7 +82,7 @@ fn entry(out: &mut Vec<u8>, protocol: Protocol, row: &Row) {
     write::set_header(out, protocol, row.tips.len());
     row.tips.iter().for_each(|tip| bulk(out, tip));
     key_specification(out, protocol, row);
-    write::array_header(out, row.served_subcommands().count());
+    write::set_header(out, protocol, row.served_subcommands().count());
     row.served_subcommands().for_each(|row| entry(out, protocol, row));
 }
 

@@ -76,6 +76,8 @@ pub struct Driver {
     drain_began: Option<Instant>,
     turn_began: Instant,
     handovers: Vec<(u16, OwnedFd)>,
+    /// Turns that ended with more requests waiting.
+    gathered_turns: u32,
 }
 
 impl Driver {
@@ -103,6 +105,7 @@ impl Driver {
             drain_began: None,
             turn_began: Instant::now(),
             handovers: Vec::new(),
+            gathered_turns: 0,
         }
     }
 
@@ -122,7 +125,8 @@ impl Driver {
             self.take_events();
             self.take_background();
             self.take_mesh();
-            self.shard.end_turn();
+            let more_comes = self.more_comes();
+            self.shard.end_turn(more_comes);
             self.carry_out();
             self.watch_for_stall();
             match self.shard.progress() {
@@ -161,6 +165,15 @@ impl Driver {
             }
         }
         Wait::AtMost(most)
+    }
+
+    /// True when requests wait in the ring, but for so many turns in a row only.
+    fn more_comes(&mut self) -> bool {
+        self.gathered_turns = if self.ring.has_work() { self.gathered_turns + 1 } else { 0 };
+        if self.gathered_turns > limits::GATHER_TURNS_MAX {
+            self.gathered_turns = 0;
+        }
+        self.gathered_turns > 0
     }
 
     fn take_events(&mut self) {

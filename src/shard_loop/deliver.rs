@@ -97,6 +97,7 @@ impl<D: Disk> ShardLoop<D> {
     }
 
     fn serve_requests(&mut self, core: u16, batch: &Batch) {
+        self.unpublished = true;
         self.start_timing();
         let mut parser = std::mem::replace(&mut self.mesh_parser, mesh_parser());
         let mut offset = 0;

@@ -196,6 +196,10 @@ impl<D: Disk> ShardLoop<D> {
         let command = row.command().expect("refused rows were answered");
         let mut out = std::mem::take(&mut self.scratch);
         out.clear();
+        if command == Command::Info {
+            self.publish_metrics();
+        }
+        let muted_before = is_muted(session);
         let mut context = SessionCommand {
             node: &self.node,
             core: self.core,
@@ -204,7 +208,6 @@ impl<D: Disk> ShardLoop<D> {
             now_ms: self.now.unix_ms,
             out: &mut out,
         };
-        let muted_before = is_muted(context.session);
         match session::run(command, &mut context, args) {
             Answer::Done => self.reply_bytes(session, &out, muted_before),
             Answer::Close => {

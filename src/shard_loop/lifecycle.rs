@@ -194,7 +194,9 @@ impl<D: Disk> ShardLoop<D> {
         }
     }
 
-    fn publish_metrics(&mut self) {
+    /// Lets everybody see this core's figures.
+    pub(super) fn publish_metrics(&mut self) {
+        self.unpublished = false;
         let statistics = self.engine.statistics();
         let counts = &statistics.counts;
         let figures = [

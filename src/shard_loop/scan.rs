@@ -40,6 +40,8 @@ pub(super) struct Scan {
     end: u32,
     /// Keys still to look at before the walk pauses.
     budget: usize,
+    /// Partitions that one SCAN may still reach the end of.
+    partitions_left: u32,
     /// RESP bulk strings found so far.
     found: Vec<u8>,
     found_count: usize,
@@ -157,6 +159,7 @@ impl<D: Disk> ShardLoop<D> {
             position: start,
             end: owned.end,
             budget: usize::MAX,
+            partitions_left: limits::SCAN_PARTITIONS_MAX,
             found: Vec::new(),
             found_count: 0,
             records: Vec::new(),
@@ -237,7 +240,7 @@ impl<D: Disk> ShardLoop<D> {
         if matches!(scan.kind, Kind::SlotKeys(most) if scan.found_count >= most) {
             return (None, None);
         }
-        if scan.budget == 0 {
+        if scan.budget == 0 || scan.partitions_left == 0 {
             let position = scan.position;
             return (None, (position.partition < scan.end).then_some(position));
         }
@@ -247,7 +250,11 @@ impl<D: Disk> ShardLoop<D> {
         }
         let most = scan.budget.min(limits::SCAN_READS_MAX);
         let batch = self.engine.scan(u16::try_from(partition).expect("partitions are at most 16384"), hash, most, self.now.unix_ms);
-        scan.budget = scan.budget.saturating_sub(batch.entries.len().max(1));
+        scan.budget = scan.budget.saturating_sub(batch.entries.len());
+        if scan.kind == Kind::Scan && batch.next.is_none() {
+            // Partitions without keys cost little, but not nothing.
+            scan.partitions_left -= 1;
+        }
         // A cursor drops the low bits of the hash, so the walk goes on at a whole prefix, behind the last entry's.
         let next = match batch.next.and_then(|hash| round_up(hash, hash_floor(scan.position.hash))) {
             Some(hash) => Position { partition, hash },

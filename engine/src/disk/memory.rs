@@ -57,6 +57,7 @@ struct Operation {
     buffer: AlignedBuffer,
     /// From which byte of the buffer on; `None` is a read.
     write_from: Option<usize>,
+    core: u16,
 }
 
 struct State {
@@ -77,6 +78,7 @@ struct State {
 #[derive(Clone)]
 pub struct MemoryDisk {
     state: Rc<RefCell<State>>,
+    core: u16,
 }
 
 /// An open file of a [`MemoryDisk`].
@@ -101,7 +103,9 @@ impl State {
     fn call(&mut self, what: &'static str) -> Result<(), DiskError> {
         let number = self.calls;
         self.calls += 1;
-        let fails = self.fail_call.is_some_and(|fail| fail == number || (self.fails_on && number > fail));
+        let fails = self
+            .fail_call
+            .is_some_and(|fail| fail == number || (self.fails_on && number > fail));
         if !fails {
             return Ok(());
         }
@@ -120,7 +124,10 @@ impl State {
         let sectors = bytes.len() / SECTOR_BYTES;
         let kept = usize::try_from(self.random(sectors as u64 + 1)).expect("sectors of a buffer") * SECTOR_BYTES;
         self.injected.torn_writes += u64::from(kept < bytes.len());
-        operation.file.borrow_mut().write(operation.offset, &bytes[..kept], true);
+        operation
+            .file
+            .borrow_mut()
+            .write(operation.offset, &bytes[..kept], true);
     }
 }
 
@@ -155,20 +162,43 @@ impl MemoryDisk {
             total_bytes: 1 << 40,
             injected: Injected::default(),
         };
-        MemoryDisk { state: Rc::new(RefCell::new(state)) }
+        MemoryDisk {
+            state: Rc::new(RefCell::new(state)),
+            core: 0,
+        }
     }
 
-    /// Ends one of the started operations; `None` when there is none.
+    /// The same disk for another core: [`MemoryDisk::poll`] ends that core's operations only.
+    #[must_use]
+    pub fn for_core(&self, core: u16) -> MemoryDisk {
+        MemoryDisk {
+            state: Rc::clone(&self.state),
+            core,
+        }
+    }
+
+    /// Ends one of this core's operations; `None` when there is none.
     #[must_use]
     pub fn poll(&self) -> Option<Completion> {
         let mut state = self.state.borrow_mut();
-        if state.operations.is_empty() {
+        let own = |operation: &Operation| operation.core == self.core;
+        let count = state.operations.iter().filter(|operation| own(operation)).count();
+        if count == 0 {
             return None;
         }
-        let count = state.operations.len() as u64;
-        let chosen = usize::try_from(state.random(count)).expect("an index");
-        let mut operation = state.operations.remove(chosen);
-        let result = state.call(if operation.write_from.is_some() { "write" } else { "read" });
+        let chosen = usize::try_from(state.random(count as u64)).expect("an index");
+        let mut owned = state
+            .operations
+            .iter()
+            .enumerate()
+            .filter(|(_, operation)| own(operation));
+        let (index, _) = owned.nth(chosen).expect("there are more than `chosen`");
+        let mut operation = state.operations.remove(index);
+        let result = state.call(if operation.write_from.is_some() {
+            "write"
+        } else {
+            "read"
+        });
         let result = match (result, operation.write_from) {
             (Err(error), _) => {
                 state.tear(&operation);
@@ -185,14 +215,22 @@ impl MemoryDisk {
                 let there = content.bytes.get(operation.offset..).unwrap_or_default();
                 let there = &there[..there.len().min(wanted)];
                 operation.buffer.as_mut_slice()[..there.len()].copy_from_slice(there);
-                let short = DiskError::Short { what: "read", bytes: there.len() as u64, expected: wanted as u64 };
+                let short = DiskError::Short {
+                    what: "read",
+                    bytes: there.len() as u64,
+                    expected: wanted as u64,
+                };
                 if there.len() == wanted { Ok(()) } else { Err(short) }
             }
         };
-        Some(Completion { operation: operation.id, result, buffer: operation.buffer })
+        Some(Completion {
+            operation: operation.id,
+            result,
+            buffer: operation.buffer,
+        })
     }
 
-    /// How many operations were started and have not ended.
+    /// How many operations of all cores were started and have not ended.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.state.borrow().operations.len()
@@ -206,7 +244,12 @@ impl MemoryDisk {
         for operation in std::mem::take(&mut state.operations) {
             state.tear(&operation);
         }
-        let files: Vec<Shared> = state.names.values().chain(state.durable_names.values()).cloned().collect();
+        let files: Vec<Shared> = state
+            .names
+            .values()
+            .chain(state.durable_names.values())
+            .cloned()
+            .collect();
         for file in files {
             let mut content = file.borrow_mut();
             while let Some((offset, old, length)) = content.unsynced.pop() {
@@ -228,7 +271,11 @@ impl MemoryDisk {
                 state.injected.lost_names += 1;
             }
         }
-        let removed: Vec<String> = names.keys().filter(|name| !state.names.contains_key(*name)).cloned().collect();
+        let removed: Vec<String> = names
+            .keys()
+            .filter(|name| !state.names.contains_key(*name))
+            .cloned()
+            .collect();
         for name in removed {
             if flip(&mut state.random) {
                 names.remove(&name);
@@ -293,7 +340,10 @@ impl MemoryDisk {
         let copy = MemoryDisk::new(seed);
         let state = self.state.borrow();
         for (name, file) in &state.names {
-            let content = Content { bytes: file.borrow().bytes.clone(), unsynced: Vec::new() };
+            let content = Content {
+                bytes: file.borrow().bytes.clone(),
+                unsynced: Vec::new(),
+            };
             let content = Rc::new(RefCell::new(content));
             let mut to = copy.state.borrow_mut();
             to.names.insert(name.clone(), Rc::clone(&content));
@@ -304,7 +354,13 @@ impl MemoryDisk {
     }
 
     fn file(&self, path: &str) -> Shared {
-        Rc::clone(self.state.borrow().names.get(path).expect("a test names files that are there"))
+        Rc::clone(
+            self.state
+                .borrow()
+                .names
+                .get(path)
+                .expect("a test names files that are there"),
+        )
     }
 
     fn call(&self, what: &'static str) -> Result<(), DiskError> {
@@ -313,7 +369,9 @@ impl MemoryDisk {
 }
 
 fn flip(random: &mut u64) -> bool {
-    *random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+    *random = random
+        .wrapping_mul(0x5851_f42d_4c95_7f2d)
+        .wrapping_add(0x1405_7b7e_f767_814f);
     *random >> 63 == 0
 }
 
@@ -346,12 +404,21 @@ impl Disk for MemoryDisk {
             None => return Err(DiskError::NotFound),
         };
         state.names.insert(path.to_owned(), Rc::clone(&content));
-        Ok(MemoryFile { disk: self.clone(), content, mode })
+        Ok(MemoryFile {
+            disk: self.clone(),
+            content,
+            mode,
+        })
     }
 
     async fn remove(&self, path: &str) -> Result<(), DiskError> {
         self.call("remove")?;
-        self.state.borrow_mut().names.remove(path).map(drop).ok_or(DiskError::NotFound)
+        self.state
+            .borrow_mut()
+            .names
+            .remove(path)
+            .map(drop)
+            .ok_or(DiskError::NotFound)
     }
 
     async fn remove_directory(&self, path: &str) -> Result<(), DiskError> {
@@ -365,8 +432,15 @@ impl Disk for MemoryDisk {
         let prefix = format!("{path}/");
         let mut state = self.state.borrow_mut();
         state.durable_names.retain(|name, _| !name.starts_with(&prefix));
-        let inside: Vec<_> = state.names.iter().filter(|(name, _)| name.starts_with(&prefix)).collect();
-        let inside: Vec<_> = inside.into_iter().map(|(name, file)| (name.clone(), Rc::clone(file))).collect();
+        let inside: Vec<_> = state
+            .names
+            .iter()
+            .filter(|(name, _)| name.starts_with(&prefix))
+            .collect();
+        let inside: Vec<_> = inside
+            .into_iter()
+            .map(|(name, file)| (name.clone(), Rc::clone(file)))
+            .collect();
         state.durable_names.extend(inside);
         Ok(())
     }
@@ -375,7 +449,10 @@ impl Disk for MemoryDisk {
         self.call("statvfs")?;
         let state = self.state.borrow();
         let available_bytes = state.total_bytes.saturating_sub(state.used());
-        Ok(Space { total_bytes: state.total_bytes, available_bytes })
+        Ok(Space {
+            total_bytes: state.total_bytes,
+            available_bytes,
+        })
     }
 }
 
@@ -383,12 +460,26 @@ impl MemoryFile {
     fn start(&self, id: OperationId, offset: u64, buffer: AlignedBuffer, write_from: Option<usize>) {
         let from = write_from.unwrap_or(0);
         assert!(offset.is_multiple_of(ALIGNMENT as u64), "direct I/O is aligned");
-        assert!(buffer.len().is_multiple_of(ALIGNMENT) && from.is_multiple_of(ALIGNMENT), "direct I/O is aligned");
+        assert!(
+            buffer.len().is_multiple_of(ALIGNMENT) && from.is_multiple_of(ALIGNMENT),
+            "direct I/O is aligned"
+        );
         assert!(from < buffer.len(), "an operation moves something");
         let offset = usize::try_from(offset).expect("test files fit memory");
-        let operation = Operation { id, file: Rc::clone(&self.content), offset, buffer, write_from };
+        let operation = Operation {
+            id,
+            file: Rc::clone(&self.content),
+            offset,
+            buffer,
+            write_from,
+            core: self.disk.core,
+        };
         let mut state = self.disk.state.borrow_mut();
-        assert!(state.operations.iter().all(|other| other.id != id), "an operation's id is not reused in flight");
+        let taken = state
+            .operations
+            .iter()
+            .any(|other| (other.id, other.core) == (id, operation.core));
+        assert!(!taken, "an operation's id is not reused in flight");
         state.operations.push(operation);
     }
 }
@@ -420,9 +511,15 @@ impl File for MemoryFile {
 
     async fn read_at(&self, offset: u64, bytes: usize) -> Result<AlignedBuffer, DiskError> {
         self.disk.call("read")?;
-        assert!(offset.is_multiple_of(ALIGNMENT as u64) && bytes.is_multiple_of(ALIGNMENT), "direct I/O is aligned");
+        assert!(
+            offset.is_multiple_of(ALIGNMENT as u64) && bytes.is_multiple_of(ALIGNMENT),
+            "direct I/O is aligned"
+        );
         let content = self.content.borrow();
-        let there = content.bytes.get(usize::try_from(offset).expect("small")..).unwrap_or_default();
+        let there = content
+            .bytes
+            .get(usize::try_from(offset).expect("small")..)
+            .unwrap_or_default();
         let mut buffer = AlignedBuffer::with_capacity(bytes);
         buffer.extend_from_slice(&there[..there.len().min(bytes)]);
         Ok(buffer)
@@ -430,11 +527,16 @@ impl File for MemoryFile {
 
     async fn write_at(&self, offset: u64, buffer: AlignedBuffer, skip: usize) -> Result<AlignedBuffer, DiskError> {
         assert!(self.mode != OpenMode::Read, "a file for reading is not written");
-        assert!(offset.is_multiple_of(ALIGNMENT as u64) && buffer.len().is_multiple_of(ALIGNMENT), "direct I/O is aligned");
+        assert!(
+            offset.is_multiple_of(ALIGNMENT as u64) && buffer.len().is_multiple_of(ALIGNMENT),
+            "direct I/O is aligned"
+        );
         self.disk.call("write")?;
         let bytes = &buffer.as_slice()[skip..];
         let durable = self.mode == OpenMode::Log;
-        self.content.borrow_mut().write(usize::try_from(offset).expect("small"), bytes, durable);
+        self.content
+            .borrow_mut()
+            .write(usize::try_from(offset).expect("small"), bytes, durable);
         Ok(buffer)
     }
 

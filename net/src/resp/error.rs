@@ -32,7 +32,7 @@ pub enum ProtocolError {
     #[error("Protocol error: unauthenticated multibulk length")]
     UnauthenticatedCount,
     /// Something else where an argument has to begin.
-    #[error("Protocol error: expected '$', got '{}'", .found.escape_ascii())]
+    #[error("Protocol error: expected '$', got '{}'", shown(*.found))]
     ExpectedBulk {
         /// The byte that was there.
         found: u8,
@@ -68,6 +68,14 @@ pub enum ProtocolError {
     /// An inline command with an open quote, or with something right after a closing one.
     #[error("Protocol error: unbalanced quotes in request")]
     UnbalancedQuotes,
+}
+
+/// A byte as Redis' text shows it: a line break would end the reply early and becomes a space.
+fn shown(byte: u8) -> String {
+    match byte {
+        b'\r' | b'\n' => " ".to_owned(),
+        byte => byte.escape_ascii().to_string(),
+    }
 }
 
 impl ProtocolError {
