@@ -53,13 +53,8 @@ pub enum BootError {
     #[error("{0}")]
     Data(String),
     /// A port cannot be bound.
-    #[error("cannot listen on {address}: {error}; give another --listen, or end what holds the port")]
-    Bind {
-        /// Which address.
-        address: std::net::SocketAddr,
-        /// The kernel's words.
-        error: std::io::Error,
-    },
+    #[error("{0}")]
+    Bind(String),
     /// A core could not start or recover.
     #[error("core {core}: {error}")]
     Core {
@@ -116,6 +111,7 @@ pub fn serve(config: Config) -> Result<(), BootError> {
     let clock = wait_recovered(&reports, node.map.cores())?;
     meta.clock = meta.clock.max(clock.raw());
     save(&meta_file, |stored| stored.clock = meta.clock)?;
+    // The new layout is stored: what the old one holds is in it.
     remove_layouts_but(&node.config, meta.layout)?;
     let ended = run(&node, &reports);
     for executor in executors {
@@ -159,16 +155,23 @@ fn identify(config: &Config) -> Result<(MetaFile, NodeMeta, Option<(u32, u16)>),
         meta.take_incarnation().map_err(data)?;
         tracing::info!(incarnation = meta.incarnation, clean = meta.clean, "a new incarnation");
     }
-    let migrate_from = (meta.cores != cores).then_some((meta.layout, meta.cores));
+    let has_log = !log_layouts(config)?.is_empty();
+    if has_log && config.durability == Durability::Memory {
+        return Err(BootError::Data(format!(
+            "{} holds a durable log, which a node with memory durability would neither read nor keep: give it another --data, or serve with sync or interval",
+            config.data.display()
+        )));
+    }
+    let migrate_from = (has_log && meta.cores != cores).then_some((meta.layout, meta.cores));
     let mut stored = meta.clone();
     stored.clean = false;
     stored.durability = Some(config.durability);
     file.save(&stored).map_err(data)?;
     remove_layouts_but(config, meta.layout)?;
+    meta.cores = cores;
     if migrate_from.is_some() {
         // Stored only when every core has what was other cores' before.
         meta.layout += 1;
-        meta.cores = cores;
         tracing::info!(before = migrate_from.map(|(_, cores)| cores), cores, "the number of cores has changed: moving data");
     }
     meta.clean = false;
@@ -176,26 +179,41 @@ fn identify(config: &Config) -> Result<(MetaFile, NodeMeta, Option<(u32, u16)>),
     Ok((file, meta, migrate_from))
 }
 
+/// The layouts of which there is a log.
+fn log_layouts(config: &Config) -> Result<Vec<(u32, std::path::PathBuf)>, BootError> {
+    let failed = |error: std::io::Error| BootError::Data(format!("{}: {error}", config.data.display()));
+    let mut layouts = Vec::new();
+    for entry in std::fs::read_dir(&config.data).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix("log-"));
+        if let Some(number) = number.and_then(|number| number.parse().ok()) {
+            layouts.push((number, entry.path()));
+        }
+    }
+    Ok(layouts)
+}
+
 /// Removes the logs of other layouts: of one that was replaced, or of a replacement that was interrupted.
 fn remove_layouts_but(config: &Config, layout: u32) -> Result<(), BootError> {
-    let failed = |path: &std::path::Path, error: std::io::Error| BootError::Data(format!("{}: {error}", path.display()));
-    for entry in std::fs::read_dir(&config.data).map_err(|error| failed(&config.data, error))? {
-        let entry = entry.map_err(|error| failed(&config.data, error))?;
-        let name = entry.file_name();
-        let number = name.to_str().and_then(|name| name.strip_prefix("log-")).and_then(|number| number.parse::<u32>().ok());
-        if number.is_some_and(|number| number != layout) {
-            tracing::info!(directory = %entry.path().display(), "removing the log of another number of cores");
-            std::fs::remove_dir_all(entry.path()).map_err(|error| failed(&entry.path(), error))?;
-        }
+    for (_, path) in log_layouts(config)?.into_iter().filter(|(number, _)| *number != layout) {
+        tracing::info!(directory = %path.display(), "removing the log of another number of cores");
+        std::fs::remove_dir_all(&path).map_err(|error| BootError::Data(format!("{}: {error}", path.display())))?;
     }
     Ok(())
 }
 
 fn bind(config: &Config) -> Result<(OwnedFd, Vec<OwnedFd>), BootError> {
     let ports = config.ports();
-    let listen = |address| bind_patiently(address).map_err(|error| BootError::Bind { address, error });
-    let base = listen(ports.base())?;
-    let cores = (0..config.core_count()).map(|core| listen(ports.core(core))).collect::<Result<_, _>>()?;
+    let listen = |address, whose: &str| {
+        bind_patiently(address).map_err(|error| {
+            let finding = check::bind_failure("port", whose, address, &error);
+            BootError::Bind(format!("{}: {}", finding.text, finding.remedy))
+        })
+    };
+    let base = listen(ports.base(), "every client's port")?;
+    let of_core = |core| listen(ports.core(core), &format!("the port of core {core}"));
+    let cores = (0..config.core_count()).map(of_core).collect::<Result<_, _>>()?;
     Ok((base, cores))
 }
 

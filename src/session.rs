@@ -61,6 +61,10 @@ pub struct Session {
     pub replies: Replies,
     /// A send is in flight.
     pub sending: bool,
+    /// Bytes of that send.
+    pub sending_bytes: usize,
+    /// Until when it had read enough, Unix milliseconds.
+    pub above_soft_since_ms: u64,
     /// The core's list of sessions to flush has it.
     pub dirty: bool,
     /// Receiving is paused.
@@ -126,6 +130,8 @@ impl Session {
             input: Vec::new(),
             replies: Replies::default(),
             sending: false,
+            sending_bytes: 0,
+            above_soft_since_ms: now_ms,
             dirty: false,
             paused: false,
             blocked: Blocked::No,
@@ -168,9 +174,14 @@ impl Session {
         }
     }
 
+    /// Bytes that wait for the client to read.
+    pub fn unread_bytes(&self) -> usize {
+        self.sending_bytes + self.replies.bytes()
+    }
+
     /// What it may not do more of now, if anything.
     pub fn why_blocked(&self) -> Blocked {
-        if self.replies.bytes() > limits::SESSION_OUTPUT_PAUSE_BYTES {
+        if self.unread_bytes() > limits::SESSION_OUTPUT_PAUSE_BYTES {
             Blocked::SlowReader
         } else if self.replies.outstanding() >= limits::SESSION_OUTSTANDING_MAX {
             Blocked::Outstanding

@@ -186,6 +186,7 @@ impl<D: Disk> ShardLoop<D> {
     pub fn begin_turn(&mut self, now: Now) {
         assert!(now.steady_ns >= self.now.steady_ns, "the steady clock never goes back");
         self.now = now;
+        self.counts.add(Metric::Turns, 1);
     }
 
     /// A client connected; `None` when it is refused and its socket is to be closed.

@@ -12,8 +12,10 @@
 
 #![allow(unsafe_code)] // SAFETY: every unsafe block below carries its own proof; submissions keep their buffers alive in `self`.
 
+mod event;
 mod file_operations;
 mod limits;
+mod operations;
 mod provided;
 mod sockets;
 
@@ -28,92 +30,9 @@ use file_operations::FileOperations;
 use provided::ProvidedBuffers;
 use sockets::Sockets;
 
+pub use event::{Event, RingAddress, StableBytes, Wait};
 pub use limits::RingLimits;
 pub use sockets::ConnectionId;
-
-/// Memory whose bytes stay where they are when the value is moved.
-///
-/// # Safety
-///
-/// `bytes` and `bytes_mut` must always give the same address range, however often the value itself is moved, until the
-/// value is changed through its own methods or dropped.
-pub unsafe trait StableBytes: 'static {
-    /// The bytes to write.
-    fn bytes(&self) -> &[u8];
-    /// The bytes to read into.
-    fn bytes_mut(&mut self) -> &mut [u8];
-}
-
-/// What a completed operation was, given out by [`Ring::next_event`].
-#[derive(Debug)]
-pub enum Event<'a, B> {
-    /// A client connected to the listener with this number; the socket is not yet adopted.
-    Accepted {
-        /// The number given to [`Ring::listen`].
-        listener: u16,
-        /// The connected socket.
-        socket: OwnedFd,
-    },
-    /// A listener failed to accept (descriptors exhausted, …); it stays armed.
-    AcceptFailed {
-        /// The number given to [`Ring::listen`].
-        listener: u16,
-        /// Why.
-        error: io::Error,
-    },
-    /// Bytes arrived. They are valid until the next call.
-    Received {
-        /// On which connection.
-        connection: ConnectionId,
-        /// The bytes, never empty.
-        bytes: &'a [u8],
-    },
-    /// The peer sends no more (`None`), or receiving failed. The connection can still send until it is closed.
-    Ended {
-        /// On which connection.
-        connection: ConnectionId,
-        /// `None` for an orderly end.
-        error: Option<io::Error>,
-    },
-    /// A send has ended; the buffer comes back.
-    Sent {
-        /// On which connection.
-        connection: ConnectionId,
-        /// The buffer given to [`Ring::send`].
-        buffer: Vec<u8>,
-        /// `Err` when not all of it was sent.
-        result: io::Result<()>,
-    },
-    /// The last operation of a closed connection has ended; its id may be given out again.
-    Closed {
-        /// Which connection.
-        connection: ConnectionId,
-    },
-    /// A file operation has ended; the buffer comes back.
-    File {
-        /// The number given when it was started.
-        operation: u64,
-        /// The buffer.
-        buffer: B,
-        /// Bytes moved.
-        result: io::Result<usize>,
-    },
-    /// Another core called [`Ring::wake`] for this ring.
-    Woken,
-}
-
-/// How long a turn may wait for a completion when none is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wait {
-    /// Not at all.
-    No,
-    /// At most this long.
-    AtMost(Duration),
-}
-
-/// Where another core's ring can be woken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RingAddress(RawFd);
 
 // What an operation is, in the top byte of its user data; the lower bytes say which one.
 const KIND_SHIFT: u32 = 56;
@@ -197,128 +116,6 @@ impl<B: StableBytes> Ring<B> {
     /// Number of connections whose id is in use.
     pub fn connections(&self) -> usize {
         self.sockets.len()
-    }
-
-    /// Accepts clients on a listening socket; events carry `number`.
-    pub fn listen(&mut self, number: u16, socket: OwnedFd) {
-        assert!(self.listeners.iter().all(|(other, _)| *other != number), "a listener's number is unique");
-        self.listeners.push((number, socket));
-        self.arm_accept(number);
-    }
-
-    /// Stops accepting: listening sockets are closed, later clients are refused by the kernel.
-    pub fn stop_listening(&mut self) {
-        let numbers: Vec<u16> = self.listeners.iter().map(|(number, _)| *number).collect();
-        for number in numbers {
-            let cancel = types::CancelBuilder::user_data(user_data(KIND_ACCEPT, u64::from(number)));
-            self.push(opcode::AsyncCancel2::new(cancel).build(), user_data(KIND_IGNORE, 0));
-        }
-        // The cancellations must reach the kernel before the descriptors are closed.
-        let _ = self.enter(0, None);
-        self.listeners.clear();
-    }
-
-    /// Takes a connected socket over and begins to receive from it.
-    pub fn adopt(&mut self, socket: OwnedFd) -> ConnectionId {
-        let connection = self.sockets.adopt(socket);
-        self.arm_receive(connection);
-        connection
-    }
-
-    /// Sends `buffer`, all of it. At most one send per connection is in flight (asserted).
-    ///
-    /// It is first attempted without waiting and without a completion for success, so that the turn's one system call
-    /// neither returns early for it nor carries it; only what the socket does not take at once waits in the kernel.
-    pub fn send(&mut self, connection: ConnectionId, buffer: Vec<u8>) {
-        assert!(!buffer.is_empty(), "nothing to send");
-        let (fd, pointer, bytes) = self.sockets.start_send(connection, buffer);
-        // SAFETY (of the operation): the buffer now lives in `sockets`, is not touched there, and is given back only when
-        // this operation has ended; moving a Vec does not move its bytes.
-        let entry = opcode::Send::new(types::Fd(fd), pointer, bytes)
-            .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT)
-            .build()
-            .flags(squeue::Flags::SKIP_SUCCESS);
-        self.push(entry, user_data(KIND_ATTEMPT, connection.raw()));
-        self.attempted_sends.push(connection);
-    }
-
-    /// Settles the sends that were attempted: done, failed, or to be waited for.
-    fn settle_attempts(&mut self) {
-        if self.attempted_sends.is_empty() {
-            return;
-        }
-        for &(user_data, result, _) in &self.completions {
-            if user_data >> KIND_SHIFT == KIND_ATTEMPT {
-                let connection = ConnectionId::from_raw(user_data & ((1 << KIND_SHIFT) - 1));
-                self.sockets.attempt_fell_short(connection, result);
-            }
-        }
-        let mut attempted = std::mem::take(&mut self.attempted_sends);
-        for connection in attempted.drain(..) {
-            match self.sockets.settle_attempt(connection) {
-                None => self.finished_sends.push(connection),
-                Some((fd, pointer, bytes)) => {
-                    // SAFETY (of the operation): as for `send`; this is the rest of the same buffer.
-                    let entry = opcode::Send::new(types::Fd(fd), pointer, bytes)
-                        .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
-                        .build();
-                    self.push(entry, user_data(KIND_SEND, connection.raw()));
-                }
-            }
-        }
-        self.attempted_sends = attempted;
-    }
-
-    /// Stops receiving until [`Ring::resume`]; a few events may still come.
-    pub fn pause(&mut self, connection: ConnectionId) {
-        if self.sockets.pause(connection) {
-            let cancel = types::CancelBuilder::user_data(user_data(KIND_RECEIVE, connection.raw()));
-            self.push(opcode::AsyncCancel2::new(cancel).build(), user_data(KIND_IGNORE, 0));
-        }
-    }
-
-    /// Receives again after [`Ring::pause`].
-    pub fn resume(&mut self, connection: ConnectionId) {
-        if self.sockets.resume(connection) {
-            self.arm_receive(connection);
-        }
-    }
-
-    /// Closes a connection at once: what is in flight is cut off. Ends with [`Event::Closed`].
-    pub fn close(&mut self, connection: ConnectionId) {
-        self.sockets.close(connection);
-        if self.sockets.is_idle(connection) {
-            // Nothing of the kernel's is left that could report the end, so a no-op does.
-            self.push(opcode::Nop::new().build(), user_data(KIND_RECEIVE, connection.raw()));
-            self.sockets.expect_end(connection);
-        }
-    }
-
-    /// Writes a buffer to a file at `offset`; ends with [`Event::File`].
-    pub fn write_file(&mut self, fd: RawFd, operation: u64, offset: u64, buffer: B) {
-        let (slot, pointer, bytes) = self.files.start(operation, buffer);
-        // SAFETY (of the operation): the buffer lives in `files` until its completion, and StableBytes keeps its address.
-        let entry = opcode::Write::new(types::Fd(fd), pointer.cast_const(), bytes).offset(offset).build();
-        self.push(entry, user_data(KIND_FILE, slot));
-    }
-
-    /// Reads `buffer.bytes().len()` bytes of a file at `offset`; ends with [`Event::File`].
-    pub fn read_file(&mut self, fd: RawFd, operation: u64, offset: u64, buffer: B) {
-        let (slot, pointer, bytes) = self.files.start(operation, buffer);
-        // SAFETY (of the operation): as for `write_file`.
-        let entry = opcode::Read::new(types::Fd(fd), pointer, bytes).offset(offset).build();
-        self.push(entry, user_data(KIND_FILE, slot));
-    }
-
-    /// Wakes another core's ring at the end of this turn.
-    pub fn wake(&mut self, other: RingAddress) {
-        let entry = opcode::MsgRingData::new(types::Fd(other.0), 0, user_data(KIND_WAKE, 0), None).build();
-        self.push(entry.flags(squeue::Flags::SKIP_SUCCESS), user_data(KIND_IGNORE, 0));
-    }
-
-    /// File operations in flight.
-    pub fn file_operations(&self) -> usize {
-        self.files.len()
     }
 
     /// True when a turn without waiting would find something, found out without a system call.

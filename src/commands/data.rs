@@ -182,7 +182,7 @@ pub fn refused(out: &mut Vec<u8>, refusal: &Refusal) -> Outcome {
         ),
         Refusal::DiskFull => writer::error(
             out,
-            "MISCONF the disk is nearly full, new writes are refused; deletes and reads go on: free space or add disk",
+            "MISCONF the disk is nearly full, this write is refused; reads go on, and deletes while there is room for them: free space or add disk",
         ),
         Refusal::ReadOnly => writer::error(
             out,

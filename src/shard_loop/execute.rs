@@ -2,6 +2,7 @@
 //! that holds the key, or room in the engine's buffers.
 
 use std::rc::Rc;
+use std::sync::LazyLock;
 
 use annulus_engine::{Disk, Key, ReadError, ReadPlan, Record};
 use annulus_net::resp::Protocol;
@@ -10,14 +11,38 @@ use super::dispatch::is_muted;
 use super::{Reading, ShardLoop};
 use crate::commands::data::{Data, Outcome};
 use crate::commands::session::{self, CorePart};
-use crate::commands::table::{Command, Route, Row};
+use crate::commands::table::{self, Command, Group, Route, Row};
 use crate::commands::{self, Args};
 use crate::logging::panics;
+use crate::metrics::Family;
 use crate::session::Session;
 use crate::waiting::{Parked, ReplyTo};
 
 /// What a command's record turned out to be.
 pub(super) type Fetched = Result<Rc<Record>, ReadError>;
+
+/// What every served command is about.
+static FAMILIES: LazyLock<Vec<Family>> = LazyLock::new(|| {
+    let mut families = vec![Family::Server; Command::COUNT];
+    for row in table::served().flat_map(|row| std::iter::once(row).chain(row.subcommands)) {
+        if let Some(command) = row.command() {
+            families[command.index()] = family_of(row, command);
+        }
+    }
+    families
+});
+
+fn family_of(row: &Row, command: Command) -> Family {
+    match (row.group, command) {
+        (_, Command::Scan | Command::Keys | Command::RandomKey | Command::DbSize) => Family::Scan,
+        (Group::Connection, _) => Family::Connection,
+        (Group::Server, _) => Family::Server,
+        (Group::Cluster, _) => Family::Cluster,
+        _ if row.writes() => Family::Write,
+        (Group::String, _) => Family::Read,
+        _ => Family::Key,
+    }
+}
 
 /// One command to run here.
 #[derive(Clone, Copy)]
@@ -143,11 +168,13 @@ impl<D: Disk> ShardLoop<D> {
     pub(super) fn time_command(&mut self, command: Command, args: Args<'_>) {
         let threshold = self.runtime.slowlog_slower_than_us;
         if !self.runtime.latency_tracking && threshold < 0 {
+            self.counts.command(FAMILIES[command.index()], 0);
             return self.latency.record(command, 0);
         }
         let end = (self.steady_clock)();
         let nanos = end - std::mem::replace(&mut self.command_started_ns, end);
         self.latency.record(command, if self.runtime.latency_tracking { nanos } else { 0 });
+        self.counts.command(FAMILIES[command.index()], nanos / 1000);
         if threshold >= 0 && nanos / 1000 >= threshold.unsigned_abs() {
             self.slowlog.push(self.now.unix_ms, nanos / 1000, args);
         }

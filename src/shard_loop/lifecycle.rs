@@ -1,38 +1,16 @@
 //! Clients coming and going, output leaving, housekeeping, and the orderly end of a core.
 
 use std::net::SocketAddr;
-use std::sync::LazyLock;
 
-use annulus_engine::Disk;
+use annulus_engine::{Disk, DiskLevel};
 use annulus_net::limits::Limits as RespLimits;
 use annulus_net::ring::ConnectionId;
 
 use super::ShardLoop;
-use crate::commands::table::{self, Command, Group, Row};
 use crate::limits;
-use crate::metrics::{Family, Metric};
+use crate::metrics::Metric;
 use crate::node::Phase;
 use crate::session::{Blocked, Session};
-
-/// The served commands by what they are about.
-static FAMILIES: LazyLock<Vec<(Family, Vec<Command>)>> = LazyLock::new(|| {
-    let rows = || table::served().flat_map(|row| std::iter::once(row).chain(row.subcommands));
-    let of = |family| rows().filter(move |row| family_of(row) == family).filter_map(Row::command).collect();
-    Family::ALL.into_iter().map(|family| (family, of(family))).collect()
-});
-
-fn family_of(row: &Row) -> Family {
-    match (row.group, row.command()) {
-        (_, Some(Command::Scan | Command::Keys | Command::RandomKey | Command::DbSize)) => Family::Scan,
-        (Group::String, _) if row.writes() => Family::Write,
-        (Group::String, _) => Family::Read,
-        (Group::Connection, _) => Family::Connection,
-        (Group::Server, _) => Family::Server,
-        (Group::Cluster, _) => Family::Cluster,
-        _ if row.writes() => Family::Write,
-        _ => Family::Key,
-    }
-}
 
 /// How far a core's orderly end has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +53,7 @@ impl<D: Disk> ShardLoop<D> {
     pub(super) fn finish_send(&mut self, index: u32, sent: bool) {
         let session = self.sessions.get_mut(index);
         session.sending = false;
+        session.sending_bytes = 0;
         if !sent {
             return self.close_now(index);
         }
@@ -149,6 +128,7 @@ impl<D: Disk> ShardLoop<D> {
             if session.replies.has_output() {
                 let output = session.replies.take_output(self.buffers.pop().unwrap_or_default());
                 session.sending = true;
+                session.sending_bytes = output.len();
                 session.bytes_out += output.len() as u64;
                 self.counts.add(Metric::SentBytes, output.len() as u64);
                 self.outbox.sends.push((connection, output));
@@ -156,8 +136,8 @@ impl<D: Disk> ShardLoop<D> {
                 self.close_now(index);
             }
             let session = self.sessions.get_mut(index);
-            if session.replies.bytes() as u64 > self.runtime.output_limit.hard_bytes {
-                tracing::warn!(client = session.id, peer = %session.peer, bytes = session.replies.bytes(),
+            if session.unread_bytes() as u64 > self.runtime.output_limit.hard_bytes {
+                tracing::warn!(client = session.id, peer = %session.peer, bytes = session.unread_bytes(),
                     "closing a client that does not read its replies");
                 self.counts.add(Metric::ConnectionsSlowClosed, 1);
                 self.close_now(index);
@@ -220,28 +200,35 @@ impl<D: Disk> ShardLoop<D> {
             (Metric::KeysWithExpiry, statistics.expiring),
             (Metric::PendingBytes, statistics.pending_bytes),
             (Metric::WritesRefused, counts.refused_memory + counts.refused_disk),
-            (Metric::ReadOnly, u64::from(statistics.is_read_only)),
+            (Metric::ReadOnly, u64::from(statistics.is_read_only || statistics.disk_state >= DiskLevel::NoWrites)),
         ];
         for (metric, value) in figures {
             self.counts.set(metric, value);
-        }
-        for (family, commands) in FAMILIES.iter() {
-            self.counts.set(family.metric(), commands.iter().map(|command| self.latency.calls(*command)).sum());
         }
         self.node.metrics.cores()[usize::from(self.core)].publish(&self.counts);
         self.node.metrics.beat(self.core);
     }
 
+    /// Closes clients that have been idle for too long, and those that have not read for too long.
     fn close_idle(&mut self) {
         let timeout_ms = u64::from(self.runtime.timeout_s) * 1000;
-        if timeout_ms == 0 {
-            return;
-        }
+        let limit = self.runtime.output_limit;
         let now = self.now.unix_ms;
-        let idle = |session: &Session| session.is_drained() && now.saturating_sub(session.last_ms) > timeout_ms;
-        let indexes: Vec<u32> = self.sessions.iter().filter(|(_, session)| idle(session)).map(|(index, _)| index).collect();
-        self.counts.add(Metric::ConnectionsIdleClosed, indexes.len() as u64);
-        indexes.into_iter().for_each(|index| self.close_after_replies(index));
+        let (mut idle, mut slow) = (Vec::new(), Vec::new());
+        for (index, session) in self.sessions.iter_mut() {
+            if timeout_ms > 0 && session.is_drained() && now.saturating_sub(session.last_ms) > timeout_ms {
+                idle.push(index);
+            }
+            if limit.soft_bytes == 0 || (session.unread_bytes() as u64) <= limit.soft_bytes {
+                session.above_soft_since_ms = now;
+            } else if now.saturating_sub(session.above_soft_since_ms) > u64::from(limit.soft_seconds) * 1000 {
+                slow.push(index);
+            }
+        }
+        self.counts.add(Metric::ConnectionsIdleClosed, idle.len() as u64);
+        self.counts.add(Metric::ConnectionsSlowClosed, slow.len() as u64);
+        idle.into_iter().for_each(|index| self.close_after_replies(index));
+        slow.into_iter().for_each(|index| self.close_now(index));
     }
 
     fn start_drain(&mut self) {
