@@ -23,7 +23,7 @@ use glommio::{LocalExecutorBuilder, Placement};
 use crate::check::{self, DataLock};
 use crate::config::{Config, Durability};
 use crate::env::disk::RingDisk;
-use crate::env::driver::{BASE_LISTENER, CORE_LISTENER, Doorbells, Driver, TakeIncarnation, now, steady_ns};
+use crate::env::driver::{BASE_LISTENER, CORE_LISTENER, Doorbells, Driver, Ended, TakeIncarnation, now, steady_ns};
 use crate::http;
 use crate::logging::{self, panics};
 use crate::mesh::{CoreMap, Doorbell, Mesh};
@@ -81,7 +81,7 @@ impl BootError {
 /// What a core tells the booting thread.
 enum Report {
     Recovered { core: u16, clock: Clock },
-    Ended { core: u16, result: Result<Clock, String> },
+    Ended { core: u16, result: Result<Ended, String> },
 }
 
 /// Runs a node until it has drained.
@@ -118,13 +118,17 @@ pub fn serve(config: Config) -> Result<(), BootError> {
         // A core that failed has reported it.
         let _ = executor.join();
     }
-    let clock = ended?;
+    let Ended { clock, kept_everything } = ended?;
     save(&meta_file, |stored| {
-        stored.clean = true;
+        stored.clean = kept_everything;
         stored.clock = stored.clock.max(clock.raw());
     })?;
     drop(http);
-    tracing::info!("ended cleanly");
+    if kept_everything {
+        tracing::info!("ended cleanly");
+    } else {
+        tracing::warn!("ended after failed writes: the next start takes a new incarnation");
+    }
     Ok(())
 }
 
@@ -320,7 +324,7 @@ impl CoreStart {
         let _ = sender.send(Report::Ended { core, result });
     }
 
-    async fn serve(self) -> Result<Clock, String> {
+    async fn serve(self) -> Result<Ended, String> {
         let Self { start, mesh, doorbells, listener, base } = self;
         let core = mesh.core();
         let heartbeat = glommio::spawn_local(async {
@@ -418,19 +422,22 @@ fn wait_recovered(reports: &Receiver<Report>, cores: u16) -> Result<Clock, BootE
 }
 
 /// Serves until every core has ended.
-fn run(node: &Arc<Node>, reports: &Receiver<Report>) -> Result<Clock, BootError> {
+fn run(node: &Arc<Node>, reports: &Receiver<Report>) -> Result<Ended, BootError> {
     node.enter(Phase::Ready);
     print_ready(node);
-    let mut clock = Clock::ZERO;
+    let mut ended = Ended { clock: Clock::ZERO, kept_everything: true };
     for _ in 0..node.map.cores() {
         match reports.recv() {
-            Ok(Report::Ended { result: Ok(of_core), .. }) => clock = clock.max(of_core),
+            Ok(Report::Ended { result: Ok(of_core), .. }) => {
+                ended.clock = ended.clock.max(of_core.clock);
+                ended.kept_everything &= of_core.kept_everything;
+            }
             Ok(Report::Ended { core, result: Err(error) }) => return Err(BootError::Core { core, error }),
             Ok(Report::Recovered { core, .. }) => unreachable!("core {core} recovers once"),
             Err(_) => return Err(BootError::System("a core ended without a word".to_owned())),
         }
     }
-    Ok(clock)
+    Ok(ended)
 }
 
 /// The one line that says where the node serves.

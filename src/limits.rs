@@ -30,6 +30,8 @@ pub const IDLE_SLEEP: Duration = Duration::from_millis(100);
 pub const BACKGROUND_SLEEP: Duration = Duration::from_micros(500);
 /// Time between two runs of a core's housekeeping.
 pub const TICK: Duration = Duration::from_millis(20);
+/// Time before a listener that could not accept tries again.
+pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// A turn longer than this is logged as a stall.
 pub const STALL: Duration = Duration::from_millis(100);
 

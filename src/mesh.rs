@@ -300,7 +300,12 @@ impl Mesh {
 
     /// True when nothing has arrived.
     pub fn is_quiet(&self) -> bool {
-        self.neighbours.iter().flatten().all(|neighbour| neighbour.requests_in.is_empty() && neighbour.replies_in.is_empty())
+        !self.has_replies() && self.neighbours.iter().flatten().all(|neighbour| neighbour.requests_in.is_empty())
+    }
+
+    /// True when replies have arrived.
+    pub fn has_replies(&self) -> bool {
+        self.neighbours.iter().flatten().any(|neighbour| !neighbour.replies_in.is_empty())
     }
 
     /// True when nothing waits for a place in a queue.

@@ -86,6 +86,11 @@ impl Replies {
         !self.output.is_empty()
     }
 
+    /// Drops the output: nobody reads it. Late replies still find their slots.
+    pub fn drop_output(&mut self) {
+        self.output = Vec::new();
+    }
+
     /// Takes the output to send it, leaving `spare` (empty) to gather the next.
     pub fn take_output(&mut self, spare: Vec<u8>) -> Vec<u8> {
         assert!(spare.is_empty());

@@ -190,6 +190,15 @@ impl Session {
         }
     }
 
+    /// Drops what nobody will read or run any more: its connection has gone.
+    pub fn abandon(&mut self) {
+        assert!(self.connection.is_none());
+        self.blocked = Blocked::No;
+        self.closing = true;
+        self.input = Vec::new();
+        self.replies.drop_output();
+    }
+
     /// True when it can be closed: nothing is left to run or to send.
     pub fn is_drained(&self) -> bool {
         !self.sending && self.replies.outstanding() == 0 && !self.replies.has_output()

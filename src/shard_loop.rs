@@ -57,10 +57,8 @@ pub type SteadyClock = fn() -> u64;
 pub struct Outbox {
     /// Buffers to send, at most one per connection.
     pub sends: Vec<(ConnectionId, Vec<u8>)>,
-    /// Connections to stop receiving from.
-    pub pauses: Vec<ConnectionId>,
-    /// Connections to receive from again.
-    pub resumes: Vec<ConnectionId>,
+    /// Connections to receive from (`true`) or not, in this order.
+    pub receives: Vec<(ConnectionId, bool)>,
     /// Connections to close.
     pub closes: Vec<ConnectionId>,
     /// Cores that got messages and may sleep.
@@ -227,6 +225,9 @@ impl<D: Disk> ShardLoop<D> {
     pub fn on_closed(&mut self, connection: ConnectionId) {
         let index = self.sessions.disconnect(connection);
         self.node.remove_client(self.core);
+        // Nobody reads what it waited to write, and nothing will unblock it.
+        self.sessions.get_mut(index).abandon();
+        self.busy_sessions.retain(|other| *other != index);
         self.maybe_forget(index);
     }
 
@@ -281,13 +282,18 @@ impl<D: Disk> ShardLoop<D> {
 
     /// How long the core may sleep when nothing happens: until its next housekeeping.
     pub fn sleep_at_most(&self) -> Duration {
-        if !self.mesh.is_flushed() || !self.waiting_scan_reads.is_empty() || !self.ready_sessions.is_empty() || !self.local.is_empty() {
+        if !self.mesh.is_flushed() || !self.ready_sessions.is_empty() || !self.local.is_empty() {
             return Duration::ZERO;
         }
-        if !self.stalled.is_empty() || !self.commits.is_empty() || self.drain != lifecycle::Drain::No {
+        if !self.stalled.is_empty() || !self.engine.is_quiet() || self.drain != lifecycle::Drain::No {
             return limits::TICK / 4;
         }
         if self.unpublished { limits::TICK } else { limits::IDLE_SLEEP }
+    }
+
+    /// True when other cores' requests are taken: not while the engine's buffers are full.
+    pub fn takes_requests(&self) -> bool {
+        self.stalled.is_empty()
     }
 
     /// Time between keep-alive probes of a client's socket.

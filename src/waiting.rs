@@ -83,9 +83,13 @@ impl CommitWaiters {
     pub fn push(&mut self, commit: Commit, to: ReplyTo, reply: &[u8]) {
         let queue = &mut self.queues[usize::from(commit.instance)];
         self.bytes += reply.len();
-        // A read may depend on a commit older than the newest one; that it waits for the newer does no harm and keeps order.
-        let commit = queue.back().map_or(commit, |(last, ..)| (*last).max(commit));
-        queue.push_back((commit, to, ReplyBytes::from_slice(reply)));
+        let waiter = (commit, to, ReplyBytes::from_slice(reply));
+        if queue.back().is_none_or(|(last, ..)| *last <= commit) {
+            return queue.push_back(waiter);
+        }
+        // A read may depend on an older commit than the newest write does, and must share that one's fate.
+        let place = queue.partition_point(|(other, ..)| *other <= commit);
+        queue.insert(place, waiter);
     }
 
     /// Takes the next reply whose commit is at or below `durable`.
@@ -220,9 +224,9 @@ mod tests {
         waiters.push(commit(0, 2), ReplyTo::Nobody, b"a");
         waiters.push(commit(0, 1), ReplyTo::Nobody, b"b");
         waiters.push(commit(1, 1), ReplyTo::Nobody, b"c");
+        assert_eq!(waiters.pop_durable(commit(0, 1)).unwrap().1.as_slice(), b"b");
         assert!(waiters.pop_durable(commit(0, 1)).is_none());
         assert_eq!(waiters.pop_durable(commit(0, 2)).unwrap().1.as_slice(), b"a");
-        assert_eq!(waiters.pop_durable(commit(0, 2)).unwrap().1.as_slice(), b"b");
         assert!(waiters.pop_durable(commit(0, 2)).is_none());
         assert_eq!(waiters.pop_durable(commit(1, 7)).unwrap().1.as_slice(), b"c");
         assert_eq!((waiters.len(), waiters.bytes()), (0, 0));

@@ -246,6 +246,16 @@ impl<D: Disk> Engine<D> {
         self.closing && self.logs.iter().all(HotLog::is_quiet) && self.reads.len() == 0
     }
 
+    /// True when no write waits for the disk.
+    pub fn is_quiet(&self) -> bool {
+        self.logs.iter().all(HotLog::is_quiet)
+    }
+
+    /// True when a write failed and nobody stamps by another actor yet: the next start must.
+    pub fn may_have_lost_writes(&self) -> bool {
+        self.failures.read_only || self.failures.awaits_incarnation
+    }
+
     /// Memory that counts against the limit.
     pub fn memory_bytes(&self) -> usize {
         self.index.bytes()

@@ -67,6 +67,8 @@ pub struct Ring<B: StableBytes> {
     finished_sends: Vec<ConnectionId>,
     rearm_receives: Vec<ConnectionId>,
     rearm_accepts: Vec<u16>,
+    /// Listeners that failed to accept and are not armed.
+    failed_accepts: Vec<u16>,
     enters: u64,
 }
 
@@ -99,6 +101,7 @@ impl<B: StableBytes> Ring<B> {
             finished_sends: Vec::new(),
             rearm_receives: Vec::new(),
             rearm_accepts: Vec::new(),
+            failed_accepts: Vec::new(),
             enters: 0,
         })
     }
@@ -125,6 +128,16 @@ impl<B: StableBytes> Ring<B> {
             submissions.taskrun() || submissions.cq_overflow()
         };
         pending || !self.io.completion().is_empty()
+    }
+
+    /// True when a listener failed to accept and waits for [`Ring::retry_accepts`].
+    pub fn has_failed_accepts(&self) -> bool {
+        !self.failed_accepts.is_empty()
+    }
+
+    /// Accepts again where that failed.
+    pub fn retry_accepts(&mut self) {
+        self.rearm_accepts.append(&mut self.failed_accepts);
     }
 
     /// Submits what was queued, and collects what is complete; waits for one completion if `wait` says so and none is there.
@@ -195,7 +208,8 @@ impl<B: StableBytes> Ring<B> {
     fn on_accept(&mut self, which: u64, result: i32, flags: u32) -> Option<Event<'static, B>> {
         let listener = u16::try_from(which).expect("listeners are numbered by u16");
         if !cqueue::more(flags) && self.listeners.iter().any(|(number, _)| *number == listener) {
-            self.rearm_accepts.push(listener);
+            let list = if result >= 0 { &mut self.rearm_accepts } else { &mut self.failed_accepts };
+            list.push(listener);
         }
         match to_result(result) {
             Ok(fd) => {

@@ -62,6 +62,15 @@ impl Background {
     }
 }
 
+/// How a core ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended {
+    /// Above everything that it stamped.
+    pub clock: Clock,
+    /// Everything that it acknowledged is on stable storage.
+    pub kept_everything: bool,
+}
+
 /// One core and what it runs on.
 pub struct Driver {
     node: Arc<Node>,
@@ -75,6 +84,7 @@ pub struct Driver {
     background: Background,
     drain_began: Option<Instant>,
     turn_began: Instant,
+    accepts_tried: Instant,
     handovers: Vec<(u16, OwnedFd)>,
     /// Turns that ended with more requests waiting.
     gathered_turns: u32,
@@ -104,6 +114,7 @@ impl Driver {
             background: Background::default(),
             drain_began: None,
             turn_began: Instant::now(),
+            accepts_tried: Instant::now(),
             handovers: Vec::new(),
             gathered_turns: 0,
         }
@@ -115,7 +126,7 @@ impl Driver {
     }
 
     /// Runs until the node has drained. Errors: the ring is unusable.
-    pub async fn run(mut self) -> io::Result<Clock> {
+    pub async fn run(mut self) -> io::Result<Ended> {
         loop {
             let wait = self.wait();
             self.ring.turn(wait)?;
@@ -124,6 +135,7 @@ impl Driver {
             self.shard.begin_turn(now());
             self.take_events();
             self.take_background();
+            self.maybe_retry_accepts();
             self.take_mesh();
             let more_comes = self.more_comes();
             self.shard.end_turn(more_comes);
@@ -143,7 +155,8 @@ impl Driver {
             while self.ring.next_event().is_some() {}
             glommio::executor().yield_task_queue_now().await;
         }
-        Ok(self.shard.engine().clock())
+        let engine = self.shard.engine();
+        Ok(Ended { clock: engine.clock(), kept_everything: !engine.may_have_lost_writes() })
     }
 
     fn doorbell(&self) -> &Doorbell {
@@ -160,7 +173,9 @@ impl Driver {
         }
         if self.doorbells.len() > 1 {
             self.doorbell().about_to_sleep();
-            if !self.shard.mesh().is_quiet() {
+            let has_arrivals =
+                if self.shard.takes_requests() { !self.shard.mesh().is_quiet() } else { self.shard.mesh().has_replies() };
+            if has_arrivals {
                 return Wait::No;
             }
         }
@@ -197,6 +212,14 @@ impl Driver {
             }
         }
         adopted.into_iter().for_each(|socket| self.adopt(socket));
+    }
+
+    /// Accepts again some time after a failure: without descriptors the next attempt would fail at once.
+    fn maybe_retry_accepts(&mut self) {
+        if self.ring.has_failed_accepts() && self.turn_began.duration_since(self.accepts_tried) > limits::ACCEPT_RETRY {
+            self.accepts_tried = self.turn_began;
+            self.ring.retry_accepts();
+        }
     }
 
     /// Takes a client in, or tells it why not.
@@ -264,8 +287,9 @@ impl Driver {
         for (connection, buffer) in outbox.sends.drain(..) {
             self.ring.send(connection, buffer);
         }
-        outbox.pauses.drain(..).for_each(|connection| self.ring.pause(connection));
-        outbox.resumes.drain(..).for_each(|connection| self.ring.resume(connection));
+        for (connection, receives) in outbox.receives.drain(..) {
+            if receives { self.ring.resume(connection) } else { self.ring.pause(connection) }
+        }
         outbox.closes.drain(..).for_each(|connection| self.ring.close(connection));
         outbox.wakes.drain(..).for_each(|core| self.ring_at(core));
         if std::mem::take(&mut outbox.shutdown) {

@@ -54,7 +54,7 @@ impl<D: Disk> ShardLoop<D> {
             session.input = Vec::new();
         } else if session.blocked != Blocked::No && session.input.len() > BLOCKED_INPUT_BYTES && !session.paused {
             session.paused = true;
-            self.outbox.pauses.extend(session.connection);
+            self.outbox.receives.extend(session.connection.map(|connection| (connection, false)));
         }
         self.mark_dirty(&mut session, index);
         self.sessions.put_back(index, session);
@@ -128,7 +128,7 @@ impl<D: Disk> ShardLoop<D> {
         if blocked == Blocked::No {
             return false;
         }
-        if session.blocked == Blocked::No && blocked == Blocked::Busy {
+        if blocked == Blocked::Busy && session.blocked != Blocked::Busy {
             self.busy_sessions.push(index);
         }
         session.blocked = blocked;
@@ -159,7 +159,7 @@ impl<D: Disk> ShardLoop<D> {
                 continue;
             }
             if std::mem::take(&mut session.paused) {
-                self.outbox.resumes.extend(session.connection);
+                self.outbox.receives.extend(session.connection.map(|connection| (connection, true)));
             }
             let ended = session.ended;
             self.run_input(index, &[]);

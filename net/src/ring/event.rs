@@ -31,7 +31,7 @@ pub enum Event<'a, B> {
         /// The connected socket.
         socket: OwnedFd,
     },
-    /// A listener failed to accept (descriptors exhausted, …); it stays armed.
+    /// A listener failed to accept (descriptors exhausted, …); it may wait for `Ring::retry_accepts`.
     AcceptFailed {
         /// The number given to [`Ring::listen`].
         listener: u16,
