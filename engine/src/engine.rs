@@ -78,6 +78,8 @@ pub struct Engine<D: Disk> {
     pub(crate) cache: Cache,
     pub(crate) store: MemoryStore,
     pub(crate) pending: Pending<PendingWrite>,
+    /// Some pending write may hide an earlier one of the other instance.
+    pub(crate) has_hidden_writes: bool,
     /// Keys that pending writes add, less those that they remove.
     pub(crate) pending_keys: i64,
     /// A FLUSHALL that is not durable: what is at or below is not seen any more.
@@ -129,6 +131,7 @@ impl<D: Disk> Engine<D> {
             cache: Cache::new(cache_bytes - cache_bytes / 2),
             store: MemoryStore::new(),
             pending: Pending::new(crate::write_path::PENDING_LIMITS),
+            has_hidden_writes: false,
             pending_keys: 0,
             pending_mark: None,
             mark: None,

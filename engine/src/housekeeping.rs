@@ -11,7 +11,7 @@
 use crate::Refusal;
 use crate::disk::{Disk, DiskError};
 use crate::engine::{Engine, Event};
-use crate::hot_log::SMALL;
+use crate::hot_log::{LARGE, SMALL};
 use crate::index::{Entry, Flags, IndexHash, Place};
 use crate::segments::{Segment, Use};
 use crate::side_table::Extra;
@@ -129,16 +129,20 @@ impl<D: Disk> Engine<D> {
     }
 
     fn watch_disk(&mut self, now_ms: u64) {
+        let enough = self.config.segment_bytes(LARGE);
         let state = &mut self.disk_state;
-        if now_ms.saturating_sub(state.looked_ms) < self.config.limits.space_interval_ms {
+        // A clock that was set back must not stop this.
+        if (state.looked_ms..state.looked_ms + self.config.limits.space_interval_ms).contains(&now_ms) {
             return;
         }
+        state.prepare_after_ms = state.prepare_after_ms.min(now_ms + self.config.limits.space_interval_ms);
         state.looked_ms = now_ms;
         match self.disk.space() {
             Err(error) => tracing::warn!(core = self.config.core, %error, "the disk does not tell its space"),
             Ok(space) => {
                 let level = DiskLevel::of(space.total_bytes, space.available_bytes);
                 state.available_bytes = space.available_bytes;
+                state.is_full &= space.available_bytes < 2 * enough;
                 if level != state.level {
                     let available_mib = space.available_bytes >> 20;
                     tracing::warn!(core = self.config.core, ?level, before = ?state.level, available_mib, "disk water mark");
@@ -184,7 +188,7 @@ impl<D: Disk> Engine<D> {
         let segment = self.segments.get(file);
         let (live, hiding, closed_at) = (segment.live, segment.live_tombstones + u32::from(segment.has_mark), segment.closed_at);
         let other = 1 - instance;
-        if live == 0 || live != hiding || segment.pins > 0 || self.failures.read_only || !self.logs[other].is_quiet() {
+        if live == 0 || live != hiding || segment.pins > 0 || self.failures.read_only || self.disk_state.is_full || !self.logs[other].is_quiet() {
             return;
         }
         if !self.logs[other].replays_up_to(&self.segments, closed_at) {
@@ -233,7 +237,10 @@ impl<D: Disk> Engine<D> {
             let right_size = self.segments.get(file).bytes == self.config.segment_bytes(number);
             if right_size && log.spares.len() < self.config.limits.spare_segments {
                 self.disk_state.is_full = false;
-                self.segments.get_mut(file).state = Use::Spare;
+                let segment = self.segments.get_mut(file);
+                segment.state = Use::Spare;
+                // Whoever still has a plan for what it held must see that it is another use.
+                segment.sequence = 0;
                 log.spares.push_back(file);
                 self.counts.segments_recycled += 1;
             } else {
@@ -330,7 +337,7 @@ impl<D: Disk> Engine<D> {
         while self.logs[instance].in_flight.is_none() && !self.logs[instance].can_write(&self.segments) {
             let waiting = self.logs[instance].pop_waiting().expect("a frame that cannot be written waits");
             self.vanish(commit_of(instance, waiting.ordinal), waiting.payload(), waiting.records);
-            any = true;
+            any |= waiting.records > 0;
         }
         if any && !self.failures.awaits_incarnation {
             self.failures.awaits_incarnation = true;

@@ -523,6 +523,7 @@ impl<D: Disk> Engine<D> {
             if right_size && log.spares.len() < self.config.limits.spare_segments {
                 let segment = self.segments.get_mut(file);
                 segment.state = Use::Spare;
+                segment.sequence = 0;
                 self.logs[usize::from(instance)].spares.push_back(file);
             } else {
                 self.segments.remove(file);

@@ -246,6 +246,7 @@ impl<D: Disk> Engine<D> {
             let write = PendingWrite { commit, partition: key.partition, record, earlier: None };
             if let Some(old) = self.pending.insert(key.hash, write, bytes) {
                 let earlier = if old.commit.instance == commit.instance { old.earlier } else { Some(Box::new(old)) };
+                self.has_hidden_writes |= earlier.is_some();
                 self.pending.get_mut(key.hash).expect("just inserted").earlier = earlier;
             }
             self.pending_keys += i64::from(kind == Kind::Value) - i64::from(before.counted);
@@ -379,6 +380,7 @@ impl<D: Disk> Engine<D> {
             offset += bytes;
         }
         assert_eq!(offset, payload.len(), "a frame holds the records that it counts");
+        self.has_hidden_writes &= !self.pending.is_empty();
         self.counts.commits += 1;
         self.counts.records_written += u64::from(written.records);
         self.counts.record_bytes_written += written.payload_bytes as u64;
@@ -479,7 +481,7 @@ impl<D: Disk> Engine<D> {
 
     /// Forgets the writes of a commit that later ones of their keys hid: its outcome is known.
     fn settle_earlier(&mut self, hash: u128, commit: Commit) {
-        if self.logs[usize::from(1 - commit.instance)].is_quiet() {
+        if !self.has_hidden_writes {
             return;
         }
         let Some(newest) = self.pending.get_mut(hash) else { return };
