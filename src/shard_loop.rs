@@ -15,6 +15,7 @@ mod dispatch;
 mod execute;
 mod input;
 mod lifecycle;
+mod lookahead;
 mod scan;
 
 use std::collections::VecDeque;

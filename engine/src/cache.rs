@@ -83,13 +83,6 @@ impl Cache {
         }
     }
 
-    /// Drops the record of the key and returns it.
-    #[inline]
-    pub fn remove(&mut self, hash: u128) -> Option<Rc<[u8]>> {
-        let (_, record) = self.records.as_mut()?.remove(&KeyedHash::new(hash))?;
-        Some(record)
-    }
-
     /// Drops everything and frees the memory; the counters go on.
     pub fn clear(&mut self) {
         self.records = Cache::build(self.capacity_bytes);

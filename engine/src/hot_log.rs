@@ -395,8 +395,8 @@ impl HotLog {
     pub(crate) fn room<F>(&self, segments: &Segments<F>) -> u64 {
         let active = self.active.map_or(0, |active| segments.get(active.file).bytes - active.offset);
         let spares: u64 = self.spares.iter().map(|file| segments.get(*file).bytes - HEADROOM as u64).sum();
-        // Every frame that waits, and the one in flight, may be padded.
-        let waiting = self.waiting_bytes + (self.depth() + 1) * 2 * frame::BLOCK_BYTES;
+        // Every frame that waits, and the one in flight, has a header and is padded.
+        let waiting = self.waiting_bytes + self.depth() * (frame::BLOCK_BYTES + FRAME_HEADER_BYTES);
         let in_flight = self.in_flight.as_ref().map_or(0, |in_flight| in_flight.payload_bytes);
         (active + spares).saturating_sub((waiting + in_flight) as u64)
     }

@@ -69,6 +69,17 @@ impl Index {
         self.table(partition).table.get(hash).map(|slot| slot.unpack())
     }
 
+    /// Asks for the memory that [`Index::get`] will need: first for where it is, then (`is_near`) for the slots.
+    #[inline]
+    pub(crate) fn prefetch(&self, partition: u16, hash: IndexHash, is_near: bool) {
+        let table = &self.table(partition).table;
+        if is_near {
+            table.prefetch_slots(hash);
+        } else {
+            table.prefetch_chunk(hash);
+        }
+    }
+
     /// Stores `entry` and returns the one of the same hash that it replaced. Asserts that the
     /// fields of `entry` are in range.
     #[inline]

@@ -57,6 +57,12 @@ impl MemoryStore {
         self.records.get(number).map(|record| &**record)
     }
 
+    /// Asks for the memory that says where the record of `number` is.
+    #[inline]
+    pub fn prefetch(&self, number: u64) {
+        self.records.prefetch(number);
+    }
+
     /// The record of `number` to be written over, if it has exactly `bytes` bytes.
     #[inline]
     pub fn overwrite(&mut self, number: u64, bytes: usize) -> Option<&mut [u8]> {

@@ -15,8 +15,14 @@ use crate::disk::{Completion, Disk, File, OperationId};
 use crate::engine::{Engine, Event, Key};
 use crate::hot_log::Commit;
 use crate::index::{Entry, IndexHash, class_bytes};
+use crate::prefetch::prefetch_bytes;
 use crate::record::{Kind, RecordRef};
 use crate::write_path::{PendingWrite, is_expired};
+
+/// Steps of [`Engine::warm`].
+pub const WARM_STEPS: u8 = 4;
+/// Bytes of a record that are asked for; the processor sees by itself where a longer read goes.
+const WARM_BYTES: usize = 256;
 
 /// A whole record, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,6 +186,28 @@ impl<D: Disk> Engine<D> {
             }
         }
         Found::OnDisk(plan(segments.get(entry.place.file).sequence, key.partition, &entry))
+    }
+
+    /// Asks for memory that looking this key up, or writing it, will need. To be called for several keys with step 0, then
+    /// for all with step 1, and so on below [`WARM_STEPS`]: each step follows the pointers that the one before asked for, and
+    /// the waits of all keys overlap.
+    #[inline]
+    pub fn warm(&self, key: &Key<'_>, step: u8) {
+        let hash = IndexHash::of(key.hash);
+        if step < 2 {
+            return self.index.prefetch(key.partition, hash, step == 1);
+        }
+        let Some(entry) = self.index.get(key.partition, hash) else { return };
+        let (raw, offset) = (entry.place.raw(), entry.place.offset());
+        let bytes = match (self.is_memory(), step) {
+            (true, 2) => return self.store.prefetch(raw),
+            (false, 2) => return self.resident.prefetch(&self.segments.get(entry.place.file).resident, offset),
+            (true, _) => self.store.get(raw),
+            (false, _) => self.resident.bytes(&self.segments.get(entry.place.file).resident, offset),
+        };
+        if let Some(bytes) = bytes {
+            prefetch_bytes(bytes, class_bytes(entry.size_class).min(WARM_BYTES));
+        }
     }
 
     /// The entry of a key that is there as far as the index knows.

@@ -538,7 +538,15 @@ impl<D: Disk> Engine<D> {
         if !self.logs[usize::from(SMALL)].spares.is_empty() {
             return Ok(());
         }
-        self.prepare_now(SMALL).await
+        match self.prepare_now(SMALL).await {
+            // What is there can be read all the same; writes are refused until there is room.
+            Err(Error::Disk { error: DiskError::Full, path }) => {
+                tracing::error!(core = self.config.core, segment = %path, "the disk is full: writes are refused");
+                self.disk_state.is_full = true;
+                Ok(())
+            }
+            result => result,
+        }
     }
 
     async fn prepare_now(&mut self, instance: u8) -> Result<(), Error> {

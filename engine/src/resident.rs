@@ -64,6 +64,15 @@ impl Resident {
         Some(&self.arena[start..])
     }
 
+    /// Asks for the memory that says where `offset` of a segment lies.
+    #[inline]
+    pub(crate) fn prefetch(&self, blocks: &Blocks, offset: u64) {
+        let block = usize::try_from(offset / BLOCK_BYTES as u64).ok();
+        if let Some(position) = block.and_then(|block| blocks.positions.get(block)) {
+            crate::prefetch::prefetch(position);
+        }
+    }
+
     /// Bytes of the arena.
     pub(crate) fn capacity_bytes(&self) -> usize {
         self.arena.len()

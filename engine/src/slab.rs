@@ -70,6 +70,15 @@ impl<T> Slab<T> {
         }
     }
 
+    /// Asks for the memory of the slot of `number`.
+    #[inline]
+    pub(crate) fn prefetch(&self, number: u64) {
+        let page = self.pages.get(number as usize / PAGE_SLOTS);
+        if let Some(slot) = page.and_then(|page| page.get(number as usize % PAGE_SLOTS)) {
+            crate::prefetch::prefetch(slot);
+        }
+    }
+
     #[inline]
     pub(crate) fn get_mut(&mut self, number: u64) -> Option<&mut T> {
         match self.slot_mut(number)? {

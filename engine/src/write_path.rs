@@ -167,8 +167,8 @@ impl<D: Disk> Engine<D> {
         if !has_room || !self.disk_state.is_full {
             return has_room;
         }
-        let reserve = if frees { 0 } else { self.config.segment_bytes(SMALL) / 4 };
-        self.logs[usize::from(SMALL)].room(&self.segments) > reserve + self.config.limits.frame_bytes_max as u64
+        let kept_for_deletes = self.config.segment_bytes(SMALL) / 4 + self.config.limits.frame_bytes_max as u64;
+        self.logs[usize::from(SMALL)].room(&self.segments) > if frees { 0 } else { kept_for_deletes }
     }
 
     fn check_may_write(&mut self, is_new: bool, frees: bool) -> Result<(), Refusal> {

@@ -1,6 +1,6 @@
 //! From a client's command to the core that runs it: looks the command up, checks it, and follows its route.
 
-use annulus_engine::Disk;
+use annulus_engine::{Disk, Key};
 use annulus_net::resp::writer;
 
 use super::ShardLoop;
@@ -16,8 +16,8 @@ use crate::slot;
 use crate::waiting::{Parked, ReplyTo};
 
 impl<D: Disk> ShardLoop<D> {
-    /// Runs or forwards one command of a client.
-    pub(super) fn dispatch(&mut self, session: &mut Session, index: u32, args: Args<'_>) {
+    /// Runs or forwards one command of a client; `known` is its key, when looking ahead has found that it is this core's.
+    pub(super) fn dispatch(&mut self, session: &mut Session, index: u32, args: Args<'_>, known: Option<&Key<'_>>) {
         session.commands += 1;
         session.last_served = None;
         let row = match table::resolve(args[0], args.get(1).copied()) {
@@ -39,7 +39,7 @@ impl<D: Disk> ShardLoop<D> {
         } else if !row.check_arity(args.len()) {
             self.refuse(session, |out| table::wrong_arity(out, row));
         } else {
-            self.route(session, index, row, args);
+            self.route(session, index, row, args, known);
         }
         self.after_command(session);
     }
@@ -52,9 +52,19 @@ impl<D: Disk> ShardLoop<D> {
         };
     }
 
-    fn route(&mut self, session: &mut Session, index: u32, row: &'static Row, args: Args<'_>) {
+    fn route(
+        &mut self,
+        session: &mut Session,
+        index: u32,
+        row: &'static Row,
+        args: Args<'_>,
+        known: Option<&Key<'_>>,
+    ) {
         match row.route {
-            Route::OneKey => self.route_key(session, index, row, args),
+            Route::OneKey => match known {
+                Some(key) => self.run_for_session(session, index, row, key, args),
+                None => self.route_key(session, index, row, args),
+            },
             Route::Session => self.answer(session, index, row, args),
             Route::Gather(kind) => self.route_keys(session, index, row, kind, args),
             Route::EveryCore(kind) => {
@@ -84,7 +94,8 @@ impl<D: Disk> ShardLoop<D> {
         let partition = slot::partition(slot, self.map.partitions());
         let core = self.map.core_of(partition);
         if core == self.core {
-            return self.run_for_session(session, index, row, partition, key, args);
+            let key = self.engine.key(key, partition);
+            return self.run_for_session(session, index, row, &key, args);
         }
         if session.on_core_port && self.advises_moved(session) {
             let target = crate::topology::endpoint(&self.node, session.local, core);

@@ -66,37 +66,35 @@ impl<D: Disk> ShardLoop<D> {
         session: &mut Session,
         index: u32,
         row: &'static Row,
-        partition: u16,
-        key: &[u8],
+        key: &Key<'_>,
         args: Args<'_>,
     ) {
-        let request = Request { row, protocol: session.protocol, partition, args };
-        let key = self.engine.key(key, partition);
-        if self.must_wait(&key) {
+        let request = Request { row, protocol: session.protocol, partition: key.partition, args };
+        if self.must_wait(key) {
             let to = self.reserve(session, index);
-            return self.wait_for_key(&key, request.park(to));
+            return self.wait_for_key(key, request.park(to));
         }
         let muted = is_muted(session);
         if !row.writes() && !muted {
             if let Some(out) = session.replies.direct() {
                 let start = out.len();
-                let outcome = self.run_once(&request, &key, None, out);
+                let outcome = self.run_once(&request, key, None, out);
                 if matches!(outcome, Outcome::Done(None)) {
                     return;
                 }
                 let reply = out.split_off(start);
                 let to = self.reserve(session, index);
-                return self.settle(outcome, &request, &key, to, &reply);
+                return self.settle(outcome, &request, key, to, &reply);
             }
         }
         let mut reply = std::mem::take(&mut self.scratch);
         reply.clear();
-        match self.run_once(&request, &key, None, &mut reply) {
+        match self.run_once(&request, key, None, &mut reply) {
             Outcome::Done(None) if muted => {}
             Outcome::Done(None) => session.replies.push(&reply),
             outcome => {
                 let to = self.reserve(session, index);
-                self.settle(outcome, &request, &key, to, &reply);
+                self.settle(outcome, &request, key, to, &reply);
             }
         }
         self.scratch = reply;

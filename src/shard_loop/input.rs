@@ -4,10 +4,11 @@
 //! that is blocked keeps its bytes unparsed and, when they grow, stops receiving: the kernel's window then slows the client.
 
 use annulus_engine::Disk;
-use annulus_net::resp::Parsed;
+use annulus_net::resp::ProtocolError;
 use smallvec::SmallVec;
 
 use super::ShardLoop;
+use super::lookahead::{Ahead, Lookahead, Then};
 use crate::metrics::Metric;
 use crate::session::{Blocked, Session};
 
@@ -81,41 +82,78 @@ impl<D: Disk> ShardLoop<D> {
     fn run_until(&mut self, session: &mut Session, index: u32, input: &[u8], start: &mut usize) -> Ran {
         let mut parser = session.parser.take().expect("a session parses one input at a time");
         let ran = loop {
-            if session.closing || session.closed {
-                break Ran::Stopped;
+            let mut ahead = Lookahead::parse(&mut parser, &input[*start..], session.authenticated);
+            self.warm(&mut ahead);
+            let parsed_from = *start;
+            let (commands, then) = ahead.into_parts();
+            if let Some(stopped) = self.run_ahead(session, index, &commands, parsed_from, start) {
+                // What was parsed beyond will be parsed again.
+                parser.reset();
+                break stopped;
             }
-            if *start == input.len() {
-                break Ran::Exhausted { needed: 0 };
-            }
-            if self.blocks(session, index) {
-                break Ran::Blocked;
-            }
-            match parser.parse(&input[*start..], session.authenticated) {
-                Ok(Parsed::Command { consumed }) => {
-                    let unfinished = &input[*start..];
-                    let arguments = parser.arguments(unfinished);
-                    let args: SmallVec<[&[u8]; 8]> = arguments.iter().collect();
-                    self.dispatch(session, index, &args);
-                    *start += consumed;
-                    if !self.local.is_empty() {
-                        break Ran::LocalParts;
+            match then {
+                Then::More => {}
+                Then::Inline { consumed } => {
+                    if let Some(stopped) = self.stops(session, index) {
+                        break stopped;
                     }
+                    let arguments = parser.arguments(&input[*start..]);
+                    let args: SmallVec<[&[u8]; 8]> = arguments.iter().collect();
+                    self.dispatch(session, index, &args, None);
+                    *start += consumed;
                 }
-                Ok(Parsed::Nothing { consumed }) => *start += consumed,
-                Ok(Parsed::Incomplete { needed }) => break Ran::Exhausted { needed },
-                Err(error) => {
-                    self.counts.add(Metric::ProtocolErrors, 1);
-                    tracing::debug!(core = self.core, client = session.id, peer = %session.peer, %error, "closing a client");
-                    let mut reply = Vec::new();
-                    error.reply(&mut reply);
-                    session.replies.push(&reply);
-                    session.closing = true;
+                Then::Nothing { consumed } => *start += consumed,
+                Then::Incomplete { needed } => break Ran::Exhausted { needed },
+                Then::Failed(error) => {
+                    self.refuse_input(session, &error);
                     break Ran::Stopped;
                 }
+            }
+            if !self.local.is_empty() {
+                break Ran::LocalParts;
             }
         };
         session.parser = Some(parser);
         ran
+    }
+
+    /// Runs commands that were parsed ahead; says why it stopped before their end.
+    fn run_ahead(
+        &mut self,
+        session: &mut Session,
+        index: u32,
+        commands: &[Ahead<'_>],
+        parsed_from: usize,
+        start: &mut usize,
+    ) -> Option<Ran> {
+        for command in commands {
+            if let Some(stopped) = self.stops(session, index) {
+                return Some(stopped);
+            }
+            self.dispatch(session, index, &command.args, command.key.as_ref());
+            *start = parsed_from + command.end;
+            if !self.local.is_empty() {
+                return Some(Ran::LocalParts);
+            }
+        }
+        (session.closing || session.closed).then_some(Ran::Stopped)
+    }
+
+    /// Why the session may not run its next command, if so.
+    fn stops(&mut self, session: &mut Session, index: u32) -> Option<Ran> {
+        if session.closing || session.closed {
+            return Some(Ran::Stopped);
+        }
+        self.blocks(session, index).then_some(Ran::Blocked)
+    }
+
+    fn refuse_input(&mut self, session: &mut Session, error: &ProtocolError) {
+        self.counts.add(Metric::ProtocolErrors, 1);
+        tracing::debug!(core = self.core, client = session.id, peer = %session.peer, %error, "closing a client");
+        let mut reply = Vec::new();
+        error.reply(&mut reply);
+        session.replies.push(&reply);
+        session.closing = true;
     }
 
     /// True when the session may not run its next command now; it will be resumed.

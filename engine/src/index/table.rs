@@ -20,6 +20,7 @@
 //! What it is not: it knows nothing of what a slot means beyond its hash.
 
 use super::entry::IndexHash;
+use crate::prefetch::prefetch;
 
 /// A fixed-size slot that carries its own hash.
 pub(crate) trait Slot: Copy {
@@ -92,6 +93,25 @@ impl<S: Slot> Table<S> {
     pub(crate) fn get(&self, hash: IndexHash) -> Option<&S> {
         let index = self.find(hash).ok()?;
         Some(self.slot(index))
+    }
+
+    /// Asks for the memory that says where the chunk of `hash` is.
+    #[inline]
+    pub(crate) fn prefetch_chunk(&self, hash: IndexHash) {
+        if let Some(chunk) = self.chunks.get(self.home(hash.high) / CHUNK_SLOTS) {
+            prefetch(chunk);
+        }
+    }
+
+    /// Asks for the slots where `hash` is looked for.
+    #[inline]
+    pub(crate) fn prefetch_slots(&self, hash: IndexHash) {
+        let home = self.home(hash.high);
+        if let Some(chunk) = self.chunks.get(home / CHUNK_SLOTS) {
+            let first = home % CHUNK_SLOTS;
+            prefetch(&chunk[first]);
+            prefetch(&chunk[(first + 4).min(CHUNK_SLOTS - 1)]);
+        }
     }
 
     /// The slot of `hash`, for changes that leave its hash as it is.

@@ -6,13 +6,14 @@
 #![allow(dead_code, reason = "each test uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test ends where it does not hold")]
 
+mod restart;
+
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use annulus_engine::disk::memory::{MemoryDisk, block_on};
 use annulus_engine::{
-    Commit, Config, Disk, Durability, Engine, Error, Event, Found, Limits, ReadError, Record, Refusal, ScanEntry,
-    layout_directory, log_directory,
+    Commit, Config, Durability, Engine, Error, Event, Found, Limits, ReadError, Record, Refusal, Work,
 };
 use annulus_object::{Actor, Clock};
 
@@ -103,6 +104,9 @@ pub struct Node {
     pub told: Told,
     pub limits: Limits,
     pub cache_bytes: usize,
+    /// The next piece of background work is kept back in `held_work`.
+    pub holds_next_work: bool,
+    pub held_work: Vec<Work<MemoryDisk>>,
     clock: Clock,
     model: BTreeMap<Vec<u8>, Vec<Write>>,
     next_token: u64,
@@ -137,6 +141,8 @@ impl Node {
             told: Told::default(),
             limits: limits(),
             cache_bytes: 2 << 10,
+            holds_next_work: false,
+            held_work: Vec::new(),
             clock: Clock::ZERO,
             model: BTreeMap::new(),
             next_token: 0,
@@ -325,6 +331,10 @@ impl Node {
                 self.take_events(core, &mut reads);
             }
             while let Some(work) = self.cores[core].next_work() {
+                if std::mem::take(&mut self.holds_next_work) {
+                    self.held_work.push(work);
+                    continue;
+                }
                 let done = block_on(work.run());
                 self.cores[core].on_work_done(done, self.now_ms);
             }
@@ -392,109 +402,6 @@ impl Node {
     pub fn tick(&mut self) {
         let now_ms = self.now_ms;
         self.cores.iter_mut().for_each(|core| core.tick(now_ms));
-    }
-
-    /// Stops cleanly or by a crash, and opens again, with another number of cores if that differs.
-    pub fn restart(&mut self, clean: bool, cores: u16) {
-        let before = self.cores.len() as u16;
-        if clean {
-            self.cores.iter_mut().for_each(Engine::begin_close);
-            self.settle_all();
-            assert!(self.cores.iter().all(Engine::is_closed) || self.told.read_only > 0);
-        }
-        self.note_counts();
-        self.cores.clear();
-        self.disk.crash();
-        if !clean {
-            self.incarnation += 1;
-        }
-        let migrate_from = (before != cores).then_some((self.layout, before));
-        if migrate_from.is_some() {
-            self.layout += 1;
-            self.told.migrations += 1;
-        }
-        self.open(cores, migrate_from).unwrap();
-        if let Some((layout, before)) = migrate_from {
-            self.remove_layout(layout, before);
-        }
-        self.adopt_observed();
-    }
-
-    pub fn note_counts(&mut self) {
-        self.told.recycled += self
-            .cores
-            .iter()
-            .map(|core| core.statistics().counts.segments_recycled)
-            .sum::<u64>();
-    }
-
-    fn remove_layout(&self, layout: u32, cores: u16) {
-        for core in 0..cores {
-            let directory = log_directory(layout, core);
-            for name in block_on(self.disk.list(&directory)).unwrap() {
-                block_on(self.disk.remove(&format!("{directory}/{name}"))).unwrap();
-            }
-            block_on(self.disk.sync_directory(&directory)).unwrap();
-        }
-        block_on(self.disk.remove_directory(&layout_directory(layout))).unwrap();
-    }
-
-    /// Every key holds its last acknowledged write or a later one; from now on what it holds is certain.
-    pub fn adopt_observed(&mut self) {
-        let keys: Vec<Vec<u8>> = self.model.keys().cloned().collect();
-        for key in keys {
-            let found = self.read(&key).unwrap();
-            let now_ms = self.now_ms;
-            let writes = self.model.get_mut(&key).unwrap();
-            // Before the first write there was nothing.
-            let first = (writes[0].fate != Fate::Durable).then_some(None);
-            let allowed = first.iter().chain(writes.iter().rev().map(|write| &write.state));
-            let Some(state) = allowed.clone().find(|state| at(state, now_ms) == found) else {
-                let allowed: Vec<_> = allowed
-                    .map(|state| state.as_ref().map(|(value, expires)| (value.len(), *expires)))
-                    .collect();
-                panic!(
-                    "{} holds {:?}, allowed are {allowed:?}",
-                    String::from_utf8_lossy(&key),
-                    found.map(|value| value.len())
-                );
-            };
-            *writes = vec![Write {
-                state: state.clone(),
-                fate: Fate::Durable,
-            }];
-        }
-    }
-
-    /// The keys that scans of all partitions tell of, sorted.
-    pub fn scan_keys(&mut self, max: usize) -> Vec<Vec<u8>> {
-        let mut keys = Vec::new();
-        for partition in 0..PARTITIONS {
-            let cores = self.cores.len() as u16;
-            let core = (0..cores)
-                .find(|core| owned(*core, cores).contains(&partition))
-                .unwrap();
-            let mut from = Some(0);
-            while let Some(start) = from {
-                let now_ms = self.now_ms;
-                let batch = self.cores[usize::from(core)].scan(partition, start, max, now_ms);
-                from = batch.next;
-                for entry in batch.entries {
-                    let record = match entry {
-                        ScanEntry::InMemory(record) => record,
-                        ScanEntry::OnDisk(plan) => {
-                            let token = self.next_token;
-                            self.next_token += 1;
-                            assert!(self.cores[usize::from(core)].start_read(&plan, token));
-                            self.finish_read(token).unwrap()
-                        }
-                    };
-                    keys.push(record.key().to_vec());
-                }
-            }
-        }
-        keys.sort();
-        keys
     }
 
     /// Takes what a key was found to hold for certain.

@@ -24,6 +24,14 @@ impl Span {
     }
 }
 
+impl Span {
+    /// The argument itself, in the bytes that it was found in.
+    #[inline]
+    pub(super) fn of(self, bytes: &[u8]) -> &[u8] {
+        &bytes[self.start as usize..self.end as usize]
+    }
+}
+
 /// One command's arguments, its name first; never the arguments of an empty command.
 #[derive(Clone, Copy)]
 pub struct Arguments<'a> {

@@ -95,6 +95,19 @@ impl Parser {
         Arguments::new(if self.inline { &self.scratch } else { input }, &self.spans)
     }
 
+    /// As [`Parser::arguments`], but tied to the input alone, so that the next command can be parsed meanwhile; `None` for an
+    /// inline command, whose arguments lie in the parser.
+    #[inline]
+    pub fn arguments_in<'a>(&self, input: &'a [u8]) -> Option<impl Iterator<Item = &'a [u8]> + use<'a, '_>> {
+        debug_assert!(!self.is_midway(), "there is no whole command");
+        (!self.inline).then(|| self.spans.iter().map(|span| span.of(input)))
+    }
+
+    /// Forgets an unfinished command: the next input begins with another.
+    pub fn reset(&mut self) {
+        self.progress = Progress::default();
+    }
+
     /// Whether a command has begun whose end has not arrived.
     pub fn is_midway(&self) -> bool {
         self.progress.position > 0 || self.progress.scanned > 0
