@@ -12,6 +12,7 @@
 
 use crate::keyed_hash::{BuildPassThrough, KeyedHash};
 use crate::memory_store::allocation_bytes;
+use crate::record::RecordRef;
 use quick_cache::unsync::{Cache as QuickCache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
 use std::rc::Rc;
@@ -72,6 +73,15 @@ impl Cache {
             None => self.misses += 1,
         }
         found
+    }
+
+    /// Caches a copy of `record`, unless it is cached already. Counts neither as a hit nor as a miss.
+    pub fn keep(&mut self, hash: u128, record: &RecordRef<'_>) {
+        let Some(records) = &mut self.records else { return };
+        let cached = records.get(&KeyedHash::new(hash));
+        if cached.is_none_or(|cached| RecordRef::checked_before(cached).dot() != record.dot()) {
+            records.insert(KeyedHash::new(hash), Rc::from(record.bytes()));
+        }
     }
 
     /// Caches `record` for the key in place of an older one. A record larger than the cache is not

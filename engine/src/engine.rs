@@ -118,6 +118,7 @@ impl<D: Disk> Engine<D> {
             cluster_id: config.cluster_id,
         };
         let cache_bytes = if config.durability == Durability::Memory { 0 } else { config.cache_bytes };
+        let resident_bytes = (cache_bytes / 2).min(config.limits.resident_bytes_max);
         Self {
             disk,
             actor: config.actor,
@@ -126,9 +127,9 @@ impl<D: Disk> Engine<D> {
             index: Index::new(config.partitions.clone()),
             actors: ActorTable::new(),
             side: SideTable::new(config.partitions.clone()),
-            resident: Resident::new(cache_bytes / 2),
+            resident: Resident::new(resident_bytes),
             resident_hits: 0,
-            cache: Cache::new(cache_bytes - cache_bytes / 2),
+            cache: Cache::new(cache_bytes - resident_bytes),
             store: MemoryStore::new(),
             pending: Pending::new(crate::write_path::PENDING_LIMITS),
             has_hidden_writes: false,

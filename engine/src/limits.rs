@@ -23,6 +23,8 @@ pub struct Limits {
     pub waiting_bytes_max: usize,
     /// Frames that wait in one instance.
     pub waiting_frames_max: usize,
+    /// The newest bytes of the log that stay in memory: at most so many, and half of the cache.
+    pub resident_bytes_max: usize,
     /// Record reads in flight.
     pub reads_max: usize,
     /// One read moves at most so many bytes.
@@ -52,6 +54,7 @@ impl Limits {
         frame_bytes_eager: 256 << 10,
         waiting_bytes_max: 64 << 20,
         waiting_frames_max: 64,
+        resident_bytes_max: 64 << 20,
         reads_max: 256,
         read_bytes_max: 1 << 20,
         recovery_read_bytes: 1 << 20,

@@ -172,13 +172,18 @@ impl<D: Disk> Engine<D> {
                 return same_key(record, key);
             }
         }
-        let segment = self.segments.get(entry.place.file);
-        if let Some(bytes) = self.resident.bytes(&segment.resident, entry.place.offset()) {
+        let Self { cache, resident, segments, .. } = self;
+        let segment = segments.get(entry.place.file);
+        if let Some((bytes, goes_soon)) = resident.bytes(&segment.resident, entry.place.offset()) {
             self.resident_hits += 1;
-            return same_key(RecordRef::checked_before(bytes), key);
+            let record = RecordRef::checked_before(bytes);
+            if goes_soon {
+                // Somebody reads it, so it is worth keeping.
+                cache.keep(key.hash, &record);
+            }
+            return same_key(record, key);
         }
-        // The cache is told by hash, so it may only hold the newest version; its clock proves it.
-        let Self { cache, segments, .. } = self;
+        // The cache may hold an older version; the clock tells.
         if let Some(bytes) = cache.get(key.hash) {
             let record = RecordRef::checked_before(bytes);
             if record.dot().clock == entry.clock {
@@ -203,7 +208,10 @@ impl<D: Disk> Engine<D> {
             (true, 2) => return self.store.prefetch(raw),
             (false, 2) => return self.resident.prefetch(&self.segments.get(entry.place.file).resident, offset),
             (true, _) => self.store.get(raw),
-            (false, _) => self.resident.bytes(&self.segments.get(entry.place.file).resident, offset),
+            (false, _) => {
+                let blocks = &self.segments.get(entry.place.file).resident;
+                self.resident.bytes(blocks, offset).map(|(bytes, _)| bytes)
+            }
         };
         if let Some(bytes) = bytes {
             prefetch_bytes(bytes, class_bytes(entry.size_class).min(WARM_BYTES));
@@ -385,7 +393,7 @@ impl<D: Disk> Engine<D> {
             return ScanEntry::InMemory(Rc::new(Record::new(Rc::from(bytes))));
         }
         let segment = self.segments.get(entry.place.file);
-        if let Some(bytes) = self.resident.bytes(&segment.resident, entry.place.offset()) {
+        if let Some((bytes, _)) = self.resident.bytes(&segment.resident, entry.place.offset()) {
             let record = RecordRef::checked_before(bytes).bytes();
             return ScanEntry::InMemory(Rc::new(Record::new(Rc::from(record))));
         }

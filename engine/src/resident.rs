@@ -51,17 +51,18 @@ impl Resident {
         true
     }
 
-    /// The bytes from `offset` of a segment on, to the end of what is certainly there.
+    /// The bytes from `offset` of a segment on, with whatever follows; and whether they will be written over soon.
     #[inline]
-    pub(crate) fn bytes(&self, blocks: &Blocks, offset: u64) -> Option<&[u8]> {
+    pub(crate) fn bytes(&self, blocks: &Blocks, offset: u64) -> Option<(&[u8], bool)> {
         let (block, rest) = (offset / BLOCK_BYTES as u64, offset % BLOCK_BYTES as u64);
         let position = *blocks.positions.get(usize::try_from(block).ok()?)?;
         let capacity = self.arena.len() as u64;
         if position == NOWHERE || self.head - position > capacity {
             return None;
         }
+        let goes_soon = self.head - position > capacity - capacity / 4;
         let start = usize::try_from((position + rest) % capacity).expect("below the capacity");
-        Some(&self.arena[start..])
+        Some((&self.arena[start..], goes_soon))
     }
 
     /// Asks for the memory that says where `offset` of a segment lies.
@@ -118,7 +119,7 @@ mod tests {
                 // The first and the second block of each frame.
                 for offset in [100, 4096 + 900] {
                     match resident.bytes(&blocks, u64::from(earlier) * 8192 + offset) {
-                        Some(bytes) => assert_eq!(bytes[..4], [earlier; 4], "{earlier} of {number}"),
+                        Some((bytes, _)) => assert_eq!(bytes[..4], [earlier; 4], "{earlier} of {number}"),
                         None => oldest = oldest.max(earlier),
                     }
                 }

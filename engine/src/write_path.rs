@@ -29,6 +29,9 @@ use crate::side_table::Extra;
 /// The log's own limits on waiting frames bind first; this bounds the table itself.
 pub(crate) const PENDING_LIMITS: PendingLimits = PendingLimits { entries_max: 4 << 20, bytes_max: 1 << 30 };
 
+/// Records whose place in the index is asked for together.
+const WARM_RECORDS: u32 = 16;
+
 /// A write that is not durable yet.
 pub(crate) struct PendingWrite {
     pub(crate) commit: Commit,
@@ -372,7 +375,11 @@ impl<D: Disk> Engine<D> {
         let segment = self.segments.get_mut(written.file);
         let is_resident = self.resident.keep(payload, written.frame_offset, segment.bytes, &mut segment.resident);
         let mut offset = 0;
-        for _ in 0..written.records {
+        let mut warmed = 0;
+        for number in 0..written.records {
+            if number.is_multiple_of(WARM_RECORDS) {
+                warmed = self.warm_records(&payload[warmed..], written.records - number) + warmed;
+            }
             let record = RecordRef::checked_before(&payload[offset..]);
             let bytes = record.total_bytes();
             let place = Place::at(written.file, written.payload_offset() + offset as u64);
@@ -385,6 +392,22 @@ impl<D: Disk> Engine<D> {
         self.counts.records_written += u64::from(written.records);
         self.counts.record_bytes_written += written.payload_bytes as u64;
         self.counts.bytes_written += frame_bytes(written.payload_bytes) as u64;
+    }
+
+    /// Asks for the index' memory of the next records, all at once; gives their bytes.
+    fn warm_records(&self, payload: &[u8], records: u32) -> usize {
+        let mut offset = 0;
+        for is_near in [false, true] {
+            offset = 0;
+            for _ in 0..records.min(WARM_RECORDS) {
+                let record = RecordRef::checked_before(&payload[offset..]);
+                if record.kind() != Kind::Mark {
+                    self.index.prefetch(record.partition(), IndexHash::of(record.hash()), is_near);
+                }
+                offset += record.total_bytes();
+            }
+        }
+        offset
     }
 
     fn apply_record(&mut self, record: &RecordRef<'_>, place: Place, commit: Commit, is_resident: bool) {

@@ -18,6 +18,8 @@ mod limits;
 mod operations;
 mod provided;
 mod sockets;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};

@@ -32,6 +32,7 @@ pub fn limits() -> Limits {
         frame_bytes_eager: 4 << 10,
         waiting_bytes_max: 64 << 10,
         waiting_frames_max: 4,
+        resident_bytes_max: 16 << 10,
         reads_max: 4,
         read_bytes_max: 8 << 10,
         recovery_read_bytes: 16 << 10,
