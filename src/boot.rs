@@ -23,14 +23,18 @@ use glommio::{LocalExecutorBuilder, Placement};
 use crate::check::{self, DataLock};
 use crate::config::{Config, Durability};
 use crate::env::disk::RingDisk;
-use crate::env::driver::{BASE_LISTENER, CORE_LISTENER, Doorbells, Driver, Ended, TakeIncarnation, now, steady_ns};
+use crate::env::driver::{BASE_LISTENER, CORE_LISTENER, Doorbells, Driver, Ended, now, steady_ns};
 use crate::http;
 use crate::logging::{self, panics};
 use crate::mesh::{CoreMap, Doorbell, Mesh};
 use crate::metrics::NodeMetrics;
 use crate::node::{Node, Phase};
-use crate::node_meta::{MetaFile, NodeMeta};
+use crate::node_meta::NodeMeta;
 use crate::shard_loop::ShardLoop;
+
+mod identity;
+
+use identity::{OldLayout, SharedMeta, identify, remove_layouts_but, save, take_incarnation};
 
 /// Memory of an executor's own I/O buffers: its files are off the hot path.
 const EXECUTOR_IO_BYTES: usize = 1 << 20;
@@ -105,7 +109,14 @@ pub fn serve(config: Config) -> Result<(), BootError> {
     watch_signals(&node)?;
 
     let (sender, reports) = channel();
-    let start = Start { node: Arc::clone(&node), log, meta: meta.clone(), migrate_from, meta_file: Arc::clone(&meta_file), sender };
+    let start = Start {
+        node: Arc::clone(&node),
+        log,
+        meta: meta.clone(),
+        migrate_from,
+        meta_file: Arc::clone(&meta_file),
+        sender,
+    };
     let executors = start_cores(&start, base, cores)?;
     drop(start);
     let clock = wait_recovered(&reports, node.map.cores())?;
@@ -128,81 +139,6 @@ pub fn serve(config: Config) -> Result<(), BootError> {
         tracing::info!("ended cleanly");
     } else {
         tracing::warn!("ended after failed writes: the next start takes a new incarnation");
-    }
-    Ok(())
-}
-
-type SharedMeta = Arc<Mutex<(MetaFile, NodeMeta)>>;
-
-fn save(meta: &SharedMeta, change: impl FnOnce(&mut NodeMeta)) -> Result<(), BootError> {
-    let mut guard = meta.lock().expect("a panic ends the process");
-    let (file, meta) = &mut *guard;
-    change(meta);
-    file.save(meta).map_err(|error| BootError::Data(error.to_string()))
-}
-
-/// Opens or founds the node, takes a new incarnation where the last run may have lost something, and notes that it runs.
-fn identify(config: &Config) -> Result<(MetaFile, NodeMeta, Option<(u32, u16)>), BootError> {
-    let data = |error: crate::node_meta::MetaError| BootError::Data(error.to_string());
-    let cores = config.core_count();
-    let (mut file, mut meta, founded) =
-        MetaFile::open_or_found(&config.data, || NodeMeta::found(cores, config.partitions)).map_err(data)?;
-    if meta.partitions != config.partitions {
-        return Err(BootError::Data(format!(
-            "this data directory was founded with {} partitions, the configuration says {}: the number is fixed at founding",
-            meta.partitions, config.partitions
-        )));
-    }
-    // Rule S1: whoever may have lost what it acknowledged never stamps as the same actor again.
-    let forgets = |durability| durability == Some(Durability::Memory);
-    if !founded && (!meta.clean || forgets(meta.durability) || forgets(Some(config.durability))) {
-        meta.take_incarnation().map_err(data)?;
-        tracing::info!(incarnation = meta.incarnation, clean = meta.clean, "a new incarnation");
-    }
-    let has_log = !log_layouts(config)?.is_empty();
-    if has_log && config.durability == Durability::Memory {
-        return Err(BootError::Data(format!(
-            "{} holds a durable log, which a node with memory durability would neither read nor keep: give it another --data, or serve with sync or interval",
-            config.data.display()
-        )));
-    }
-    let migrate_from = (has_log && meta.cores != cores).then_some((meta.layout, meta.cores));
-    let mut stored = meta.clone();
-    stored.clean = false;
-    stored.durability = Some(config.durability);
-    file.save(&stored).map_err(data)?;
-    remove_layouts_but(config, meta.layout)?;
-    meta.cores = cores;
-    if migrate_from.is_some() {
-        // Stored only when every core has what was other cores' before.
-        meta.layout += 1;
-        tracing::info!(before = migrate_from.map(|(_, cores)| cores), cores, "the number of cores has changed: moving data");
-    }
-    meta.clean = false;
-    meta.durability = Some(config.durability);
-    Ok((file, meta, migrate_from))
-}
-
-/// The layouts of which there is a log.
-fn log_layouts(config: &Config) -> Result<Vec<(u32, std::path::PathBuf)>, BootError> {
-    let failed = |error: std::io::Error| BootError::Data(format!("{}: {error}", config.data.display()));
-    let mut layouts = Vec::new();
-    for entry in std::fs::read_dir(&config.data).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name();
-        let number = name.to_str().and_then(|name| name.strip_prefix("log-"));
-        if let Some(number) = number.and_then(|number| number.parse().ok()) {
-            layouts.push((number, entry.path()));
-        }
-    }
-    Ok(layouts)
-}
-
-/// Removes the logs of other layouts: of one that was replaced, or of a replacement that was interrupted.
-fn remove_layouts_but(config: &Config, layout: u32) -> Result<(), BootError> {
-    for (_, path) in log_layouts(config)?.into_iter().filter(|(number, _)| *number != layout) {
-        tracing::info!(directory = %path.display(), "removing the log of another number of cores");
-        std::fs::remove_dir_all(&path).map_err(|error| BootError::Data(format!("{}: {error}", path.display())))?;
     }
     Ok(())
 }
@@ -272,7 +208,7 @@ struct Start {
     node: Arc<Node>,
     log: logging::LogHandle,
     meta: NodeMeta,
-    migrate_from: Option<(u32, u16)>,
+    migrate_from: Option<OldLayout>,
     meta_file: SharedMeta,
     sender: Sender<Report>,
 }
@@ -287,13 +223,8 @@ fn start_cores(start: &Start, base: OwnedFd, listeners: Vec<OwnedFd>) -> Result<
     let mut executors = Vec::new();
     for (mesh, listener) in meshes.into_iter().zip(listeners) {
         let core = mesh.core();
-        let core_start = CoreStart {
-            start: start.clone(),
-            mesh,
-            doorbells: Arc::clone(&doorbells),
-            listener,
-            base: base.take(),
-        };
+        let core_start =
+            CoreStart { start: start.clone(), mesh, doorbells: Arc::clone(&doorbells), listener, base: base.take() };
         let executor = LocalExecutorBuilder::new(Placement::Fixed(node.config.cores[usize::from(core)]))
             .name(&format!("core-{core}"))
             .preempt_timer(node.config.preempt_timer)
@@ -336,7 +267,8 @@ impl CoreStart {
         let doorbell = doorbells[usize::from(core)].set(Doorbell::new(ring.address()));
         assert!(doorbell.is_ok(), "a core starts once");
         let disk = RingDisk::new(&start.node.config.data);
-        let engine = engine::Engine::open(disk.clone(), engine_config(&start, core)).await.map_err(|error| error.to_string())?;
+        let engine =
+            engine::Engine::open(disk.clone(), engine_config(&start, core)).await.map_err(|error| error.to_string())?;
         log_recovery(core, &engine);
         let clock = engine.clock();
         start.sender.send(Report::Recovered { core, clock }).map_err(|_| "another core failed to start".to_owned())?;
@@ -393,17 +325,6 @@ fn log_recovery(core: u16, engine: &engine::Engine<RingDisk>) {
     for corruption in &report.corruption {
         tracing::error!(core, %corruption, "acknowledged data is damaged; what it held is missing");
     }
-}
-
-fn take_incarnation(meta: &SharedMeta) -> TakeIncarnation {
-    let meta = Arc::clone(meta);
-    Arc::new(move || {
-        let mut guard = meta.lock().expect("a panic ends the process");
-        let (file, meta) = &mut *guard;
-        meta.take_incarnation().map_err(|error| error.to_string())?;
-        file.save(meta).map_err(|error| error.to_string())?;
-        Ok(Actor::new(meta.node_id, meta.incarnation))
-    })
 }
 
 fn wait_recovered(reports: &Receiver<Report>, cores: u16) -> Result<Clock, BootError> {

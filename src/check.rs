@@ -65,31 +65,17 @@ pub fn run(config: &Config, ports: Ports) -> Report {
     let mut findings = system::findings(config);
     findings.extend(storage::findings(config, ports));
     if ports == Ports::Probe {
-        findings.extend(
-            config
-                .ports()
-                .bound()
-                .into_iter()
-                .map(|(whose, address)| port(&whose, address)),
-        );
+        findings.extend(config.ports().bound().into_iter().map(|(whose, address)| port(&whose, address)));
     }
     findings.push(safety(config));
-    assert!(
-        findings
-            .iter()
-            .all(|finding| finding.verdict == Verdict::Ok || !finding.remedy.is_empty())
-    );
+    assert!(findings.iter().all(|finding| finding.verdict == Verdict::Ok || !finding.remedy.is_empty()));
     Report { findings }
 }
 
 impl Report {
     /// The worst verdict.
     pub fn verdict(&self) -> Verdict {
-        self.findings
-            .iter()
-            .map(|finding| finding.verdict)
-            .max()
-            .unwrap_or(Verdict::Ok)
+        self.findings.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Ok)
     }
 
     /// True when a node cannot run.
@@ -108,30 +94,15 @@ impl Report {
 
 impl Finding {
     pub(crate) fn ok(name: &'static str, text: impl Into<String>) -> Self {
-        Self {
-            name,
-            verdict: Verdict::Ok,
-            text: text.into(),
-            remedy: String::new(),
-        }
+        Self { name, verdict: Verdict::Ok, text: text.into(), remedy: String::new() }
     }
 
     pub(crate) fn warn(name: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            name,
-            verdict: Verdict::Warn,
-            text: text.into(),
-            remedy: remedy.into(),
-        }
+        Self { name, verdict: Verdict::Warn, text: text.into(), remedy: remedy.into() }
     }
 
     pub(crate) fn fail(name: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            name,
-            verdict: Verdict::Fail,
-            text: text.into(),
-            remedy: remedy.into(),
-        }
+        Self { name, verdict: Verdict::Fail, text: text.into(), remedy: remedy.into() }
     }
 }
 
@@ -149,19 +120,11 @@ impl fmt::Display for Report {
                 writeln!(formatter, "      {:<17} -> {}", "", finding.remedy)?;
             }
         }
-        let count = |verdict| {
-            self.findings
-                .iter()
-                .filter(|finding| finding.verdict == verdict)
-                .count()
-        };
+        let count = |verdict| self.findings.iter().filter(|finding| finding.verdict == verdict).count();
         let (failures, warnings) = (count(Verdict::Fail), count(Verdict::Warn));
         match self.failed() {
             false => write!(formatter, "a node can run here ({warnings} warnings)"),
-            true => write!(
-                formatter,
-                "a node cannot run here ({failures} failures, {warnings} warnings)"
-            ),
+            true => write!(formatter, "a node cannot run here ({failures} failures, {warnings} warnings)"),
         }
     }
 }
@@ -211,10 +174,7 @@ fn safety(config: &Config) -> Finding {
         true => Finding::ok(name, format!("{} asks for a password", config.listen)),
         false => Finding::warn(
             name,
-            format!(
-                "{} is open to everybody who can reach it, as --insecure wants",
-                config.listen
-            ),
+            format!("{} is open to everybody who can reach it, as --insecure wants", config.listen),
             "set requirepass in the configuration file unless the network keeps strangers out",
         ),
     }

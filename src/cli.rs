@@ -124,10 +124,8 @@ pub fn parse_from(
     })?;
     let build = |flags: NodeFlags| -> Result<Box<Config>, Refusal> {
         let sources = flags.sources()?;
-        let environment = environment().map_err(|text| Refusal {
-            text: format!("error: {text}"),
-            code: EXIT_FAILED,
-        })?;
+        let environment =
+            environment().map_err(|text| Refusal { text: format!("error: {text}"), code: EXIT_FAILED })?;
         Config::build(&sources, &environment).map(Box::new).map_err(usage)
     };
     match cli.command {
@@ -179,10 +177,7 @@ impl NodeFlags {
 }
 
 fn usage(error: crate::config::ConfigError) -> Refusal {
-    Refusal {
-        text: format!("error: {error}"),
-        code: EXIT_USAGE,
-    }
+    Refusal { text: format!("error: {error}"), code: EXIT_USAGE }
 }
 
 #[cfg(test)]
@@ -191,10 +186,7 @@ mod tests {
     use crate::config::{Durability, LogLevel};
 
     fn parse(line: &str) -> Result<Invocation, Refusal> {
-        let environment = Environment {
-            affinity: vec![0, 1],
-            memory_bytes: 1 << 30,
-        };
+        let environment = Environment { affinity: vec![0, 1], memory_bytes: 1 << 30 };
         parse_from(line.split_whitespace().map(OsString::from), || Ok(environment))
     }
 
@@ -214,14 +206,9 @@ mod tests {
         let line = "annulus serve --data /tmp/d --listen 0.0.0.0:7000 --cores 1 --durability memory --cache 64mb \
                     --memory-limit 256mb --hot-log-bytes 128mb --http off --insecure --log-level debug \
                     --announce-host db1";
-        let Invocation::Serve(config) = parse(line).unwrap() else {
-            panic!("not serve")
-        };
+        let Invocation::Serve(config) = parse(line).unwrap() else { panic!("not serve") };
         assert_eq!(config.data.to_str(), Some("/tmp/d"));
-        assert_eq!(
-            (config.listen.to_string().as_str(), config.cores.len()),
-            ("0.0.0.0:7000", 1)
-        );
+        assert_eq!((config.listen.to_string().as_str(), config.cores.len()), ("0.0.0.0:7000", 1));
         assert_eq!((config.durability, config.http), (Durability::Memory, None));
         assert_eq!((config.cache_bytes, config.memory_limit_bytes), (64 << 20, 256 << 20));
         assert_eq!(config.hot_log_bytes, Some(128 << 20));
@@ -233,15 +220,9 @@ mod tests {
     #[test]
     fn commands() {
         assert!(matches!(parse("annulus serve").unwrap(), Invocation::Serve(_)));
-        assert!(matches!(
-            parse("annulus check --cores 1").unwrap(),
-            Invocation::Check(_)
-        ));
+        assert!(matches!(parse("annulus check --cores 1").unwrap(), Invocation::Check(_)));
         assert!(matches!(parse("annulus version").unwrap(), Invocation::Version));
-        assert!(matches!(
-            parse("annulus completions bash").unwrap(),
-            Invocation::Completions(Shell::Bash)
-        ));
+        assert!(matches!(parse("annulus completions bash").unwrap(), Invocation::Completions(Shell::Bash)));
         let help = parse("annulus help serve").unwrap_err();
         assert_eq!(help.code, 0);
         assert!(help.text.contains("--hot-log-bytes <BYTES>"));
@@ -271,9 +252,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "cores = 2\nhttp = \"off\"\n").unwrap();
         let line = format!("annulus serve --config {} --cores 1", file.path().display());
-        let Invocation::Serve(config) = parse(&line).unwrap() else {
-            panic!("not serve")
-        };
+        let Invocation::Serve(config) = parse(&line).unwrap() else { panic!("not serve") };
         assert_eq!((config.cores.len(), config.http), (1, None));
         std::fs::write(file.path(), "cores = 2\nhtpt = \"off\"\n").unwrap();
         assert!(refused(&line).contains(":2: unknown key `htpt`; did you mean `http`?"));

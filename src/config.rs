@@ -106,14 +106,10 @@ impl Config {
         let listen = sources.get("listen", parse::address)?.unwrap_or(Limits::LISTEN);
         let memory_limit_bytes = sources.get("memory-limit", parse::bytes)?;
         let memory_limit_bytes = memory_limit_bytes.unwrap_or(environment.memory_share(Limits::MEMORY_LIMIT_PERCENT));
-        let cache_bytes = sources
-            .get("cache", parse::bytes)?
-            .unwrap_or(memory_limit_bytes / Limits::CACHE_SHARE);
+        let cache_bytes = sources.get("cache", parse::bytes)?.unwrap_or(memory_limit_bytes / Limits::CACHE_SHARE);
         let http = match sources.get("http", parse::address_or_off)? {
             Some(given) => given,
-            None => ports::default_http(listen)
-                .map(Some)
-                .map_err(|text| sources.error("listen", text))?,
+            None => ports::default_http(listen).map(Some).map_err(|text| sources.error("listen", text))?,
         };
         let config = Self {
             data: sources
@@ -122,9 +118,7 @@ impl Config {
                 .map_err(|text| ConfigError::new("data", Origin::Default, text))?,
             listen,
             cores,
-            durability: sources
-                .get("durability", parse::durability)?
-                .unwrap_or(Durability::Sync),
+            durability: sources.get("durability", parse::durability)?.unwrap_or(Durability::Sync),
             interval: sources.get("interval", parse::duration)?.unwrap_or(Limits::INTERVAL),
             cache_bytes,
             memory_limit_bytes,
@@ -134,17 +128,10 @@ impl Config {
             announce_host: sources.get("announce-host", parse::host)?,
             announce: sources.get("announce", parse::announce)?.unwrap_or(Announce::Core),
             partitions: sources.get("partitions", parse::count)?.unwrap_or(Limits::PARTITIONS),
-            shutdown_timeout: sources
-                .get("shutdown-timeout", parse::duration)?
-                .unwrap_or(Limits::SHUTDOWN_TIMEOUT),
-            preempt_timer: sources
-                .get("preempt-timer", parse::duration)?
-                .unwrap_or(Limits::PREEMPT_TIMER),
+            shutdown_timeout: sources.get("shutdown-timeout", parse::duration)?.unwrap_or(Limits::SHUTDOWN_TIMEOUT),
+            preempt_timer: sources.get("preempt-timer", parse::duration)?.unwrap_or(Limits::PREEMPT_TIMER),
             runtime: RuntimeConfig::build(sources)?,
-            origins: keys::KEYS
-                .iter()
-                .map(|key| (key.name, sources.origin(key.name)))
-                .collect(),
+            origins: keys::KEYS.iter().map(|key| (key.name, sources.origin(key.name))).collect(),
         };
         config.validate(sources)?;
         Ok(config)
@@ -163,9 +150,7 @@ impl Config {
     /// Size of one core's hot log when the node holds `live_bytes`: what was configured, else 5 % of the live bytes but at
     /// least 256 MiB a node, and in any case between the smallest and the largest size of a core's log.
     pub fn hot_log_bytes_per_core(&self, live_bytes: u64) -> u64 {
-        let node = self
-            .hot_log_bytes
-            .unwrap_or(Limits::HOT_LOG_BYTES_MIN_AUTO.max(live_bytes / 20));
+        let node = self.hot_log_bytes.unwrap_or(Limits::HOT_LOG_BYTES_MIN_AUTO.max(live_bytes / 20));
         (node / self.cores.len() as u64).clamp(Limits::HOT_LOG_CORE_BYTES_MIN, Limits::HOT_LOG_CORE_BYTES_MAX)
     }
 
@@ -190,31 +175,13 @@ impl Config {
         self.validate_sizes(sources)?;
         let within = |key: &'static str, value: Duration, low: Duration, high: Duration| {
             let text = || format!("{value:?} is outside {low:?} to {high:?}");
-            if (low..=high).contains(&value) {
-                Ok(())
-            } else {
-                Err(sources.error(key, text()))
-            }
+            if (low..=high).contains(&value) { Ok(()) } else { Err(sources.error(key, text())) }
         };
         within("interval", self.interval, Limits::INTERVAL_MIN, Limits::INTERVAL_MAX)?;
-        within(
-            "shutdown-timeout",
-            self.shutdown_timeout,
-            Limits::SHUTDOWN_MIN,
-            Limits::SHUTDOWN_MAX,
-        )?;
-        within(
-            "preempt-timer",
-            self.preempt_timer,
-            Limits::PREEMPT_MIN,
-            Limits::PREEMPT_MAX,
-        )?;
+        within("shutdown-timeout", self.shutdown_timeout, Limits::SHUTDOWN_MIN, Limits::SHUTDOWN_MAX)?;
+        within("preempt-timer", self.preempt_timer, Limits::PREEMPT_MIN, Limits::PREEMPT_MAX)?;
         if !self.partitions.is_power_of_two() || self.partitions > Limits::PARTITIONS_MAX {
-            let text = format!(
-                "{} is not a power of two up to {}",
-                self.partitions,
-                Limits::PARTITIONS_MAX
-            );
+            let text = format!("{} is not a power of two up to {}", self.partitions, Limits::PARTITIONS_MAX);
             return Err(sources.error("partitions", text));
         }
         if self.cores.len() > Limits::CORES_MAX.min(self.partitions as usize) {
@@ -246,11 +213,8 @@ impl Config {
         let size = |bytes: u64| parse::format_bytes(bytes);
         let least = cores * Limits::MEMORY_CORE_BYTES_MIN;
         if self.memory_limit_bytes < least {
-            let text = format!(
-                "{} is below {}, the least for {cores} cores",
-                size(self.memory_limit_bytes),
-                size(least)
-            );
+            let text =
+                format!("{} is below {}, the least for {cores} cores", size(self.memory_limit_bytes), size(least));
             return Err(sources.error("memory-limit", text));
         }
         if self.cache_bytes > self.memory_limit_bytes / 2 {
@@ -265,12 +229,7 @@ impl Config {
             let low = cores * Limits::HOT_LOG_CORE_BYTES_MIN;
             let high = cores * Limits::HOT_LOG_CORE_BYTES_MAX;
             if !(low..=high).contains(&bytes) {
-                let text = format!(
-                    "{} is outside {} to {} for {cores} cores",
-                    size(bytes),
-                    size(low),
-                    size(high)
-                );
+                let text = format!("{} is outside {} to {} for {cores} cores", size(bytes), size(low), size(high));
                 return Err(sources.error("hot-log-bytes", text));
             }
         }

@@ -100,16 +100,10 @@ mod tests {
 
     fn check(pattern: &str, yes: &[&str], no: &[&str]) {
         for text in yes {
-            assert!(
-                matches(pattern.as_bytes(), text.as_bytes()),
-                "{pattern} should match {text}"
-            );
+            assert!(matches(pattern.as_bytes(), text.as_bytes()), "{pattern} should match {text}");
         }
         for text in no {
-            assert!(
-                !matches(pattern.as_bytes(), text.as_bytes()),
-                "{pattern} should not match {text}"
-            );
+            assert!(!matches(pattern.as_bytes(), text.as_bytes()), "{pattern} should not match {text}");
         }
     }
 
@@ -172,10 +166,7 @@ mod tests {
             let word = |number: usize, length: u32| -> Vec<u8> {
                 (0..length).map(|at| alphabet[number / base.pow(at) % base]).collect()
             };
-            (0..=length)
-                .flat_map(|n| (0..base.pow(n)).map(move |i| (i, n)))
-                .map(|(i, n)| word(i, n))
-                .collect()
+            (0..=length).flat_map(|n| (0..base.pow(n)).map(move |i| (i, n))).map(|(i, n)| word(i, n)).collect()
         };
         let texts = words(b"ab", 5);
         for pattern in words(b"ab*?", 5) {

@@ -79,14 +79,8 @@ fn live(status: &dyn Status) -> Result<(), String> {
     if status.phase() != Phase::Ready {
         return Ok(());
     }
-    let silent = status
-        .metrics()
-        .silence_ms()
-        .enumerate()
-        .find(|(_, silence_ms)| *silence_ms >= SILENCE_MAX_MS);
-    silent.map_or(Ok(()), |(core, silence_ms)| {
-        Err(format!("core {core} has not turned for {silence_ms} ms"))
-    })
+    let silent = status.metrics().silence_ms().enumerate().find(|(_, silence_ms)| *silence_ms >= SILENCE_MAX_MS);
+    silent.map_or(Ok(()), |(core, silence_ms)| Err(format!("core {core} has not turned for {silence_ms} ms")))
 }
 
 /// `Err` with the reason when the node should get no clients, or cannot take writes.
@@ -96,11 +90,7 @@ fn ready(status: &dyn Status) -> Result<(), String> {
         Phase::Draining => return Err("draining".to_owned()),
         Phase::Ready => live(status)?,
     }
-    let read_only = status
-        .metrics()
-        .cores()
-        .iter()
-        .position(|core| core.get(Metric::ReadOnly) > 0);
+    let read_only = status.metrics().cores().iter().position(|core| core.get(Metric::ReadOnly) > 0);
     read_only.map_or(Ok(()), |core| Err(format!("read-only: core {core} refuses writes")))
 }
 
@@ -115,11 +105,7 @@ impl HttpServer {
         let thread = thread::Builder::new()
             .name("annulus-http".to_owned())
             .spawn(move || serve(&listener, &stopped, &*status))?;
-        Ok(Self {
-            address,
-            stop,
-            thread: Some(thread),
-        })
+        Ok(Self { address, stop, thread: Some(thread) })
     }
 
     /// Where it listens.
@@ -172,9 +158,7 @@ fn serve(listener: &TcpListener, stop: &OwnedFd, status: &dyn Status) {
                 exchange(stream, status);
                 active.fetch_sub(1, Ordering::AcqRel);
             };
-            let spawned = thread::Builder::new()
-                .name("annulus-http-client".to_owned())
-                .spawn_scoped(scope, exchange);
+            let spawned = thread::Builder::new().name("annulus-http-client".to_owned()).spawn_scoped(scope, exchange);
             if let Err(error) = spawned {
                 active.fetch_sub(1, Ordering::AcqRel);
                 tracing::warn!("HTTP has no thread for a client: {error}");
@@ -196,9 +180,7 @@ fn wait(listener: &TcpListener, stop: &OwnedFd) -> bool {
 fn refuse(stream: TcpStream) {
     let busy = Answer::text("503 Service Unavailable", "too many connections");
     // Without waiting: a new socket has room for it, and who gets no answer learns the same from the closing.
-    let _ = stream
-        .set_nonblocking(true)
-        .and_then(|()| (&stream).write_all(&busy.encode(false)));
+    let _ = stream.set_nonblocking(true).and_then(|()| (&stream).write_all(&busy.encode(false)));
 }
 
 /// One request, one answer. A client that breaks off gets nothing, and nobody needs to know.
@@ -211,17 +193,12 @@ fn exchange(stream: TcpStream, status: &dyn Status) {
         Ok(head) => (answer(&head, status), head.method == "HEAD"),
         Err(request::ReadError::Gone) => return,
         Err(request::ReadError::Malformed) => (Answer::text("400 Bad Request", "malformed request"), false),
-        Err(request::ReadError::TooLarge) => (
-            Answer::text("431 Request Header Fields Too Large", "request too large"),
-            false,
-        ),
+        Err(request::ReadError::TooLarge) => {
+            (Answer::text("431 Request Header Fields Too Large", "request too large"), false)
+        }
         Err(request::ReadError::Late) => (Answer::text("408 Request Timeout", "request took too long"), false),
     };
-    let _ = request::write(
-        &stream,
-        &answer.encode(is_head),
-        deadline.max(Instant::now() + Duration::from_millis(100)),
-    );
+    let _ = request::write(&stream, &answer.encode(is_head), deadline.max(Instant::now() + Duration::from_millis(100)));
 }
 
 fn answer(head: &request::Head, status: &dyn Status) -> Answer {
@@ -239,30 +216,18 @@ fn answer(head: &request::Head, status: &dyn Status) -> Answer {
     match head.path.as_str() {
         "/health/live" => from(live(status)),
         "/health/ready" => from(ready(status)),
-        _ => Answer {
-            status: "200 OK",
-            content_type: metrics::CONTENT_TYPE,
-            body: metrics::render(status.metrics()),
-        },
+        _ => Answer { status: "200 OK", content_type: metrics::CONTENT_TYPE, body: metrics::render(status.metrics()) },
     }
 }
 
 impl Answer {
     fn text(status: &'static str, body: &str) -> Self {
-        Self {
-            status,
-            content_type: "text/plain; charset=utf-8",
-            body: format!("{body}\n"),
-        }
+        Self { status, content_type: "text/plain; charset=utf-8", body: format!("{body}\n") }
     }
 
     /// The bytes to send; without the body for HEAD.
     fn encode(&self, is_head: bool) -> Vec<u8> {
-        let allow = if self.status.starts_with("405") {
-            "Allow: GET, HEAD\r\n"
-        } else {
-            ""
-        };
+        let allow = if self.status.starts_with("405") { "Allow: GET, HEAD\r\n" } else { "" };
         let head = format!(
             "HTTP/1.1 {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n{allow}Connection: close\r\n\r\n",
             self.status,

@@ -36,4 +36,5 @@ pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 pub const STALL: Duration = Duration::from_millis(100);
 
 const _: () = assert!(SESSION_BUFFER_KEEP_BYTES < SESSION_OUTPUT_PAUSE_BYTES);
-const _: () = assert!(BACKGROUND_SLEEP.as_micros() < TICK.as_micros() && TICK.as_micros() < IDLE_SLEEP.as_micros() * 10);
+const _: () =
+    assert!(BACKGROUND_SLEEP.as_micros() < TICK.as_micros() && TICK.as_micros() < IDLE_SLEEP.as_micros() * 10);

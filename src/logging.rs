@@ -26,9 +26,7 @@ pub struct LogHandle {
 /// Installs the process's logs. Errors: they are installed already.
 pub fn install(level: LogLevel) -> Result<LogHandle, String> {
     let (filter, handle) = reload::Layer::new(targets(level));
-    let lines = fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let installed = tracing_subscriber::registry().with(filter).with(lines).try_init();
     installed.map_err(|error| format!("logs cannot be installed: {error}"))?;
     Ok(LogHandle { filter: handle })
@@ -53,9 +51,7 @@ fn targets(level: LogLevel) -> Targets {
         LogLevel::Trace => Level::TRACE,
     };
     let quiet = level.min(Level::WARN);
-    Targets::new()
-        .with_default(level)
-        .with_targets(QUIET_TARGETS.iter().map(|target| (*target, quiet)))
+    Targets::new().with_default(level).with_targets(QUIET_TARGETS.iter().map(|target| (*target, quiet)))
 }
 
 #[cfg(test)]

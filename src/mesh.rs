@@ -193,23 +193,20 @@ pub struct Mesh {
 impl Mesh {
     /// The ends for every core of a node.
     pub fn for_cores(cores: u16) -> Vec<Self> {
-        let mut ends: Vec<Vec<Option<Ends>>> =
-            (0..cores).map(|_| (0..cores).map(|_| Some(Ends::default())).collect()).collect();
-        for from in 0..usize::from(cores) {
-            for to in (0..usize::from(cores)).filter(|to| *to != from) {
-                let (requests_out, requests_in) = RingBuffer::new(limits::MESH_QUEUE_MESSAGES);
-                let (replies_out, replies_in) = RingBuffer::new(limits::MESH_QUEUE_MESSAGES);
-                let sender = ends[from][to].as_mut().expect("filled above");
-                sender.requests_out = Some(requests_out);
-                sender.replies_out = Some(replies_out);
-                let receiver = ends[to][from].as_mut().expect("filled above");
-                receiver.requests_in = Some(requests_in);
-                receiver.replies_in = Some(replies_in);
-            }
+        let count = usize::from(cores);
+        let mut ends: Vec<Vec<Ends>> = (0..count).map(|_| (0..count).map(|_| Ends::default()).collect()).collect();
+        let pairs = (0..count).flat_map(|from| (0..count).map(move |to| (from, to)));
+        for (from, to) in pairs.filter(|(from, to)| from != to) {
+            let (requests_out, requests_in) = RingBuffer::new(limits::MESH_QUEUE_MESSAGES);
+            let (replies_out, replies_in) = RingBuffer::new(limits::MESH_QUEUE_MESSAGES);
+            ends[from][to].requests_out = Some(requests_out);
+            ends[from][to].replies_out = Some(replies_out);
+            ends[to][from].requests_in = Some(requests_in);
+            ends[to][from].replies_in = Some(replies_in);
         }
-        let mesh_of = |(core, row): (usize, Vec<Option<Ends>>)| Self {
+        let mesh_of = |(core, row): (usize, Vec<Ends>)| Self {
             core: u16::try_from(core).expect("counted in u16"),
-            neighbours: row.into_iter().map(|ends| ends.and_then(Ends::into_neighbour)).collect(),
+            neighbours: row.into_iter().map(Ends::into_neighbour).collect(),
         };
         ends.into_iter().enumerate().map(mesh_of).collect()
     }
@@ -349,7 +346,9 @@ mod tests {
             for core in 0..cores {
                 let owned = map.owned(core);
                 assert_eq!(owned.start, next);
-                assert!(owned.len() >= 1024 / usize::from(cores) && owned.len() <= 1024_usize.div_ceil(usize::from(cores)));
+                assert!(
+                    owned.len() >= 1024 / usize::from(cores) && owned.len() <= 1024_usize.div_ceil(usize::from(cores))
+                );
                 assert!(owned.clone().all(|partition| map.core_of(u16::try_from(partition).unwrap()) == core));
                 next = owned.end;
             }

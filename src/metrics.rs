@@ -54,10 +54,7 @@ impl NodeMetrics {
     pub fn new(cores: u16) -> Arc<Self> {
         assert!(cores > 0);
         let cores = (0..cores).map(|_| CoreMetrics::new()).collect();
-        Arc::new(Self {
-            started: Instant::now(),
-            cores,
-        })
+        Arc::new(Self { started: Instant::now(), cores })
     }
 
     /// As if the node had started that long ago.
@@ -75,25 +72,18 @@ impl NodeMetrics {
 
     /// Says that `core` turns. About every tick, also when idle.
     pub fn beat(&self, core: u16) {
-        self.cores[usize::from(core)]
-            .last_turn
-            .store(self.now_ms() + 1, Ordering::Relaxed);
+        self.cores[usize::from(core)].last_turn.store(self.now_ms() + 1, Ordering::Relaxed);
     }
 
     /// Milliseconds since the last beat of each core, or since the node started for a core that has not turned yet.
     pub fn silence_ms(&self) -> impl Iterator<Item = u64> + '_ {
         let now = self.now_ms();
-        self.cores
-            .iter()
-            .map(move |core| now.saturating_sub(core.last_turn.load(Ordering::Relaxed).saturating_sub(1)))
+        self.cores.iter().map(move |core| now.saturating_sub(core.last_turn.load(Ordering::Relaxed).saturating_sub(1)))
     }
 
     /// The sum of a metric over all cores.
     pub fn sum(&self, metric: Metric) -> u64 {
-        self.cores
-            .iter()
-            .map(|core| core.get(metric))
-            .fold(0, u64::saturating_add)
+        self.cores.iter().map(|core| core.get(metric)).fold(0, u64::saturating_add)
     }
 
     /// The latencies of a family, over all cores.
@@ -139,10 +129,7 @@ impl CoreMetrics {
 impl CoreCounts {
     /// Nothing counted yet.
     pub fn new() -> Self {
-        Self {
-            values: [0; METRIC_COUNT],
-            latencies: [const { HistogramSnapshot::EMPTY }; FAMILY_COUNT],
-        }
+        Self { values: [0; METRIC_COUNT], latencies: [const { HistogramSnapshot::EMPTY }; FAMILY_COUNT] }
     }
 
     /// Counts `more`.

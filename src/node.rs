@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use crate::commands::latency::Latency;
+use crate::config::Announce;
 use crate::config::Config;
 use crate::mesh::CoreMap;
-use crate::config::Announce;
 use crate::metrics::NodeMetrics;
 
 /// Facts of this process, shared read-only by its cores; the few atomics are counters and the node's phase.
@@ -72,7 +72,22 @@ impl Node {
         let drained = (0..map.cores()).map(|_| AtomicBool::new(false)).collect();
         let phase = AtomicU8::new(Phase::Loading as u8);
         let next_client_id = AtomicU64::new(1);
-        Self { config, cluster_id, node_id, incarnation, run_id, map, listen, started_ms, metrics, latency, phase, next_client_id, clients, drained }
+        Self {
+            config,
+            cluster_id,
+            node_id,
+            incarnation,
+            run_id,
+            map,
+            listen,
+            started_ms,
+            metrics,
+            latency,
+            phase,
+            next_client_id,
+            clients,
+            drained,
+        }
     }
 
     /// Where the node stands.

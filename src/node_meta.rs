@@ -125,10 +125,7 @@ impl std::fmt::Debug for NodeMeta {
         // The hash key stays out of logs: who knows it can make keys collide.
         formatter
             .debug_struct("NodeMeta")
-            .field(
-                "cluster_id",
-                &format_args!("{:032x}", u128::from_be_bytes(self.cluster_id)),
-            )
+            .field("cluster_id", &format_args!("{:032x}", u128::from_be_bytes(self.cluster_id)))
             .field("node_id", &format_args!("{:012x}", self.node_id))
             .field("incarnation", &self.incarnation)
             .field("layout", &self.layout)

@@ -43,7 +43,8 @@ impl Replies {
 
     /// Reserves the place of a reply that comes later; [`Replies::fill`] takes the number.
     pub fn reserve(&mut self) -> u32 {
-        let slot = self.first_slot.wrapping_add(u32::try_from(self.slots.len()).expect("slots are bounded by the session"));
+        let slot =
+            self.first_slot.wrapping_add(u32::try_from(self.slots.len()).expect("slots are bounded by the session"));
         self.slots.push_back(None);
         self.outstanding += 1;
         slot

@@ -81,10 +81,7 @@ enum Reading {
         holds: Option<u128>,
     },
     /// One of the records of a scan.
-    Scan {
-        scan: u32,
-        place: usize,
-    },
+    Scan { scan: u32, place: usize },
 }
 
 /// One core.
@@ -138,7 +135,13 @@ pub struct ShardLoop<D: Disk> {
 
 impl<D: Disk> ShardLoop<D> {
     /// A core that serves what its engine has recovered.
-    pub fn new(node: Arc<Node>, engine: Engine<D>, mesh: Mesh, runtime: RuntimeConfig, steady_clock: SteadyClock) -> Self {
+    pub fn new(
+        node: Arc<Node>,
+        engine: Engine<D>,
+        mesh: Mesh,
+        runtime: RuntimeConfig,
+        steady_clock: SteadyClock,
+    ) -> Self {
         let core = mesh.core();
         let mut slowlog = SlowLog::new(core, node.map.cores());
         slowlog.set_entries_max(runtime.slowlog_entries_max as usize);
@@ -190,8 +193,8 @@ impl<D: Disk> ShardLoop<D> {
 
     /// A client connected; `None` when it is refused and its socket is to be closed.
     pub fn may_connect(&mut self) -> bool {
-        let taken = self.node.phase() == Phase::Ready
-            && self.node.add_client(self.core, u64::from(self.runtime.maxclients));
+        let taken =
+            self.node.phase() == Phase::Ready && self.node.add_client(self.core, u64::from(self.runtime.maxclients));
         self.counts.add(if taken { Metric::ConnectionsAccepted } else { Metric::ConnectionsRefused }, 1);
         taken
     }

@@ -57,15 +57,9 @@ pub const fn slots_of(partition: u16, partitions: u32) -> Range<u16> {
 pub fn parse(text: &[u8]) -> Result<u16, &'static str> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     let canonical = digits == b"0" && digits.len() == text.len() || matches!(digits, [b'1'..=b'9', ..]);
-    let number = str::from_utf8(text)
-        .ok()
-        .filter(|_| canonical)
-        .and_then(|text| text.parse::<i64>().ok());
+    let number = str::from_utf8(text).ok().filter(|_| canonical).and_then(|text| text.parse::<i64>().ok());
     let number = number.ok_or("ERR value is not an integer or out of range")?;
-    u16::try_from(number)
-        .ok()
-        .filter(|slot| *slot < SLOTS)
-        .ok_or("ERR Invalid slot")
+    u16::try_from(number).ok().filter(|slot| *slot < SLOTS).ok_or("ERR Invalid slot")
 }
 
 /// Slots per partition, as a power of two.
@@ -142,11 +136,7 @@ mod tests {
             assert_eq!(parse(text.as_bytes()), Err("ERR Invalid slot"), "{text}");
         }
         for text in ["", "x", "1x", " 1", "+1", "01", "-0", "-", "1.0", "9223372036854775808"] {
-            assert_eq!(
-                parse(text.as_bytes()),
-                Err("ERR value is not an integer or out of range"),
-                "{text}"
-            );
+            assert_eq!(parse(text.as_bytes()), Err("ERR value is not an integer or out of range"), "{text}");
         }
     }
 }

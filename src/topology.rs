@@ -41,11 +41,7 @@ fn host_for(node: &Node, local: SocketAddr) -> String {
     }
     let usable = |ip: &IpAddr| !ip.is_unspecified();
     let reached = local.ip().to_canonical();
-    let fallback = if reached.is_ipv4() {
-        IpAddr::V4(Ipv4Addr::LOCALHOST)
-    } else {
-        IpAddr::V6(Ipv6Addr::LOCALHOST)
-    };
+    let fallback = if reached.is_ipv4() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { IpAddr::V6(Ipv6Addr::LOCALHOST) };
     let known = [reached, node.listen.ip().to_canonical()].into_iter().find(usable);
     known.unwrap_or(fallback).to_string()
 }
@@ -72,12 +68,7 @@ impl Topology {
         let members: Vec<Member> = match node.config.announce {
             Announce::Core => (0..node.map.cores()).map(of_core).collect(),
             Announce::Node | Announce::Off => {
-                vec![Member {
-                    id: node.core_id(0),
-                    port: node.listen.port(),
-                    first_slot: 0,
-                    last_slot: SLOTS - 1,
-                }]
+                vec![Member { id: node.core_id(0), port: node.listen.port(), first_slot: 0, last_slot: SLOTS - 1 }]
             }
         };
         let topology = Self {
@@ -92,10 +83,7 @@ impl Topology {
     fn assert_covering(&self) {
         let mut next = 0;
         for member in &self.members {
-            assert!(
-                member.first_slot == next && member.last_slot >= next,
-                "slots are covered once, in order"
-            );
+            assert!(member.first_slot == next && member.last_slot >= next, "slots are covered once, in order");
             next = member.last_slot + 1;
         }
         assert_eq!(next, SLOTS, "every slot is covered");
@@ -173,29 +161,13 @@ impl Topology {
     /// The lines of CLUSTER NODES, as seen from `core`.
     pub fn nodes(&self, core: u16) -> String {
         let mut text = String::with_capacity(self.members.len() * 128);
-        let hostname = if self.host.parse::<IpAddr>().is_ok() {
-            String::new()
-        } else {
-            format!(",{}", self.host)
-        };
+        let hostname = if self.host.parse::<IpAddr>().is_ok() { String::new() } else { format!(",{}", self.host) };
         for (number, member) in self.members.iter().enumerate() {
-            let flags = if number == self.member_of(core) {
-                "myself,master"
-            } else {
-                "master"
-            };
-            let Member {
-                id,
-                port,
-                first_slot,
-                last_slot,
-            } = member;
+            let flags = if number == self.member_of(core) { "myself,master" } else { "master" };
+            let Member { id, port, first_slot, last_slot } = member;
             let (host, peer_port, epoch) = (&self.host, self.peer_port, number + 1);
-            write!(
-                text,
-                "{id} {host}:{port}@{peer_port}{hostname} {flags} - 0 0 {epoch} connected {first_slot}"
-            )
-            .expect("writing to a string");
+            write!(text, "{id} {host}:{port}@{peer_port}{hostname} {flags} - 0 0 {epoch} connected {first_slot}")
+                .expect("writing to a string");
             if last_slot > first_slot {
                 write!(text, "-{last_slot}").expect("writing to a string");
             }
@@ -217,11 +189,7 @@ mod tests {
             last_slot: range.1,
         };
         let members = ranges.iter().enumerate().map(member).collect();
-        Topology {
-            host: "10.0.0.1".to_owned(),
-            peer_port: 17379,
-            members,
-        }
+        Topology { host: "10.0.0.1".to_owned(), peer_port: 17379, members }
     }
 
     #[test]
@@ -241,11 +209,7 @@ mod tests {
     fn names_are_given_as_hostnames_too() {
         let mut topology = topology(&[(0, 16383)]);
         topology.host = "node.example".to_owned();
-        assert!(
-            topology
-                .nodes(5)
-                .contains(" node.example:7380@17379,node.example myself,master ")
-        );
+        assert!(topology.nodes(5).contains(" node.example:7380@17379,node.example myself,master "));
         assert_eq!((topology.size(), topology.epoch_of(5)), (1, 1));
     }
 

@@ -42,38 +42,17 @@ fn malformed() -> Vec<(Vec<u8>, &'static str)> {
     let text = |bytes: &[u8]| bytes.to_vec();
     let digits = |head: &[u8]| [head, &vec![b'1'; 70 * 1024]].concat();
     vec![
-        (
-            text(b"*1\r\n+PING\r\n"),
-            "-ERR Protocol error: expected '$', got '+' closed",
-        ),
+        (text(b"*1\r\n+PING\r\n"), "-ERR Protocol error: expected '$', got '+' closed"),
         (text(b"*1\r\n\r\n"), "-ERR Protocol error: expected '$', got ' ' closed"),
         (text(b"*x\r\n"), "-ERR Protocol error: invalid multibulk length closed"),
-        (
-            text(b"*99999999999999999999\r\n"),
-            "-ERR Protocol error: invalid multibulk length closed",
-        ),
-        (
-            text(b"*1\r\n$-1\r\n"),
-            "-ERR Protocol error: invalid bulk length closed",
-        ),
+        (text(b"*99999999999999999999\r\n"), "-ERR Protocol error: invalid multibulk length closed"),
+        (text(b"*1\r\n$-1\r\n"), "-ERR Protocol error: invalid bulk length closed"),
         (text(b"*1\r\n$x\r\n"), "-ERR Protocol error: invalid bulk length closed"),
-        (
-            text(b"*1\r\n$99999999999\r\n"),
-            "-ERR Protocol error: invalid bulk length closed",
-        ),
-        (
-            text(b"SET \"unbalanced\r\n"),
-            "-ERR Protocol error: unbalanced quotes in request closed",
-        ),
-        (
-            text(b"SET 'a'b\r\n"),
-            "-ERR Protocol error: unbalanced quotes in request closed",
-        ),
+        (text(b"*1\r\n$99999999999\r\n"), "-ERR Protocol error: invalid bulk length closed"),
+        (text(b"SET \"unbalanced\r\n"), "-ERR Protocol error: unbalanced quotes in request closed"),
+        (text(b"SET 'a'b\r\n"), "-ERR Protocol error: unbalanced quotes in request closed"),
         (digits(b"*"), "-ERR Protocol error: too big mbulk count string closed"),
-        (
-            digits(b"*1\r\n$"),
-            "-ERR Protocol error: too big bulk count string closed",
-        ),
+        (digits(b"*1\r\n$"), "-ERR Protocol error: too big bulk count string closed"),
         (digits(b"GET "), "-ERR Protocol error: too big inline request closed"),
         (text(b"*0\r\n"), " +PONG"),
         (text(b"*-10\r\n"), " +PONG"),
@@ -82,14 +61,8 @@ fn malformed() -> Vec<(Vec<u8>, &'static str)> {
         (text(b"ECHO \"a b\\x41\"\r\n"), "\"a bA\" +PONG"),
         (text(b"  ECHO   spaced  \r\n"), "\"spaced\" +PONG"),
         (text(b"*2\r\n$4\r\nECHO\r\n$0\r\n\r\n"), "\"\" +PONG"),
-        (
-            text(b"*1\r\n$0\r\n\r\n"),
-            "-ERR unknown command '', with args beginning with:  +PONG",
-        ),
-        (
-            text(b"ECHO a\r\n*1\r\n?"),
-            "\"a\" -ERR Protocol error: expected '$', got '?' closed",
-        ),
+        (text(b"*1\r\n$0\r\n\r\n"), "-ERR unknown command '', with args beginning with:  +PONG"),
+        (text(b"ECHO a\r\n*1\r\n?"), "\"a\" -ERR Protocol error: expected '$', got '?' closed"),
     ]
 }
 
@@ -158,10 +131,7 @@ fn requests_may_be_split_anywhere() {
         node_turn(&node);
         client.send(&bytes[cut..]).expect("the node reads");
         client.read_reply().expect("a reply").expect_ok();
-        assert_eq!(
-            client.read_reply().expect("a reply").bytes(),
-            b"value\r\nwith line ends"
-        );
+        assert_eq!(client.read_reply().expect("a reply").bytes(), b"value\r\nwith line ends");
         assert_eq!(client.read_reply().expect("a reply").bytes(), b"inline");
     }
 }
@@ -185,10 +155,7 @@ fn an_oversized_value_is_refused_by_name() {
     let mut client = node.client();
     let many = format!("*{}\r\n", 2 << 20);
     client.send(many.as_bytes()).expect("the node reads");
-    assert_pattern(
-        &client.read_reply().expect("an error"),
-        "-ERR Protocol error: invalid multibulk length*",
-    );
+    assert_pattern(&client.read_reply().expect("an error"), "-ERR Protocol error: invalid multibulk length*");
     node.expect_alive();
 }
 
@@ -204,10 +171,7 @@ fn a_half_closed_socket_gets_all_its_replies() {
     client.send(&bytes).expect("the node reads");
     client.stream().shutdown(Shutdown::Write).expect("a socket");
     for number in 0..500 {
-        client
-            .read_reply()
-            .unwrap_or_else(|error| panic!("SET {number}: {error}"))
-            .expect_ok();
+        client.read_reply().unwrap_or_else(|error| panic!("SET {number}: {error}")).expect_ok();
         assert_eq!(client.read_reply().expect("a reply").bytes(), b"v");
     }
     assert!(client.read_to_end().expect("closed in order").is_empty());
@@ -225,14 +189,7 @@ fn a_reset_in_the_middle_of_a_pipeline_harms_nobody() {
     for round in 0..50 {
         let mut bytes = Vec::new();
         for number in 0..300 {
-            encode(
-                &mut bytes,
-                &[
-                    b"SET",
-                    format!("key-{number}").as_bytes(),
-                    format!("round-{round}").as_bytes(),
-                ],
-            );
+            encode(&mut bytes, &[b"SET", format!("key-{number}").as_bytes(), format!("round-{round}").as_bytes()]);
         }
         let mut client = node.client();
         let _ = client.send(&bytes[..bytes.len() * (round + 1) / 60]);
@@ -259,39 +216,21 @@ fn before_authentication_little_is_accepted() {
     let mut node = options.argument("--config").argument(&file.to_string_lossy()).start();
     let mut client = node.client();
     assert_eq!(client.words("GET k").to_string(), "-NOAUTH Authentication required.");
-    assert_pattern(
-        &client.words("AUTH wrong"),
-        "-WRONGPASS invalid username-password pair or user is disabled.",
-    );
-    assert_pattern(
-        &client.words("HELLO 3"),
-        "-NOAUTH HELLO must be called with the client already authenticated*",
-    );
+    assert_pattern(&client.words("AUTH wrong"), "-WRONGPASS invalid username-password pair or user is disabled.");
+    assert_pattern(&client.words("HELLO 3"), "-NOAUTH HELLO must be called with the client already authenticated*");
     assert_pattern(&client.words("NOSUCH"), "-*");
     client.words("AUTH secret").expect_ok();
     client.words("SET k v").expect_ok();
     assert_eq!(client.words("HELLO 3 AUTH default secret").items().len(), 14);
     let mut client = node.client();
     client.send(b"*11\r\n").expect("the node reads");
-    assert_pattern(
-        &client.read_reply().expect("an error"),
-        "-ERR Protocol error: unauthenticated multibulk length",
-    );
+    assert_pattern(&client.read_reply().expect("an error"), "-ERR Protocol error: unauthenticated multibulk length");
     let mut client = node.client();
     client.send(b"*2\r\n$4\r\nECHO\r\n$16385\r\n").expect("the node reads");
-    assert_pattern(
-        &client.read_reply().expect("an error"),
-        "-ERR Protocol error: unauthenticated bulk length",
-    );
-    assert_eq!(
-        Client::connect(node.port).words("AUTH default secret"),
-        Reply::Simple("OK".into())
-    );
+    assert_pattern(&client.read_reply().expect("an error"), "-ERR Protocol error: unauthenticated bulk length");
+    assert_eq!(Client::connect(node.port).words("AUTH default secret"), Reply::Simple("OK".into()));
     let said = node.said();
-    assert!(
-        !said.contains("secret"),
-        "the password is in what the node prints:\n{said}"
-    );
+    assert!(!said.contains("secret"), "the password is in what the node prints:\n{said}");
     let mut client = node.client();
     client.words("AUTH secret").expect_ok();
     assert_eq!(client.words("PING").to_string(), "+PONG");

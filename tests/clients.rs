@@ -17,11 +17,7 @@ fn node(name: &str) -> (Directory, Node) {
 }
 
 fn address(node: &Node, resp3: bool) -> String {
-    format!(
-        "redis://127.0.0.1:{}/{}",
-        node.port,
-        if resp3 { "?protocol=resp3" } else { "" }
-    )
+    format!("redis://127.0.0.1:{}/{}", node.port, if resp3 { "?protocol=resp3" } else { "" })
 }
 
 fn connect(node: &Node, resp3: bool) -> Connection {
@@ -47,9 +43,7 @@ fn blocking_client_in_both_protocols() -> RedisResult<()> {
         let keys: HashSet<String> = connection.scan()?.collect::<RedisResult<_>>()?;
         assert_eq!(keys, ["name", "short", "c"].map(String::from).into());
         assert_eq!(redis::cmd("DBSIZE").query::<i64>(&mut connection)?, 3);
-        let error = redis::cmd("NOSUCH")
-            .query::<Value>(&mut connection)
-            .expect_err("no such command");
+        let error = redis::cmd("NOSUCH").query::<Value>(&mut connection).expect_err("no such command");
         assert_eq!(error.kind(), ErrorKind::Server(redis::ServerErrorKind::ResponseError));
     }
     Ok(())
@@ -72,10 +66,7 @@ fn pipelines_keep_their_order_across_cores() -> RedisResult<()> {
 #[test]
 fn tokio_client_multiplexes() -> RedisResult<()> {
     let (_directory, node) = node("client-tokio");
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("a runtime").block_on(async {
         let client = redis::Client::open(address(&node, true))?;
         let connection = client.get_multiplexed_async_connection().await?;
@@ -122,11 +113,7 @@ fn cluster_client_lands_on_every_core() -> RedisResult<()> {
         let mut client = support::resp::Client::connect(node.core_port(core));
         sizes.insert(core, client.words("DBSIZE").integer());
     }
-    assert_eq!(
-        sizes.values().sum::<i64>(),
-        1_000,
-        "core ports count their own keys: {sizes:?}"
-    );
+    assert_eq!(sizes.values().sum::<i64>(), 1_000, "core ports count their own keys: {sizes:?}");
     assert!(sizes.values().all(|&size| size > 0), "every core holds some: {sizes:?}");
     Ok(())
 }
@@ -134,10 +121,7 @@ fn cluster_client_lands_on_every_core() -> RedisResult<()> {
 #[test]
 fn async_cluster_client() -> RedisResult<()> {
     let (_directory, node) = node("client-cluster-async");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let client = ClusterClient::new(vec![address(&node, false)])?;
         let mut connection = client.get_async_connection().await?;
@@ -162,11 +146,7 @@ fn topology_covers_all_slots() {
     for range in reply.items() {
         let range = range.items();
         (range[0].integer()..=range[1].integer()).for_each(|slot| covered[slot as usize] += 1);
-        assert_eq!(
-            range[2].items()[0].bytes(),
-            b"127.0.0.1",
-            "the address that the client reached"
-        );
+        assert_eq!(range[2].items()[0].bytes(), b"127.0.0.1", "the address that the client reached");
         ports.insert(range[2].items()[1].integer());
     }
     assert!(covered.iter().all(|&count| count == 1), "every slot once");

@@ -16,10 +16,8 @@ use support::resp::{Client, Reply};
 
 fn conversations() -> Vec<Conversation> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/commands");
-    let found: Vec<_> = support::directory::files_below(&directory)
-        .iter()
-        .map(|path| Conversation::read(path))
-        .collect();
+    let found: Vec<_> =
+        support::directory::files_below(&directory).iter().map(|path| Conversation::read(path)).collect();
     assert!(found.len() >= 4, "the conversations are where they were");
     found
 }
@@ -36,12 +34,7 @@ fn hold_all(server: Server, port: u16) {
     }
     eprintln!("{compared} replies compared with {server:?}");
     assert!(compared > 400, "only {compared} replies were compared");
-    assert!(
-        differences.is_empty(),
-        "{} of {compared}:\n{}",
-        differences.len(),
-        differences.join("\n")
-    );
+    assert!(differences.is_empty(), "{} of {compared}:\n{}", differences.len(), differences.join("\n"));
 }
 
 #[test]
@@ -74,11 +67,7 @@ fn both(name: &str) -> Option<(Directory, Node, Mirror)> {
 }
 
 fn names(reply: &Reply) -> BTreeSet<String> {
-    reply
-        .items()
-        .iter()
-        .map(|name| String::from_utf8_lossy(name.bytes()).into_owned())
-        .collect()
+    reply.items().iter().map(|name| String::from_utf8_lossy(name.bytes()).into_owned()).collect()
 }
 
 /// What ends the conversation, blocks, or changes what comes after.
@@ -112,12 +101,7 @@ fn every_redis_command_is_known() {
     let (mut ours, mut theirs) = (node.client(), Client::connect(mirror.port));
     let all = names(&theirs.words("COMMAND LIST"));
     let served = names(&ours.words("COMMAND LIST"));
-    assert!(
-        all.len() > 200 && served.len() > 50,
-        "{} and {}",
-        all.len(),
-        served.len()
-    );
+    assert!(all.len() > 200 && served.len() > 50, "{} and {}", all.len(), served.len());
     let mut wrong = Vec::new();
     let asked = |name: &&String| !NOT_ASKED.contains(&name.split('|').next().unwrap_or_default());
     for name in all.iter().filter(asked) {
@@ -131,11 +115,7 @@ fn every_redis_command_is_known() {
             if !matches_pattern("-ERR * is not served by Annulus: *; *", &text) && found != expected {
                 wrong.push(format!("{name} is neither listed nor refused: {text}"));
             }
-        } else if expected
-            .error()
-            .is_some_and(|error| error.contains("number of arguments"))
-            && found != expected
-        {
+        } else if expected.error().is_some_and(|error| error.contains("number of arguments")) && found != expected {
             wrong.push(format!("{name}: {text}\n  Redis: {expected}"));
         }
     }
@@ -144,13 +124,7 @@ fn every_redis_command_is_known() {
             wrong.push(format!("{name} is listed, and Redis does not know it"));
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "{} of {}:\n{}",
-        wrong.len(),
-        all.len(),
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), all.len(), wrong.join("\n"));
 }
 
 /// Arity and key positions, by which clients route, are Redis's for everything that is served.
@@ -162,10 +136,7 @@ fn command_info_agrees_with_redis() {
     let (mut ours, mut theirs) = (node.client(), Client::connect(mirror.port));
     let mut wrong = Vec::new();
     let mut compared = 0;
-    for name in names(&ours.words("COMMAND LIST"))
-        .iter()
-        .filter(|name| !name.starts_with("dyn."))
-    {
+    for name in names(&ours.words("COMMAND LIST")).iter().filter(|name| !name.starts_with("dyn.")) {
         let question: [&[u8]; 3] = [b"COMMAND", b"INFO", name.as_bytes()];
         let (found, expected) = (ours.command(&question), theirs.command(&question));
         if expected.items()[0].is_null() && SINCE_7_2.contains(&name.as_str()) {
@@ -204,11 +175,9 @@ fn scan_meets_every_key() {
             assert!(turn < 5_000, "SCAN on port {port} does not end");
             let reply = scanner.words(&format!("SCAN {cursor} MATCH stays-* COUNT 20"));
             let (next, keys) = (&reply.items()[0], &reply.items()[1]);
-            keys.items().iter().for_each(|key| {
-                *seen
-                    .entry(String::from_utf8_lossy(key.bytes()).into_owned())
-                    .or_default() += 1
-            });
+            keys.items()
+                .iter()
+                .for_each(|key| *seen.entry(String::from_utf8_lossy(key.bytes()).into_owned()).or_default() += 1);
             client.words(&format!("SET comes-{turn} x")).expect_ok();
             client.words(&format!("DEL comes-{}", turn / 2));
             cursor = String::from_utf8_lossy(next.bytes()).into_owned();
@@ -237,14 +206,7 @@ fn multi_key_commands_span_cores() {
         std::iter::once(name).chain(keys.iter().map(String::as_bytes)).collect()
     };
     let values = client.command(&with(b"MGET"));
-    assert!(
-        values
-            .items()
-            .iter()
-            .zip(&keys)
-            .all(|(value, key)| value.bytes() == key.as_bytes()),
-        "in order"
-    );
+    assert!(values.items().iter().zip(&keys).all(|(value, key)| value.bytes() == key.as_bytes()), "in order");
     assert_eq!(client.command(&with(b"EXISTS")), Reply::Integer(500));
     assert_eq!(client.words("DBSIZE"), Reply::Integer(500));
     assert_eq!(client.command(&with(b"DEL")), Reply::Integer(500));
@@ -256,28 +218,12 @@ fn multi_key_commands_span_cores() {
 fn values_of_every_size() {
     let directory = Directory::new("commands-sizes");
     let options = Options::new(directory.path());
-    let sizes = [
-        0,
-        1,
-        63,
-        64,
-        4_000,
-        4_096,
-        65_535,
-        131_000,
-        131_072,
-        140_000,
-        1 << 20,
-        (1 << 20) + 1,
-        16 << 20,
-    ];
+    let sizes = [0, 1, 63, 64, 4_000, 4_096, 65_535, 131_000, 131_072, 140_000, 1 << 20, (1 << 20) + 1, 16 << 20];
     let value = |size: usize| -> Vec<u8> { (0..size).map(|index| (index * 31 + index / 251 + size) as u8).collect() };
     let mut node = options.start();
     let mut client = node.client();
     for size in sizes {
-        client
-            .command(&[b"SET", format!("size-{size}").as_bytes(), &value(size)])
-            .expect_ok();
+        client.command(&[b"SET", format!("size-{size}").as_bytes(), &value(size)]).expect_ok();
     }
     let too_large = client.command(&[b"PING", b"before"]);
     assert_eq!(too_large.bytes(), b"before");
@@ -285,10 +231,7 @@ fn values_of_every_size() {
         for size in sizes {
             let reply = client.command(&[b"GET", format!("size-{size}").as_bytes()]);
             assert!(reply.bytes() == value(size), "size {size}, turn {turn}");
-            assert_eq!(
-                client.words(&format!("STRLEN size-{size}")),
-                Reply::Integer(size as i64)
-            );
+            assert_eq!(client.words(&format!("STRLEN size-{size}")), Reply::Integer(size as i64));
         }
         node.stop();
         node = options.start();

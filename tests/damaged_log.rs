@@ -15,10 +15,7 @@ use support::random::Random;
 const KEYS: usize = 400;
 
 fn options(data: &Path) -> Options {
-    Options::new(data)
-        .cores(1)
-        .argument("--hot-log-bytes")
-        .argument("32MiB")
+    Options::new(data).cores(1).argument("--hot-log-bytes").argument("32MiB")
 }
 
 fn value(number: usize) -> Vec<u8> {
@@ -31,9 +28,7 @@ fn written() -> Directory {
     let mut node = options(directory.path()).start();
     let mut client = node.client();
     for number in 0..KEYS {
-        client
-            .command(&[b"SET", format!("key-{number}").as_bytes(), &value(number)])
-            .expect_ok();
+        client.command(&[b"SET", format!("key-{number}").as_bytes(), &value(number)]).expect_ok();
     }
     node.kill();
     directory
@@ -50,10 +45,7 @@ fn logs(directory: &Path) -> Vec<PathBuf> {
 fn busiest(directory: &Path) -> (PathBuf, u64) {
     let end = |path: &Path| {
         let bytes = std::fs::read(path).expect("a log can be read");
-        bytes
-            .chunks(4096)
-            .rposition(|block| block.iter().any(|&byte| byte != 0))
-            .map_or(0, |at| (at as u64 + 1) * 4096)
+        bytes.chunks(4096).rposition(|block| block.iter().any(|&byte| byte != 0)).map_or(0, |at| (at as u64 + 1) * 4096)
     };
     let all = logs(directory).into_iter().map(|path| (end(&path), path));
     let (end, path) = all.max().expect("there are logs");
@@ -81,10 +73,7 @@ fn open_damaged(directory: &Directory, what: &str) -> Outcome {
         if node.has_ended() {
             break false;
         }
-        assert!(
-            started.elapsed() < support::PATIENCE,
-            "{what}: neither ready nor ended:\n{said}"
-        );
+        assert!(started.elapsed() < support::PATIENCE, "{what}: neither ready nor ended:\n{said}");
         std::thread::sleep(std::time::Duration::from_millis(2));
     };
     if !ready {
@@ -92,10 +81,7 @@ fn open_damaged(directory: &Directory, what: &str) -> Outcome {
         let said = node.said();
         assert!(status.code().is_some_and(|code| code != 0), "{what}: {status}\n{said}");
         assert!(!said.contains("panicked"), "{what}: a panic:\n{said}");
-        assert!(
-            names_damage(&said),
-            "{what}: refused without naming the damage:\n{said}"
-        );
+        assert!(names_damage(&said), "{what}: refused without naming the damage:\n{said}");
         return Outcome::Refused;
     }
     let mut client = node.client();
@@ -114,28 +100,15 @@ fn open_damaged(directory: &Directory, what: &str) -> Outcome {
     node.kill();
     // What it serves now it must still serve after the next start.
     let node = options(directory.path()).start();
-    assert_eq!(
-        node.client().words("GET after").bytes(),
-        b"damage",
-        "{what}: written after the damage and lost"
-    );
+    assert_eq!(node.client().words("GET after").bytes(), b"damage", "{what}: written after the damage and lost");
     Outcome::Serves { missing, reported }
 }
 
 fn names_damage(said: &str) -> bool {
     let said = said.to_lowercase();
-    [
-        "corrupt",
-        "damage",
-        "torn",
-        "checksum",
-        "truncated",
-        "bad frame",
-        "suspect",
-        "node.meta has",
-    ]
-    .iter()
-    .any(|word| said.contains(word))
+    ["corrupt", "damage", "torn", "checksum", "truncated", "bad frame", "suspect", "node.meta has"]
+        .iter()
+        .any(|word| said.contains(word))
 }
 
 /// A flipped bit inside acknowledged frames is noticed and named, wherever it is.
@@ -150,11 +123,7 @@ fn flipped_bits_are_named() {
     let mut noticed = 0;
     for round in 0..12 {
         let copy = origin.duplicate("rot-flip");
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(copy.path().join(&relative))
-            .expect("the copy");
+        let file = OpenOptions::new().read(true).write(true).open(copy.path().join(&relative)).expect("the copy");
         // Not the last frames: a bad last one is a torn tail, which is no corruption.
         // Not padding either, which is zero and which nothing covers.
         let mut byte = [0];
@@ -165,10 +134,7 @@ fn flipped_bits_are_named() {
         }
         byte[0] ^= 1 << random.below(8);
         file.write_all_at(&byte, offset).expect("inside the file");
-        let outcome = open_damaged(
-            &copy,
-            &format!("round {round}, bit at {offset} of {}", relative.display()),
-        );
+        let outcome = open_damaged(&copy, &format!("round {round}, bit at {offset} of {}", relative.display()));
         eprintln!("bit at {offset}: {outcome:?}");
         match outcome {
             Outcome::Serves { missing, reported } => {
@@ -201,25 +167,13 @@ fn truncated_segments_give_a_prefix() {
             2 => end,
             _ => random.below(end),
         };
-        let file = OpenOptions::new()
-            .write(true)
-            .open(copy.path().join(&relative))
-            .expect("the copy");
+        let file = OpenOptions::new().write(true).open(copy.path().join(&relative)).expect("the copy");
         file.set_len(length).expect("a file can be cut");
-        let outcome = open_damaged(
-            &copy,
-            &format!("round {round}, cut at {length} of {}", relative.display()),
-        );
+        let outcome = open_damaged(&copy, &format!("round {round}, cut at {length} of {}", relative.display()));
         eprintln!("cut at {length}: {outcome:?}");
         if let Outcome::Serves { missing, reported } = outcome {
-            assert!(
-                length < end || missing == 0,
-                "nothing was cut off, and {missing} keys are gone"
-            );
-            assert!(
-                reported || missing == 0 || length < end,
-                "{missing} keys are gone and nothing was said"
-            );
+            assert!(length < end || missing == 0, "nothing was cut off, and {missing} keys are gone");
+            assert!(reported || missing == 0 || length < end, "{missing} keys are gone and nothing was said");
         }
     }
 }
@@ -241,17 +195,12 @@ fn damaged_metadata_is_named() {
         }
         for damage in ["flip", "cut", "empty"] {
             let copy = origin.duplicate("rot-meta");
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .open(copy.path().join(&relative))
-                .expect("the copy");
+            let file = OpenOptions::new().read(true).write(true).open(copy.path().join(&relative)).expect("the copy");
             match damage {
                 "flip" => {
                     let mut byte = [0];
                     file.read_exact_at(&mut byte, length / 3).expect("inside the file");
-                    file.write_all_at(&[byte[0] ^ 0x10], length / 3)
-                        .expect("inside the file");
+                    file.write_all_at(&[byte[0] ^ 0x10], length / 3).expect("inside the file");
                 }
                 "cut" => file.set_len(length / 2).expect("a file can be cut"),
                 _ => file.set_len(0).expect("a file can be cut"),
@@ -259,10 +208,7 @@ fn damaged_metadata_is_named() {
             let what = format!("{damage} {}", relative.display());
             let outcome = open_damaged(&copy, &what);
             eprintln!("{what}: {outcome:?}");
-            assert!(
-                matches!(outcome, Outcome::Refused | Outcome::Serves { missing: 0, .. }),
-                "{what}: {outcome:?}"
-            );
+            assert!(matches!(outcome, Outcome::Refused | Outcome::Serves { missing: 0, .. }), "{what}: {outcome:?}");
             checked += 1;
         }
     }

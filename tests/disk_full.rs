@@ -15,17 +15,11 @@ use support::resp::Client;
 const IMAGE_BYTES: u64 = 320 << 20;
 
 fn run(program: &str, arguments: &[&str]) -> Result<Output, String> {
-    let output = Command::new(program)
-        .args(arguments)
-        .output()
-        .map_err(|error| format!("{program}: {error}"))?;
+    let output = Command::new(program).args(arguments).output().map_err(|error| format!("{program}: {error}"))?;
     if output.status.success() {
         return Ok(output);
     }
-    Err(format!(
-        "{program} {arguments:?}: {}",
-        String::from_utf8_lossy(&output.stderr).trim()
-    ))
+    Err(format!("{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr).trim()))
 }
 
 /// A mounted image; unmounted when dropped, before its directory goes.
@@ -41,16 +35,10 @@ impl Mounted {
         let file = std::fs::File::create(&image).map_err(|error| error.to_string())?;
         file.set_len(IMAGE_BYTES).map_err(|error| error.to_string())?;
         std::fs::create_dir(&point).map_err(|error| error.to_string())?;
-        let (image, text) = (
-            image.to_string_lossy().into_owned(),
-            point.to_string_lossy().into_owned(),
-        );
+        let (image, text) = (image.to_string_lossy().into_owned(), point.to_string_lossy().into_owned());
         run("mkfs.ext4", &["-q", "-F", "-m", "0", &image])?;
         run("mount", &["-o", "loop", &image, &text])?;
-        Ok(Mounted {
-            point,
-            _directory: directory,
-        })
+        Ok(Mounted { point, _directory: directory })
     }
 }
 
@@ -65,10 +53,7 @@ impl Drop for Mounted {
 }
 
 fn options(data: &Path) -> Options {
-    Options::new(data)
-        .cores(1)
-        .argument("--hot-log-bytes")
-        .argument("32MiB")
+    Options::new(data).cores(1).argument("--hot-log-bytes").argument("32MiB")
 }
 
 fn value(number: usize) -> Vec<u8> {
@@ -111,10 +96,7 @@ fn a_full_disk_refuses_writes_and_loses_nothing() {
     let (written, refusal) = fill(&mut client);
     eprintln!("refused after {written} writes: {refusal}");
     assert!(written > 50, "refused after {written} writes: {refusal}");
-    assert!(
-        refusal.starts_with("MISCONF "),
-        "a full disk is MISCONF, got: {refusal}"
-    );
+    assert!(refusal.starts_with("MISCONF "), "a full disk is MISCONF, got: {refusal}");
     expect_all(&mut client, 0..written);
     assert_eq!(client.words("DEL key-0").integer(), 1, "deletes have a reserve");
     assert!(client.words("GET key-0").is_null());

@@ -25,10 +25,7 @@ fn open_files(node: &Node, directory: &Directory) -> Vec<(PathBuf, u32)> {
         let Ok(information) = std::fs::read_to_string(process.join("fdinfo").join(entry.file_name())) else {
             continue;
         };
-        let flags = information
-            .lines()
-            .find_map(|line| line.strip_prefix("flags:"))
-            .expect("fdinfo has flags");
+        let flags = information.lines().find_map(|line| line.strip_prefix("flags:")).expect("fdinfo has flags");
         if path.starts_with(directory.path()) {
             files.push((path, u32::from_str_radix(flags.trim(), 8).expect("flags are octal")));
         }
@@ -54,22 +51,13 @@ fn sync_writes_through_o_dsync_and_o_direct() {
     for core in 0..node.cores {
         let directory = format!("core-{core:02}");
         let found = logs.iter().any(|(path, flags)| {
-            path.parent()
-                .and_then(|parent| parent.file_name())
-                .is_some_and(|name| name == directory.as_str())
+            path.parent().and_then(|parent| parent.file_name()).is_some_and(|name| name == directory.as_str())
                 && synchronous(*flags)
         });
-        assert!(
-            found,
-            "core {core} has no log file open with O_DSYNC|O_DIRECT: {files:?}"
-        );
+        assert!(found, "core {core} has no log file open with O_DSYNC|O_DIRECT: {files:?}");
     }
     for (path, flags) in logs {
-        assert!(
-            flags & O_DIRECT != 0,
-            "{} goes through the page cache ({flags:o})",
-            path.display()
-        );
+        assert!(flags & O_DIRECT != 0, "{} goes through the page cache ({flags:o})", path.display());
     }
 }
 

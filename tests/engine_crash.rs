@@ -44,9 +44,7 @@ fn acknowledged_writes_survive_kill_9() {
     eprintln!("kill rounds: {rounds}, ANNULUS_SEED={seed}");
     let mut random = Random::new(seed);
     let directory = Directory::new("kill");
-    let mut ledgers: Vec<Ledger> = (0..WRITERS)
-        .map(|writer| Ledger::new(writer, KEYS_PER_WRITER))
-        .collect();
+    let mut ledgers: Vec<Ledger> = (0..WRITERS).map(|writer| Ledger::new(writer, KEYS_PER_WRITER)).collect();
     let mut tally = Tally::default();
     let mut node = Options::new(directory.path()).start();
     for round in 0..rounds {
@@ -60,10 +58,7 @@ fn acknowledged_writes_survive_kill_9() {
     verify(&node, &mut ledgers, &mut tally).unwrap_or_else(|what| panic!("after a clean stop, seed {seed}: {what}"));
     eprintln!("{tally:?}");
     assert!(tally.killed_mid_write > 0, "no kill hit a write under way: {tally:?}");
-    assert!(
-        tally.acknowledged > 0 && tally.keys_checked > 0,
-        "nothing was checked: {tally:?}"
-    );
+    assert!(tally.acknowledged > 0 && tally.keys_checked > 0, "nothing was checked: {tally:?}");
 }
 
 /// Every writer sends until the node dies, which happens after a random number of acknowledgements.
@@ -81,17 +76,12 @@ fn one_load(node: &mut Node, ledgers: Vec<Ledger>, random: &mut Random, tally: &
     let most = if random.one_in(4) { 60 } else { 12_000 };
     let target = 1 + random.below(most);
     wait_until("writes to be acknowledged", || {
-        assert!(
-            !writers.iter().any(std::thread::JoinHandle::is_finished),
-            "a writer ended early"
-        );
+        assert!(!writers.iter().any(std::thread::JoinHandle::is_finished), "a writer ended early");
         done.load(Ordering::Relaxed) >= target
     });
     node.kill();
-    let ledgers: Vec<Ledger> = writers
-        .into_iter()
-        .map(|writer| writer.join().expect("a writer's checks hold"))
-        .collect();
+    let ledgers: Vec<Ledger> =
+        writers.into_iter().map(|writer| writer.join().expect("a writer's checks hold")).collect();
     let unanswered: usize = ledgers.iter().map(Ledger::unanswered).sum();
     tally.acknowledged += done.load(Ordering::Relaxed);
     tally.unanswered += unanswered;
@@ -128,9 +118,7 @@ fn batch(ledger: &mut Ledger, random: &mut Random) -> (Vec<u8>, Vec<Expected>) {
             0 => {
                 ledger.send_delete(index);
                 encode(&mut bytes, &[b"DEL", &key]);
-                Expected::Delete {
-                    existed: before != State::Absent,
-                }
+                Expected::Delete { existed: before != State::Absent }
             }
             1 => {
                 encode(&mut bytes, &[b"GET", &key]);
@@ -163,10 +151,7 @@ fn read_batch(
             Expected::Delete { existed } => assert_eq!(reply, Reply::Integer((*existed).into()), "of a DEL"),
             Expected::Value(None) => assert!(reply.is_null(), "a GET after its own DEL found {reply}"),
             Expected::Value(Some(value)) => {
-                assert!(
-                    reply.bytes() == value.as_slice(),
-                    "a pipelined GET does not see its own SET: {reply}"
-                );
+                assert!(reply.bytes() == value.as_slice(), "a pipelined GET does not see its own SET: {reply}");
             }
         }
         if !matches!(expected, Expected::Value(_)) {
@@ -211,11 +196,7 @@ fn verify(node: &Node, ledgers: &mut [Ledger], tally: &mut Tally) -> Result<(), 
     let keys = client.words("KEYS *");
     let found: BTreeSet<Vec<u8>> = keys.items().iter().map(|key| key.bytes().to_vec()).collect();
     if found != expected || keys.items().len() != expected.len() {
-        return Err(format!(
-            "KEYS gives {} names, {} are present",
-            keys.items().len(),
-            expected.len()
-        ));
+        return Err(format!("KEYS gives {} names, {} are present", keys.items().len(), expected.len()));
     }
     match client.words("DBSIZE").integer() {
         size if size == expected.len() as i64 => Ok(()),
@@ -243,11 +224,7 @@ fn a_flush_survives_kill_9() {
     node.kill();
     let node = Options::new(directory.path()).start();
     let mut client = node.client();
-    assert_eq!(
-        client.words("DBSIZE"),
-        Reply::Integer(20),
-        "what was flushed stays away, what came after stays"
-    );
+    assert_eq!(client.words("DBSIZE"), Reply::Integer(20), "what was flushed stays away, what came after stays");
     assert!(client.words("GET old-7").is_null());
     assert_eq!(client.words("GET new-7").bytes(), b"y");
 }
@@ -267,10 +244,7 @@ fn expiry_survives_kill_9() {
     node.kill();
     let node = Options::new(directory.path()).start();
     let mut client = node.client();
-    assert!(
-        client.words("GET short").is_null(),
-        "expired before the kill, and back after it"
-    );
+    assert!(client.words("GET short").is_null(), "expired before the kill, and back after it");
     assert_eq!(client.words("TTL kept"), Reply::Integer(-1));
     assert!((900..=1000).contains(&client.words("TTL long").integer()));
     assert!((1900..=2000).contains(&client.words("TTL later").integer()));
@@ -291,11 +265,7 @@ fn interval_loses_no_more_than_its_interval() {
     let mut client = node.client();
     for number in 0..300 {
         let expected = number.to_string();
-        assert_eq!(
-            client.words(&format!("GET key-{number}")),
-            Reply::Bulk(expected.into_bytes()),
-            "key-{number}"
-        );
+        assert_eq!(client.words(&format!("GET key-{number}")), Reply::Bulk(expected.into_bytes()), "key-{number}");
     }
 }
 
@@ -308,10 +278,7 @@ fn memory_forgets_and_serves() {
     assert_eq!(node.client().words("GET a").bytes(), b"b");
     node.kill();
     let node = options.start();
-    assert!(
-        node.client().words("GET a").is_null(),
-        "values of `memory` live in RAM only"
-    );
+    assert!(node.client().words("GET a").is_null(), "values of `memory` live in RAM only");
     node.client().words("SET a c").expect_ok();
 }
 
@@ -345,11 +312,7 @@ fn a_clean_stop_loses_nothing_in_either_durability() {
         let mut client = node.client();
         for number in 0..answered {
             let reply = client.words(&format!("GET key-{number}"));
-            assert_eq!(
-                reply,
-                Reply::Bulk(b"v".to_vec()),
-                "{durability}: key-{number} of {answered} acknowledged"
-            );
+            assert_eq!(reply, Reply::Bulk(b"v".to_vec()), "{durability}: key-{number} of {answered} acknowledged");
         }
     }
 }

@@ -14,45 +14,28 @@ use support::wait_until;
 /// Raises this process's descriptor limit and says how many connections it can hold beside the rest.
 fn connections_possible() -> usize {
     let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: limit.maximum,
-            maximum: limit.maximum,
-        },
-    );
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     let most = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20);
     usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(500)
 }
 
 fn status(node: &Node, name: &str) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{}/status", node.id())).expect("our own child");
-    let line = text
-        .lines()
-        .find(|line| line.starts_with(name))
-        .expect("the kernel tells");
-    line.split_whitespace()
-        .nth(1)
-        .and_then(|number| number.parse().ok())
-        .expect("a number")
+    let line = text.lines().find(|line| line.starts_with(name)).expect("the kernel tells");
+    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
 }
 
 /// Processor time that the process has used, in clock ticks of 10 ms.
 fn processor_ticks(node: &Node) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{}/stat", node.id())).expect("our own child");
-    let fields: Vec<&str> = text[text.rfind(')').expect("a name in brackets") + 2..]
-        .split(' ')
-        .collect();
+    let fields: Vec<&str> = text[text.rfind(')').expect("a name in brackets") + 2..].split(' ').collect();
     fields[11].parse::<u64>().expect("utime") + fields[12].parse::<u64>().expect("stime")
 }
 
 fn connected(client: &mut Client) -> u64 {
     let text = client.words("INFO clients");
     let text = String::from_utf8_lossy(text.bytes()).into_owned();
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("connected_clients:"))
-        .expect("INFO tells");
+    let line = text.lines().find_map(|line| line.strip_prefix("connected_clients:")).expect("INFO tells");
     line.parse().expect("a number")
 }
 
@@ -71,9 +54,7 @@ fn ten_thousand_idle_connections() {
         let stream = TcpStream::connect(("127.0.0.1", node.port));
         idle.push(stream.unwrap_or_else(|error| panic!("connection {number} of {count}: {error}")));
     }
-    wait_until("all connections to be counted", || {
-        connected(&mut control) == count as u64 + 1
-    });
+    wait_until("all connections to be counted", || connected(&mut control) == count as u64 + 1);
     let memory = status(&node, "VmRSS:").saturating_sub(before);
     eprintln!("{count} idle connections: {memory} KiB more resident memory");
     assert!(memory < 256 * 1024, "{memory} KiB for {count} idle connections");
@@ -85,9 +66,7 @@ fn ten_thousand_idle_connections() {
     for stream in idle.iter_mut().step_by(7) {
         stream.write_all(b"PING\r\n").expect("the node reads");
         let mut reply = [0; 7];
-        stream
-            .read_exact(&mut reply)
-            .expect("an idle connection is served when it wakes");
+        stream.read_exact(&mut reply).expect("an idle connection is served when it wakes");
         assert_eq!(&reply, b"+PONG\r\n");
     }
     drop(idle);
@@ -117,18 +96,10 @@ fn one_client_too_many_is_told_so() {
             Ok(other) => panic!("{other}"),
         }
     }
-    assert!(
-        served.len() <= 19 && served.len() >= 15,
-        "{} served beside the control connection",
-        served.len()
-    );
+    assert!(served.len() <= 19 && served.len() >= 15, "{} served beside the control connection", served.len());
     assert_eq!(served.len() + refused, 40);
     served.clear();
-    wait_until("room again", || {
-        node.client()
-            .try_command(&[b"PING"])
-            .is_ok_and(|reply| reply.error().is_none())
-    });
+    wait_until("room again", || node.client().try_command(&[b"PING"]).is_ok_and(|reply| reply.error().is_none()));
     node.expect_alive();
 }
 
@@ -154,10 +125,7 @@ fn a_slow_reader_is_bounded() {
         most = most.max(status(&node, "VmRSS:").saturating_sub(before));
     }
     eprintln!("slow reader: at most {most} KiB more resident memory");
-    assert!(
-        most < 320 * 1024,
-        "{most} KiB are kept for one client that does not read"
-    );
+    assert!(most < 320 * 1024, "{most} KiB are kept for one client that does not read");
     let mut complete = 0;
     while complete < REPLIES {
         match slow.read_reply() {
@@ -180,21 +148,12 @@ fn sigterm_drains() {
     let options = Options::new(directory.path());
     let mut node = options.start();
     let port = node.port;
-    let writers: Vec<_> = (0..4)
-        .map(|writer| std::thread::spawn(move || write_until_closed(port, writer)))
-        .collect();
+    let writers: Vec<_> = (0..4).map(|writer| std::thread::spawn(move || write_until_closed(port, writer))).collect();
     wait_until("some writes", || node.client().words("DBSIZE").integer() > 500);
     let started = Instant::now();
     node.stop();
-    assert!(
-        started.elapsed() < Duration::from_secs(12),
-        "it took {:?}",
-        started.elapsed()
-    );
-    let counts: Vec<u64> = writers
-        .into_iter()
-        .map(|writer| writer.join().expect("whole replies only"))
-        .collect();
+    assert!(started.elapsed() < Duration::from_secs(12), "it took {:?}", started.elapsed());
+    let counts: Vec<u64> = writers.into_iter().map(|writer| writer.join().expect("whole replies only")).collect();
     let node = options.start();
     let mut client = node.client();
     for (writer, count) in counts.iter().enumerate() {
@@ -213,10 +172,7 @@ fn write_until_closed(port: u16, writer: usize) -> u64 {
     loop {
         let mut bytes = Vec::new();
         for number in acknowledged..acknowledged + 16 {
-            encode(
-                &mut bytes,
-                &[b"SET", format!("drain-{writer}-{number}").as_bytes(), b"v"],
-            );
+            encode(&mut bytes, &[b"SET", format!("drain-{writer}-{number}").as_bytes(), b"v"]);
         }
         if client.send(&bytes).is_err() {
             return acknowledged;
@@ -245,9 +201,6 @@ fn client_kill_and_timeout_end_connections() {
     control.words("CONFIG SET timeout 1").expect_ok();
     let mut idle = node.client();
     assert_eq!(idle.words("PING").to_string(), "+PONG");
-    assert!(
-        idle.read_to_end().expect("closed by the node").is_empty(),
-        "an idle client is closed"
-    );
+    assert!(idle.read_to_end().expect("closed by the node").is_empty(), "an idle client is closed");
     control.try_command(&[b"PING"]).ok();
 }

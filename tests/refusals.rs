@@ -8,18 +8,11 @@ use support::directory::Directory;
 use support::node::{Options, binary, free_ports};
 
 fn run(arguments: &[&str]) -> Output {
-    Command::new(binary())
-        .args(arguments)
-        .output()
-        .expect("the binary can be started")
+    Command::new(binary()).args(arguments).output().expect("the binary can be started")
 }
 
 fn text(output: &Output) -> String {
-    [
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    ]
-    .concat()
+    [String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)].concat()
 }
 
 /// Starts `serve` with arguments that must be refused, and looks for words of the reason.
@@ -31,19 +24,10 @@ fn refused(arguments: &[&str], reasons: &[&str]) {
     let output = run(&all);
     let said = text(&output);
     assert!(!output.status.success(), "{arguments:?} was accepted:\n{said}");
-    assert!(
-        output.status.code().is_some(),
-        "{arguments:?} ended by a signal:\n{said}"
-    );
-    assert!(
-        !said.contains("panicked"),
-        "{arguments:?}: a panic is no explanation:\n{said}"
-    );
+    assert!(output.status.code().is_some(), "{arguments:?} ended by a signal:\n{said}");
+    assert!(!said.contains("panicked"), "{arguments:?}: a panic is no explanation:\n{said}");
     for reason in reasons {
-        assert!(
-            said.contains(reason),
-            "{arguments:?}: the reason does not name {reason:?}:\n{said}"
-        );
+        assert!(said.contains(reason), "{arguments:?}: the reason does not name {reason:?}:\n{said}");
     }
 }
 
@@ -76,20 +60,14 @@ fn wrong_configuration_names_the_line() {
     ] {
         let file = directory.path().join("annulus.toml");
         std::fs::write(&file, content).expect("a file");
-        refused(
-            &["--config", file.to_str().expect("plain names")],
-            &[line, word, "annulus.toml"],
-        );
+        refused(&["--config", file.to_str().expect("plain names")], &[line, word, "annulus.toml"]);
     }
 }
 
 #[test]
 fn the_open_world_needs_a_password() {
     let port = free_ports();
-    refused(
-        &["--listen", &format!("0.0.0.0:{port}"), "--http", "off"],
-        &["requirepass", "--insecure"],
-    );
+    refused(&["--listen", &format!("0.0.0.0:{port}"), "--http", "off"], &["requirepass", "--insecure"]);
 }
 
 #[test]
@@ -130,10 +108,7 @@ fn a_data_directory_that_is_a_file_or_read_only() {
     assert!(said.contains("file") && !said.contains("panicked"), "{said}");
     if Path::new("/proc/sys").exists() {
         let (_, said) = Options::new(Path::new("/proc/sys/annulus")).start_refused();
-        assert!(
-            said.contains("/proc/sys/annulus") && !said.contains("panicked"),
-            "{said}"
-        );
+        assert!(said.contains("/proc/sys/annulus") && !said.contains("panicked"), "{said}");
     }
 }
 
@@ -150,11 +125,7 @@ fn a_directory_from_a_newer_format() {
     let mut newer = before.clone();
     assert_eq!(newer.len() % BLOCK, 0, "node.meta is made of blocks");
     for block in newer.chunks_mut(BLOCK) {
-        assert_eq!(
-            crc32fast::hash(&block[12..]).to_le_bytes(),
-            block[8..12],
-            "the layout is the documented one"
-        );
+        assert_eq!(crc32fast::hash(&block[12..]).to_le_bytes(), block[8..12], "the layout is the documented one");
         let version = u32::from_le_bytes(block[12..16].try_into().expect("four bytes"));
         block[12..16].copy_from_slice(&(version + 1).to_le_bytes());
         let crc = crc32fast::hash(&block[12..]);
@@ -162,15 +133,9 @@ fn a_directory_from_a_newer_format() {
     }
     std::fs::write(&file, &newer).expect("the file can be written");
     let (_, said) = Options::new(directory.path()).start_refused();
-    assert!(
-        said.contains("node.meta") && said.contains("format") && said.contains("newer"),
-        "{said}"
-    );
+    assert!(said.contains("node.meta") && said.contains("format") && said.contains("newer"), "{said}");
     assert!(!said.contains("panicked"), "{said}");
-    assert!(
-        std::fs::read(&file).expect("still there") == newer,
-        "a directory that is refused is left alone"
-    );
+    assert!(std::fs::read(&file).expect("still there") == newer, "a directory that is refused is left alone");
     std::fs::write(&file, &before).expect("the file can be written");
     let node = Options::new(directory.path()).start();
     assert_eq!(node.client().words("GET a").bytes(), b"b", "the data was left alone");
@@ -179,11 +144,7 @@ fn a_directory_from_a_newer_format() {
 #[test]
 fn the_other_subcommands() {
     let version = run(&["version"]);
-    assert!(
-        version.status.success() && text(&version).contains(env!("CARGO_PKG_VERSION")),
-        "{}",
-        text(&version)
-    );
+    assert!(version.status.success() && text(&version).contains(env!("CARGO_PKG_VERSION")), "{}", text(&version));
     let help = run(&["help"]);
     assert!(help.status.success(), "{}", text(&help));
     let help = run(&["serve", "--help"]);
@@ -203,25 +164,13 @@ fn the_other_subcommands() {
         assert!(said.contains(flag), "serve --help does not name {flag}:\n{said}");
     }
     let unknown = run(&["sreve"]);
-    assert!(
-        !unknown.status.success() && text(&unknown).contains("sreve"),
-        "{}",
-        text(&unknown)
-    );
+    assert!(!unknown.status.success() && text(&unknown).contains("sreve"), "{}", text(&unknown));
     let directory = Directory::new("check");
     let port = free_ports();
-    let check = [
-        "check",
-        "--data",
-        directory.path().to_str().expect("plain names"),
-        "--listen",
-        &format!("127.0.0.1:{port}"),
-    ]
-    .map(String::from);
-    let check = Command::new(binary())
-        .args(check)
-        .output()
-        .expect("the binary can be started");
+    let check =
+        ["check", "--data", directory.path().to_str().expect("plain names"), "--listen", &format!("127.0.0.1:{port}")]
+            .map(String::from);
+    let check = Command::new(binary()).args(check).output().expect("the binary can be started");
     assert!(check.status.success(), "check on a healthy machine:\n{}", text(&check));
 }
 
@@ -230,13 +179,7 @@ fn check_names_what_is_taken() {
     let directory = Directory::new("check-taken");
     let mut node = Options::new(directory.path()).start();
     let listen = format!("127.0.0.1:{}", node.port);
-    let check = run(&[
-        "check",
-        "--data",
-        directory.path().to_str().expect("plain names"),
-        "--listen",
-        &listen,
-    ]);
+    let check = run(&["check", "--data", directory.path().to_str().expect("plain names"), "--listen", &listen]);
     let said = text(&check);
     assert!(!check.status.success(), "{said}");
     assert!(said.contains(&node.port.to_string()), "the port is not named:\n{said}");
@@ -250,20 +193,11 @@ fn health_and_metrics() {
     let mut options = Options::new(directory.path());
     options.port = free_ports();
     let http = options.port + 2_000;
-    let mut node = options
-        .argument("--http")
-        .argument(&format!("127.0.0.1:{http}"))
-        .start();
+    let mut node = options.argument("--http").argument(&format!("127.0.0.1:{http}")).start();
     for (path, word) in [("/health/live", ""), ("/health/ready", ""), ("/metrics", "annulus_")] {
         let mut stream = std::net::TcpStream::connect(("127.0.0.1", http)).expect("HTTP is served");
-        stream
-            .set_read_timeout(Some(support::PATIENCE))
-            .expect("a positive timeout");
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-        )
-        .expect("it reads");
+        stream.set_read_timeout(Some(support::PATIENCE)).expect("a positive timeout");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("it reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("it answers and closes");
         assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");

@@ -31,7 +31,9 @@ pub enum Error {
         error: crate::frame::FrameError,
     },
     /// Versions that did not see each other, which one lone node never writes.
-    #[error("partition {partition} holds versions of one key that did not see each other ({first} and {second}): these files were not written by one node on its own")]
+    #[error(
+        "partition {partition} holds versions of one key that did not see each other ({first} and {second}): these files were not written by one node on its own"
+    )]
     Concurrent {
         /// Which partition.
         partition: u16,

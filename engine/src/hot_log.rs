@@ -195,7 +195,13 @@ impl HotLog {
         if !self.fits_last(bytes, limits) {
             let mut buffer = self.free_buffers.pop().unwrap_or_default();
             buffer.resize(PAYLOAD_START);
-            self.waiting.push_back(Waiting { ordinal: self.next_ordinal, buffer, records: 0, began_us: now_us, began_at: newest });
+            self.waiting.push_back(Waiting {
+                ordinal: self.next_ordinal,
+                buffer,
+                records: 0,
+                began_us: now_us,
+                began_at: newest,
+            });
             self.next_ordinal += 1;
         }
         self.waiting_bytes += bytes;
@@ -203,7 +209,10 @@ impl HotLog {
         last.records += 1;
         let start = last.buffer.len();
         last.buffer.resize(start + bytes);
-        let commit = Commit { instance: self.instance, ordinal: last.ordinal };
+        let commit = Commit {
+            instance: self.instance,
+            ordinal: last.ordinal,
+        };
         (commit, &mut last.buffer.as_mut_slice()[start..])
     }
 
@@ -215,7 +224,9 @@ impl HotLog {
         match eager {
             None => true,
             Some((bytes, age_us)) => {
-                self.waiting.len() > 1 || first.payload_bytes() >= bytes || now_us.saturating_sub(first.began_us) >= age_us
+                self.waiting.len() > 1
+                    || first.payload_bytes() >= bytes
+                    || now_us.saturating_sub(first.began_us) >= age_us
             }
         }
     }
@@ -233,14 +244,23 @@ impl HotLog {
         }
         let payload_bytes = self.waiting[0].payload_bytes();
         let frame_bytes = frame::frame_bytes(payload_bytes);
-        if self.active.is_some_and(|active| active.offset + frame_bytes as u64 > segments.get(active.file).bytes) {
+        if self
+            .active
+            .is_some_and(|active| active.offset + frame_bytes as u64 > segments.get(active.file).bytes)
+        {
             self.seal(segments, *sequence);
         }
         let active = match self.active {
             Some(active) => active,
             None => self.activate(segments, sequence).ok_or(Idle::NoSegment)?,
         };
-        let Waiting { ordinal, mut buffer, records, began_at, .. } = self.waiting.pop_front().expect("checked above");
+        let Waiting {
+            ordinal,
+            mut buffer,
+            records,
+            began_at,
+            ..
+        } = self.waiting.pop_front().expect("checked above");
         self.waiting_bytes -= payload_bytes;
         buffer.resize(HEADROOM + frame_bytes);
         let segment = segments.get(active.file);
@@ -262,9 +282,23 @@ impl HotLog {
         }
         let frame_offset = active.offset;
         let log_tail = self.log_tail;
-        self.in_flight = Some(InFlight { ordinal, records, payload_bytes, file: active.file, frame_offset, log_tail, crc, began_at });
+        self.in_flight = Some(InFlight {
+            ordinal,
+            records,
+            payload_bytes,
+            file: active.file,
+            frame_offset,
+            log_tail,
+            crc,
+            began_at,
+        });
         let (offset, skip) = if is_first { (0, 0) } else { (frame_offset, HEADROOM) };
-        Ok(Write { file: active.file, offset, buffer, skip })
+        Ok(Write {
+            file: active.file,
+            offset,
+            buffer,
+            skip,
+        })
     }
 
     fn activate<F>(&mut self, segments: &mut Segments<F>, sequence: &mut u64) -> Option<Active> {
@@ -277,7 +311,11 @@ impl HotLog {
         segment.resident.clear();
         segment.sequence = *sequence;
         segment.written = HEADROOM as u64;
-        let active = Active { file, offset: HEADROOM as u64, number: 0 };
+        let active = Active {
+            file,
+            offset: HEADROOM as u64,
+            number: 0,
+        };
         self.active = Some(active);
         if self.log_tail == 0 || self.sealed.is_empty() {
             self.log_tail = *sequence;
@@ -298,7 +336,10 @@ impl HotLog {
     /// The write in flight has ended well.
     pub(crate) fn on_written<F>(&mut self, segments: &mut Segments<F>) -> InFlight {
         let written = self.in_flight.take().expect("a write that ended was in flight");
-        let active = self.active.as_mut().expect("a segment stays active while it is written");
+        let active = self
+            .active
+            .as_mut()
+            .expect("a segment stays active while it is written");
         assert_eq!(active.file, written.file);
         active.offset = written.frame_offset + frame::frame_bytes(written.payload_bytes) as u64;
         active.number += 1;
@@ -331,7 +372,10 @@ impl HotLog {
 
     /// Keeps a buffer for the next frame.
     pub(crate) fn recycle_buffer(&mut self, mut buffer: AlignedBuffer, limits: &Limits) {
-        if self.instance == SMALL && self.free_buffers.len() < 3 && buffer.capacity() <= 2 * limits.frame_bytes_max + HEADROOM {
+        if self.instance == SMALL
+            && self.free_buffers.len() < 3
+            && buffer.capacity() <= 2 * limits.frame_bytes_max + HEADROOM
+        {
             buffer.clear();
             self.free_buffers.push(buffer);
         }
@@ -352,7 +396,11 @@ impl HotLog {
     /// it after a crash. Segments that only memory has let go of count:
     /// until a durable frame says so, they are replayed.
     pub(crate) fn replays_up_to<F>(&self, segments: &Segments<F>, sequence: u64) -> bool {
-        let on_its_way = self.in_flight.iter().map(|frame| frame.began_at).chain(self.waiting.iter().map(|frame| frame.began_at));
+        let on_its_way = self
+            .in_flight
+            .iter()
+            .map(|frame| frame.began_at)
+            .chain(self.waiting.iter().map(|frame| frame.began_at));
         if on_its_way.min().is_some_and(|began_at| began_at <= sequence) {
             return true;
         }
@@ -379,7 +427,13 @@ impl HotLog {
         assert!(self.is_quiet(), "other frames carry the tail just as well");
         let mut buffer = self.free_buffers.pop().unwrap_or_default();
         buffer.resize(PAYLOAD_START);
-        self.waiting.push_back(Waiting { ordinal: self.next_ordinal, buffer, records: 0, began_us: now_us, began_at: newest });
+        self.waiting.push_back(Waiting {
+            ordinal: self.next_ordinal,
+            buffer,
+            records: 0,
+            began_us: now_us,
+            began_at: newest,
+        });
         self.next_ordinal += 1;
     }
 
@@ -393,8 +447,14 @@ impl HotLog {
 
     /// Bytes that can be written without another segment.
     pub(crate) fn room<F>(&self, segments: &Segments<F>) -> u64 {
-        let active = self.active.map_or(0, |active| segments.get(active.file).bytes - active.offset);
-        let spares: u64 = self.spares.iter().map(|file| segments.get(*file).bytes - HEADROOM as u64).sum();
+        let active = self
+            .active
+            .map_or(0, |active| segments.get(active.file).bytes - active.offset);
+        let spares: u64 = self
+            .spares
+            .iter()
+            .map(|file| segments.get(*file).bytes - HEADROOM as u64)
+            .sum();
         // Every frame that waits, and the one in flight, has a header and is padded.
         let waiting = self.waiting_bytes + self.depth() * (frame::BLOCK_BYTES + FRAME_HEADER_BYTES);
         let in_flight = self.in_flight.as_ref().map_or(0, |in_flight| in_flight.payload_bytes);
@@ -414,13 +474,21 @@ impl HotLog {
     /// Sequence of the oldest segment that replay would read.
     pub(crate) fn oldest_sequence<F>(&self, segments: &Segments<F>) -> Option<u64> {
         let active = self.active.map(|active| active.file);
-        self.sealed.front().copied().or(active).map(|file| segments.get(file).sequence)
+        self.sealed
+            .front()
+            .copied()
+            .or(active)
+            .map(|file| segments.get(file).sequence)
     }
 
     /// Sequence of the segment behind the oldest sealed one, or of the next that will be activated.
     pub(crate) fn sequence_after_oldest<F>(&self, segments: &Segments<F>, newest: u64) -> u64 {
         let active = self.active.map(|active| active.file);
-        self.sealed.get(1).copied().or(active).map_or(newest + 1, |file| segments.get(file).sequence)
+        self.sealed
+            .get(1)
+            .copied()
+            .or(active)
+            .map_or(newest + 1, |file| segments.get(file).sequence)
     }
 
     /// Memory of frames and buffers.
@@ -432,6 +500,21 @@ impl HotLog {
 }
 
 fn segment_header(sequence: u64, segment_bytes: u64, instance: u8, identity: &Identity) -> SegmentHeader {
-    let Identity { layout, core, cores, node, cluster_id } = *identity;
-    SegmentHeader { sequence, layout, core, cores, segment_bytes, node, cluster_id, instance }
+    let Identity {
+        layout,
+        core,
+        cores,
+        node,
+        cluster_id,
+    } = *identity;
+    SegmentHeader {
+        sequence,
+        layout,
+        core,
+        cores,
+        segment_bytes,
+        node,
+        cluster_id,
+        instance,
+    }
 }

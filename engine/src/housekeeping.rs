@@ -113,9 +113,16 @@ impl<D: Disk> Engine<D> {
             let entry = self.index.remove(partition, hash).expect("what expires is indexed");
             return self.forget_in_memory(partition, &entry);
         }
-        let extra = self.side.get(partition, hash).expect("what expires is in the side table");
+        let extra = self
+            .side
+            .get(partition, hash)
+            .expect("what expires is in the side table");
         let (actor, context) = (extra.actor, extra.context.to_vec());
-        let rest = Extra { expires_at_ms: 0, actor, context: &context };
+        let rest = Extra {
+            expires_at_ms: 0,
+            actor,
+            context: &context,
+        };
         let keeps_extra = !rest.is_empty();
         self.side.set(partition, hash, rest);
         let entry = self.index.update(partition, hash, |entry| {
@@ -135,7 +142,9 @@ impl<D: Disk> Engine<D> {
         if (state.looked_ms..state.looked_ms + self.config.limits.space_interval_ms).contains(&now_ms) {
             return;
         }
-        state.prepare_after_ms = state.prepare_after_ms.min(now_ms + self.config.limits.space_interval_ms);
+        state.prepare_after_ms = state
+            .prepare_after_ms
+            .min(now_ms + self.config.limits.space_interval_ms);
         state.looked_ms = now_ms;
         match self.disk.space() {
             Err(error) => tracing::warn!(core = self.config.core, %error, "the disk does not tell its space"),
@@ -184,11 +193,23 @@ impl<D: Disk> Engine<D> {
     /// When only what the other instance would replay keeps tombstones of the oldest segment, and nothing of that is live, lets
     /// the other instance say so durably.
     fn maybe_release_other(&mut self, instance: usize) {
-        let Some(&file) = self.logs[instance].sealed.front() else { return };
+        let Some(&file) = self.logs[instance].sealed.front() else {
+            return;
+        };
         let segment = self.segments.get(file);
-        let (live, hiding, closed_at) = (segment.live, segment.live_tombstones + u32::from(segment.has_mark), segment.closed_at);
+        let (live, hiding, closed_at) = (
+            segment.live,
+            segment.live_tombstones + u32::from(segment.has_mark),
+            segment.closed_at,
+        );
         let other = 1 - instance;
-        if live == 0 || live != hiding || segment.pins > 0 || self.failures.read_only || self.disk_state.is_full || !self.logs[other].is_quiet() {
+        if live == 0
+            || live != hiding
+            || segment.pins > 0
+            || self.failures.read_only
+            || self.disk_state.is_full
+            || !self.logs[other].is_quiet()
+        {
             return;
         }
         if !self.logs[other].replays_up_to(&self.segments, closed_at) {
@@ -196,7 +217,10 @@ impl<D: Disk> Engine<D> {
         }
         self.logs[other].seal_dead(&mut self.segments, closed_at, self.sequence);
         self.advance_tail(other);
-        if self.logs[other].oldest_sequence(&self.segments).is_none_or(|oldest| oldest > closed_at) {
+        if self.logs[other]
+            .oldest_sequence(&self.segments)
+            .is_none_or(|oldest| oldest > closed_at)
+        {
             self.logs[other].append_empty(self.now_us, self.sequence);
         }
     }
@@ -261,19 +285,29 @@ impl<D: Disk> Engine<D> {
         let path = self.next_segment_path(instance);
         let instance = u8::try_from(instance).expect("there are two instances");
         let bytes = self.config.segment_bytes(instance);
-        self.work.push_back(Work::prepare(self.disk.clone(), instance, path, bytes));
+        self.work
+            .push_back(Work::prepare(self.disk.clone(), instance, path, bytes));
     }
 
     pub(crate) fn next_segment_path(&mut self, instance: usize) -> String {
         self.next_segment_number += 1;
-        let name = if instance == usize::from(SMALL) { "small" } else { "large" };
+        let name = if instance == usize::from(SMALL) {
+            "small"
+        } else {
+            "large"
+        };
         format!("{}/{name}-{:05}.log", self.config.directory(), self.next_segment_number)
     }
 
     /// A piece of background work has ended.
     pub fn on_work_done(&mut self, done: WorkDone<D>, now_ms: u64) {
         match done.0 {
-            Done::Prepared { instance, path, bytes, result } => {
+            Done::Prepared {
+                instance,
+                path,
+                bytes,
+                result,
+            } => {
                 self.preparing[usize::from(instance)] = false;
                 match result {
                     Ok(file) => self.add_spare(instance, path, bytes, file),
@@ -306,7 +340,11 @@ impl<D: Disk> Engine<D> {
             header_damaged: false,
         };
         let Some(file) = self.segments.add(segment) else {
-            tracing::error!(core = self.config.core, max = Place::FILES_MAX, "the log has as many segments as it can");
+            tracing::error!(
+                core = self.config.core,
+                max = Place::FILES_MAX,
+                "the log has as many segments as it can"
+            );
             self.work.push_back(Work::remove(self.disk.clone(), path));
             self.disk_state.is_full = true;
             self.fail_waiting(usize::from(instance));
@@ -335,7 +373,9 @@ impl<D: Disk> Engine<D> {
     fn fail_waiting(&mut self, instance: usize) -> bool {
         let mut any = false;
         while self.logs[instance].in_flight.is_none() && !self.logs[instance].can_write(&self.segments) {
-            let waiting = self.logs[instance].pop_waiting().expect("a frame that cannot be written waits");
+            let waiting = self.logs[instance]
+                .pop_waiting()
+                .expect("a frame that cannot be written waits");
             self.vanish(commit_of(instance, waiting.ordinal), waiting.payload(), waiting.records);
             any |= waiting.records > 0;
         }
@@ -348,7 +388,10 @@ impl<D: Disk> Engine<D> {
 
     /// An own write was lost: another incarnation first, and no third chance.
     pub(crate) fn note_failure(&mut self, now_ms: u64) {
-        let again = self.failures.last_ms.is_some_and(|last| now_ms.saturating_sub(last) < self.config.limits.failure_window_ms);
+        let again = self
+            .failures
+            .last_ms
+            .is_some_and(|last| now_ms.saturating_sub(last) < self.config.limits.failure_window_ms);
         self.failures.last_ms = Some(now_ms);
         if again {
             return self.become_read_only();

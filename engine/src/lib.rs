@@ -42,7 +42,7 @@ pub use engine::{Engine, Event, Key};
 pub use error::{Error, ReadError, Refusal};
 pub use hot_log::Commit;
 pub use limits::Limits;
-pub use read_path::{WARM_STEPS, Description, Found, ReadPlan, Record, ScanBatch, ScanEntry};
+pub use read_path::{Description, Found, ReadPlan, Record, ScanBatch, ScanEntry, WARM_STEPS};
 pub use record::RecordRef;
 pub use recovery::{Corruption, RecoveryReport};
 pub use statistics::{Counts, DiskLevel, Statistics};

@@ -66,7 +66,10 @@ impl MemoryStore {
     /// The record of `number` to be written over, if it has exactly `bytes` bytes.
     #[inline]
     pub fn overwrite(&mut self, number: u64, bytes: usize) -> Option<&mut [u8]> {
-        self.records.get_mut(number).map(|record| &mut **record).filter(|record| record.len() == bytes)
+        self.records
+            .get_mut(number)
+            .map(|record| &mut **record)
+            .filter(|record| record.len() == bytes)
     }
 
     /// Takes the record of `number` out.

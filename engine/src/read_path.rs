@@ -151,7 +151,9 @@ impl<D: Disk> Engine<D> {
         if let Some(pending) = self.pending.get(key.hash) {
             let (record, after) = (pending.view(), self.wait_for(pending.commit));
             if self.is_flushed(record.dot().clock) {
-                return Found::Absent { after: self.after_flush() };
+                return Found::Absent {
+                    after: self.after_flush(),
+                };
             }
             return match record.kind() == Kind::Value && !is_expired(record.expires_at_ms(), now_ms) {
                 true if record.key() == key.bytes => Found::Here { record, after },
@@ -160,10 +162,15 @@ impl<D: Disk> Engine<D> {
         }
         let hash = IndexHash::of(key.hash);
         let Some(entry) = self.visible(key.partition, hash, now_ms) else {
-            return Found::Absent { after: self.after_flush() };
+            return Found::Absent {
+                after: self.after_flush(),
+            };
         };
         if self.is_memory() {
-            let bytes = self.store.get(entry.place.raw()).expect("the index names records that are there");
+            let bytes = self
+                .store
+                .get(entry.place.raw())
+                .expect("the index names records that are there");
             return same_key(RecordRef::checked_before(bytes), key);
         }
         if let Some(fetched) = fetched {
@@ -172,7 +179,12 @@ impl<D: Disk> Engine<D> {
                 return same_key(record, key);
             }
         }
-        let Self { cache, resident, segments, .. } = self;
+        let Self {
+            cache,
+            resident,
+            segments,
+            ..
+        } = self;
         let segment = segments.get(entry.place.file);
         if let Some((bytes, goes_soon)) = resident.bytes(&segment.resident, entry.place.offset()) {
             self.resident_hits += 1;
@@ -202,11 +214,17 @@ impl<D: Disk> Engine<D> {
         if step < 2 {
             return self.index.prefetch(key.partition, hash, step == 1);
         }
-        let Some(entry) = self.index.get(key.partition, hash) else { return };
+        let Some(entry) = self.index.get(key.partition, hash) else {
+            return;
+        };
         let (raw, offset) = (entry.place.raw(), entry.place.offset());
         let bytes = match (self.is_memory(), step) {
             (true, 2) => return self.store.prefetch(raw),
-            (false, 2) => return self.resident.prefetch(&self.segments.get(entry.place.file).resident, offset),
+            (false, 2) => {
+                return self
+                    .resident
+                    .prefetch(&self.segments.get(entry.place.file).resident, offset);
+            }
             (true, _) => self.store.get(raw),
             (false, _) => {
                 let blocks = &self.segments.get(entry.place.file).resident;
@@ -224,7 +242,9 @@ impl<D: Disk> Engine<D> {
         let entry = self.index.get(partition, hash)?;
         let is_gone = entry.is_tombstone()
             || self.is_flushed(entry.clock)
-            || self.expires_at(partition, &entry).is_some_and(|at| is_expired(at, now_ms));
+            || self
+                .expires_at(partition, &entry)
+                .is_some_and(|at| is_expired(at, now_ms));
         (!is_gone).then_some(entry)
     }
 
@@ -249,7 +269,12 @@ impl<D: Disk> Engine<D> {
         let entry = self.visible(key.partition, IndexHash::of(key.hash), now_ms)?;
         let expires_at_ms = self.expires_at(key.partition, &entry).unwrap_or(0);
         let record_bytes = class_bytes(entry.size_class);
-        Some(Description { clock: entry.clock, expires_at_ms, record_bytes, after: None })
+        Some(Description {
+            clock: entry.clock,
+            expires_at_ms,
+            record_bytes,
+            after: None,
+        })
     }
 
     /// Starts to read a record; ends as [`Event::Read`]. `false` when too many reads are in flight: try later. A plan that was
@@ -259,15 +284,29 @@ impl<D: Disk> Engine<D> {
             return false;
         }
         let Some(plan) = self.current_plan(plan) else {
-            self.events.push_back(Event::Read { token, result: Err(ReadError::Gone) });
+            self.events.push_back(Event::Read {
+                token,
+                result: Err(ReadError::Gone),
+            });
             return true;
         };
         let segment = self.segments.get_mut(plan.file);
         segment.pins += 1;
         let start = plan.offset & !4095;
-        assert!(start < segment.bytes, "the index names records that were read or written");
-        let end = (plan.offset + plan.bytes as u64).next_multiple_of(4096).min(segment.bytes);
-        let number = self.reads.insert(Reading { plan, token, bytes: Vec::new(), next: start, end });
+        assert!(
+            start < segment.bytes,
+            "the index names records that were read or written"
+        );
+        let end = (plan.offset + plan.bytes as u64)
+            .next_multiple_of(4096)
+            .min(segment.bytes);
+        let number = self.reads.insert(Reading {
+            plan,
+            token,
+            bytes: Vec::new(),
+            next: start,
+            end,
+        });
         self.counts.disk_reads += 1;
         self.read_part(number);
         true
@@ -278,8 +317,15 @@ impl<D: Disk> Engine<D> {
         if self.segments.sequence(old.file) == Some(old.sequence) {
             return Some(old.clone());
         }
-        let entry = self.index.get(old.partition, old.hash).filter(|entry| !entry.is_tombstone())?;
-        Some(plan(self.segments.get(entry.place.file).sequence, old.partition, &entry))
+        let entry = self
+            .index
+            .get(old.partition, old.hash)
+            .filter(|entry| !entry.is_tombstone())?;
+        Some(plan(
+            self.segments.get(entry.place.file).sequence,
+            old.partition,
+            &entry,
+        ))
     }
 
     fn read_part(&mut self, number: u64) {
@@ -290,7 +336,10 @@ impl<D: Disk> Engine<D> {
         buffer.resize(bytes);
         let operation = OperationId(number + 2);
         self.counts.disk_read_bytes += bytes as u64;
-        self.segments.get(reading.plan.file).file.start_read(operation, reading.next, buffer);
+        self.segments
+            .get(reading.plan.file)
+            .file
+            .start_read(operation, reading.next, buffer);
     }
 
     /// A part of a record came.
@@ -318,7 +367,10 @@ impl<D: Disk> Engine<D> {
             let (partition, offset) = (reading.plan.partition, reading.plan.offset);
             tracing::error!(core = self.config.core, partition, segment = %path, offset, %error, "a record cannot be read");
         }
-        self.events.push_back(Event::Read { token: reading.token, result });
+        self.events.push_back(Event::Read {
+            token: reading.token,
+            result,
+        });
     }
 
     /// The record that a plan names, out of the blocks around it.
@@ -329,7 +381,11 @@ impl<D: Disk> Engine<D> {
             return Err(ReadError::Misplaced);
         }
         let bytes: Rc<[u8]> = Rc::from(record.bytes());
-        if self.index.get(plan.partition, plan.hash).is_some_and(|entry| entry.clock == plan.clock) {
+        if self
+            .index
+            .get(plan.partition, plan.hash)
+            .is_some_and(|entry| entry.clock == plan.clock)
+        {
             self.cache.insert(record.hash(), Rc::clone(&bytes));
         }
         Ok(Rc::new(Record::new(bytes)))
@@ -344,7 +400,11 @@ impl<D: Disk> Engine<D> {
         let is_in_range = |hash: IndexHash| hash.high >= from && next.is_none_or(|next| hash.high < next);
         // What is pending counts, not what it replaces.
         let mut replaced: Vec<IndexHash> = Vec::new();
-        for (hash, pending) in self.pending.iter().filter(|(_, pending)| pending.partition == partition) {
+        for (hash, pending) in self
+            .pending
+            .iter()
+            .filter(|(_, pending)| pending.partition == partition)
+        {
             let hash = IndexHash::of(hash);
             if is_in_range(hash) {
                 replaced.push(hash);
@@ -365,11 +425,14 @@ impl<D: Disk> Engine<D> {
     pub fn random_entry(&mut self, random: u64, now_ms: u64) -> Option<ScanEntry> {
         const TRIES: u64 = 16;
         for attempt in 0..TRIES {
-            let Some((partition, entry)) = self.index.random(random.wrapping_add(attempt.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+            let Some((partition, entry)) = self
+                .index
+                .random(random.wrapping_add(attempt.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
             else {
                 break;
             };
-            let is_it = |hash: u128, write: &PendingWrite| write.partition == partition && IndexHash::of(hash) == entry.hash;
+            let is_it =
+                |hash: u128, write: &PendingWrite| write.partition == partition && IndexHash::of(hash) == entry.hash;
             if self.pending.iter().any(|(hash, write)| is_it(hash, write)) {
                 continue;
             }
@@ -377,7 +440,9 @@ impl<D: Disk> Engine<D> {
                 return Some(self.scan_entry(partition, &entry));
             }
         }
-        self.pending.iter().find_map(|(_, pending)| self.pending_entry(pending, now_ms))
+        self.pending
+            .iter()
+            .find_map(|(_, pending)| self.pending_entry(pending, now_ms))
     }
 
     fn pending_entry(&self, pending: &PendingWrite, now_ms: u64) -> Option<ScanEntry> {
@@ -389,7 +454,10 @@ impl<D: Disk> Engine<D> {
 
     fn scan_entry(&mut self, partition: u16, entry: &Entry) -> ScanEntry {
         if self.is_memory() {
-            let bytes = self.store.get(entry.place.raw()).expect("the index names records that are there");
+            let bytes = self
+                .store
+                .get(entry.place.raw())
+                .expect("the index names records that are there");
             return ScanEntry::InMemory(Rc::new(Record::new(Rc::from(bytes))));
         }
         let segment = self.segments.get(entry.place.file);

@@ -90,7 +90,10 @@ impl<D: Disk> Engine<D> {
         }
         let directory = engine.config.directory();
         let disk = engine.disk.clone();
-        disk.create_directory(&directory).await.map_err(|error| Error::Disk { path: directory.clone(), error })?;
+        disk.create_directory(&directory).await.map_err(|error| Error::Disk {
+            path: directory.clone(),
+            error,
+        })?;
         match engine.config.migrate_from {
             None => engine.recover_own(&directory).await?,
             Some((layout, cores)) => engine.migrate(layout, cores).await?,
@@ -102,9 +105,15 @@ impl<D: Disk> Engine<D> {
 
     async fn recover_own(&mut self, directory: &str) -> Result<(), Error> {
         let (core, cores, layout) = (self.config.core, self.config.cores, self.config.layout);
-        let found = self.list_segments(directory, (layout, core, cores), Use::Sealed).await?;
+        let found = self
+            .list_segments(directory, (layout, core, cores), Use::Sealed)
+            .await?;
         for instance in [SMALL, LARGE] {
-            let files: Vec<_> = found.iter().filter(|(_, header)| header.instance == instance).copied().collect();
+            let files: Vec<_> = found
+                .iter()
+                .filter(|(_, header)| header.instance == instance)
+                .copied()
+                .collect();
             let tip = self.recover_instance(files).await?;
             let log_tail = tip.log_tail;
             let mut sealed: Vec<u16> = Vec::new();
@@ -120,7 +129,9 @@ impl<D: Disk> Engine<D> {
                 }
             }
             sealed.sort_by_key(|file| self.segments.get(*file).sequence);
-            let log_tail = sealed.first().map_or(log_tail, |file| self.segments.get(*file).sequence.max(log_tail));
+            let log_tail = sealed
+                .first()
+                .map_or(log_tail, |file| self.segments.get(*file).sequence.max(log_tail));
             let log = &mut self.logs[usize::from(instance)];
             log.continue_after(sealed.into(), tip.crc, tip.ordinal, log_tail);
             self.reuse(instance, spares).await?;
@@ -155,7 +166,11 @@ impl<D: Disk> Engine<D> {
                 self.next_segment_number = self.next_segment_number.max(number);
             }
             // A segment of this log is written again when it is reused: it must be open for that from the start.
-            let mode = if state == Use::Sealed { OpenMode::Log } else { OpenMode::Read };
+            let mode = if state == Use::Sealed {
+                OpenMode::Log
+            } else {
+                OpenMode::Read
+            };
             let file = disk.open(&path, mode).await.map_err(at(&path))?;
             // What a cut file has beyond whole blocks cannot be read directly, and was no whole frame.
             let bytes = file.size().await.map_err(at(&path))? & !(BLOCK_BYTES as u64 - 1);
@@ -181,8 +196,13 @@ impl<D: Disk> Engine<D> {
                 }
             };
             let (layout, core, cores) = owner;
-            if (header.layout, header.core, header.cores, header.cluster_id) != (layout, core, cores, self.config.cluster_id) {
-                return Err(Error::Segment { path, error: SegmentError::Foreign });
+            if (header.layout, header.core, header.cores, header.cluster_id)
+                != (layout, core, cores, self.config.cluster_id)
+            {
+                return Err(Error::Segment {
+                    path,
+                    error: SegmentError::Foreign,
+                });
             }
             let segment = Segment {
                 file,
@@ -226,7 +246,9 @@ impl<D: Disk> Engine<D> {
     async fn newest_sequence(&self, file: &D::File, bytes: u64) -> Result<Option<u64>, DiskError> {
         let mut all = AlignedBuffer::with_capacity(usize::try_from(bytes).expect("segments fit memory"));
         while (all.len() as u64) < bytes {
-            let part = file.read_at(all.len() as u64, self.config.limits.recovery_read_bytes).await?;
+            let part = file
+                .read_at(all.len() as u64, self.config.limits.recovery_read_bytes)
+                .await?;
             if part.is_empty() {
                 break;
             }
@@ -268,7 +290,10 @@ impl<D: Disk> Engine<D> {
             let what = "the oldest segment is missing, or its header and all its frames are damaged";
             self.recovery.corruption.push(Corruption { path, offset: 0, what });
         }
-        let mut tip = Tip { log_tail, ..Tip::default() };
+        let mut tip = Tip {
+            log_tail,
+            ..Tip::default()
+        };
         let mut before: Option<Scanned> = None;
         for (file, header) in files {
             if header.sequence < log_tail {
@@ -297,7 +322,10 @@ impl<D: Disk> Engine<D> {
         let mut bytes = AlignedBuffer::with_capacity(usize::try_from(length).expect("segments fit memory"));
         while (bytes.len() as u64) < length {
             let part = handle.read_at(bytes.len() as u64, step).await;
-            let part = part.map_err(|error| Error::Disk { path: path.clone(), error })?;
+            let part = part.map_err(|error| Error::Disk {
+                path: path.clone(),
+                error,
+            })?;
             if part.is_empty() {
                 break;
             }
@@ -305,8 +333,14 @@ impl<D: Disk> Engine<D> {
         }
         // The last read may have brought a part of a block.
         bytes.resize(bytes.len().min(usize::try_from(length).expect("segments fit memory")));
-        let mut scanned =
-            Scanned { file, header, bytes, frames: Vec::new(), end: SEGMENT_HEADER_BYTES, previous_crc: None };
+        let mut scanned = Scanned {
+            file,
+            header,
+            bytes,
+            frames: Vec::new(),
+            end: SEGMENT_HEADER_BYTES,
+            previous_crc: None,
+        };
         self.find_frames(&mut scanned, &path);
         Ok(scanned)
     }
@@ -330,7 +364,11 @@ impl<D: Disk> Engine<D> {
                 continue;
             };
             if let Some(bad_at) = bad_at.take() {
-                let corruption = Corruption { path: path.to_owned(), offset: bad_at as u64, what: "a damaged frame lies before good ones" };
+                let corruption = Corruption {
+                    path: path.to_owned(),
+                    offset: bad_at as u64,
+                    what: "a damaged frame lies before good ones",
+                };
                 if !self.recovery.corruption.contains(&corruption) {
                     self.recovery.corruption.push(corruption);
                 }
@@ -350,7 +388,9 @@ impl<D: Disk> Engine<D> {
     /// True when bytes of this use lie behind the last good frame.
     fn is_torn(&self, scanned: &Scanned) -> bool {
         let behind = &scanned.bytes.as_slice()[scanned.end.min(scanned.bytes.len())..];
-        let Some(block) = behind.get(..FRAME_HEADER_BYTES) else { return false };
+        let Some(block) = behind.get(..FRAME_HEADER_BYTES) else {
+            return false;
+        };
         crate::frame::FrameHeader::peek(block).is_ok_and(|header| header.sequence == scanned.header.sequence)
     }
 
@@ -377,7 +417,11 @@ impl<D: Disk> Engine<D> {
         } else {
             let path = self.segments.get(before.file).path.clone();
             let what = "frames are missing before the next segment";
-            self.recovery.corruption.push(Corruption { path, offset: before.end as u64, what });
+            self.recovery.corruption.push(Corruption {
+                path,
+                offset: before.end as u64,
+                what,
+            });
         }
     }
 
@@ -387,7 +431,10 @@ impl<D: Disk> Engine<D> {
             return Ok(());
         }
         let handle = self.segments.get(scanned.file).file.clone();
-        handle.sync().await.map_err(|error| Error::Disk { path: path.clone(), error })?;
+        handle.sync().await.map_err(|error| Error::Disk {
+            path: path.clone(),
+            error,
+        })?;
         self.segments.get_mut(scanned.file).written = scanned.end as u64;
         self.recovery.segments += 1;
         for (offset, crc) in &scanned.frames {
@@ -398,7 +445,10 @@ impl<D: Disk> Engine<D> {
             tip.crc = *crc;
             tip.ordinal = tip.ordinal.max(header.ordinal);
             for record in frame.records() {
-                let (at, record) = record.map_err(|error| Error::Frame { path: path.clone(), error })?;
+                let (at, record) = record.map_err(|error| Error::Frame {
+                    path: path.clone(),
+                    error,
+                })?;
                 let place = Place::at(scanned.file, (offset + FRAME_HEADER_BYTES + at) as u64);
                 self.merge_record(&record, place)?;
             }
@@ -419,7 +469,10 @@ impl<D: Disk> Engine<D> {
         }
         let partition = record.partition();
         if !self.config.partitions.contains(&partition) {
-            assert!(self.config.migrate_from.is_some(), "a core logs its own partitions only");
+            assert!(
+                self.config.migrate_from.is_some(),
+                "a core logs its own partitions only"
+            );
             return Ok(());
         }
         let context: Vec<(Actor, Clock)> = record.context_entries().collect();
@@ -446,7 +499,9 @@ impl<D: Disk> Engine<D> {
     fn version_of(&self, partition: u16, entry: &Entry) -> (Actor, Clock) {
         self.actors.resolve(entry.actor_slot).unwrap_or_else(|| {
             let extra = self.side.get(partition, entry.hash);
-            extra.and_then(|extra| extra.actor).expect("an actor without a slot is in the side table")
+            extra
+                .and_then(|extra| extra.actor)
+                .expect("an actor without a slot is in the side table")
         })
     }
 
@@ -457,7 +512,9 @@ impl<D: Disk> Engine<D> {
         let sees = |actor: Actor, clock: Clock, floor: Clock, context: &[(Actor, Clock)], dot: Dot| {
             dot.clock <= floor
                 || (dot.actor == actor && dot.clock <= clock)
-                || context.iter().any(|(actor, clock)| *actor == dot.actor && dot.clock <= *clock)
+                || context
+                    .iter()
+                    .any(|(actor, clock)| *actor == dot.actor && dot.clock <= *clock)
         };
         // The same version, copied.
         if new.dot == old_dot {
@@ -467,7 +524,11 @@ impl<D: Disk> Engine<D> {
         if new.dot.clock > old.clock && sees(new.dot.actor, new.dot.clock, new.floor, new.context, old_dot) {
             return Some(true);
         }
-        let extra = old.flags.contains(Flags::EXTRA).then(|| self.side.get(partition, old.hash)).flatten();
+        let extra = old
+            .flags
+            .contains(Flags::EXTRA)
+            .then(|| self.side.get(partition, old.hash))
+            .flatten();
         let old_context = extra.map_or(&[][..], |extra| extra.context);
         sees(old_actor, old.clock, old_floor, old_context, new.dot).then_some(false)
     }
@@ -484,7 +545,9 @@ impl<D: Disk> Engine<D> {
                     }
                     entry.clock > clock
                 });
-                dropped.into_iter().for_each(|hash| assert!(side.remove(partition, hash)));
+                dropped
+                    .into_iter()
+                    .for_each(|hash| assert!(side.remove(partition, hash)));
             }
         }
         // What migration wrote anew was counted when it became durable.
@@ -498,7 +561,10 @@ impl<D: Disk> Engine<D> {
                 index.scan(partition, 0, usize::MAX, |entry| {
                     segments.gained(entry.place.file, entry.is_tombstone());
                     if entry.is_tombstone() {
-                        segments.get_mut(entry.place.file).tombstones.push((partition, entry.hash));
+                        segments
+                            .get_mut(entry.place.file)
+                            .tombstones
+                            .push((partition, entry.hash));
                     }
                 });
             }
@@ -510,7 +576,8 @@ impl<D: Disk> Engine<D> {
     fn expire_all(&mut self) {
         let mut due = Vec::new();
         self.side.due(self.config.now_unix_ms, usize::MAX / 2, &mut due);
-        due.into_iter().for_each(|(partition, hash)| self.expire(partition, hash));
+        due.into_iter()
+            .for_each(|(partition, hash)| self.expire(partition, hash));
         self.counts.expired = 0;
     }
 
@@ -540,7 +607,10 @@ impl<D: Disk> Engine<D> {
         }
         match self.prepare_now(SMALL).await {
             // What is there can be read all the same; writes are refused until there is room.
-            Err(Error::Disk { error: DiskError::Full, path }) => {
+            Err(Error::Disk {
+                error: DiskError::Full,
+                path,
+            }) => {
                 tracing::error!(core = self.config.core, segment = %path, "the disk is full: writes are refused");
                 self.disk_state.is_full = true;
                 Ok(())
@@ -556,7 +626,10 @@ impl<D: Disk> Engine<D> {
         let prepared = work::prepare(&disk, &path, bytes).await;
         let file = prepared.map_err(|error| {
             let (work::PrepareError::Disk(error) | work::PrepareError::Sync(error)) = error;
-            Error::Disk { path: path.clone(), error }
+            Error::Disk {
+                path: path.clone(),
+                error,
+            }
         })?;
         self.add_spare(instance, path, bytes, file);
         Ok(())
@@ -567,11 +640,17 @@ impl<D: Disk> Engine<D> {
         let mut foreign = Vec::new();
         for core in 0..cores {
             let directory = log_directory(layout, core);
-            let found = self.list_segments(&directory, (layout, core, cores), Use::Foreign).await?;
+            let found = self
+                .list_segments(&directory, (layout, core, cores), Use::Foreign)
+                .await?;
             // A mark deletes what its own core had; the log of another core goes on without it.
             let mark = self.mark.take();
             for instance in [SMALL, LARGE] {
-                let files = found.iter().filter(|(_, header)| header.instance == instance).copied().collect();
+                let files = found
+                    .iter()
+                    .filter(|(_, header)| header.instance == instance)
+                    .copied()
+                    .collect();
                 self.recover_instance(files).await?;
             }
             if let Some((clock, _)) = self.mark.take() {
@@ -602,7 +681,9 @@ impl<D: Disk> Engine<D> {
                 }
                 keep
             });
-            dropped.into_iter().for_each(|hash| assert!(side.remove(partition, hash)));
+            dropped
+                .into_iter()
+                .for_each(|hash| assert!(side.remove(partition, hash)));
         }
     }
 
@@ -620,7 +701,9 @@ impl<D: Disk> Engine<D> {
                 }
                 keep
             });
-            dropped.into_iter().for_each(|hash| assert!(side.remove(partition, hash)));
+            dropped
+                .into_iter()
+                .for_each(|hash| assert!(side.remove(partition, hash)));
         }
     }
 
@@ -651,7 +734,11 @@ impl<D: Disk> Engine<D> {
 
     async fn copy_record(&mut self, record: &RecordRef<'_>) -> Result<(), Error> {
         let bytes = record.total_bytes();
-        let instance = if bytes <= self.config.limits.small_record_bytes_max { SMALL } else { LARGE };
+        let instance = if bytes <= self.config.limits.small_record_bytes_max {
+            SMALL
+        } else {
+            LARGE
+        };
         if !self.logs[usize::from(instance)].has_room(bytes, &self.config.limits) {
             self.flush_now(instance).await?;
         }
@@ -667,7 +754,12 @@ impl<D: Disk> Engine<D> {
     async fn flush_now(&mut self, instance: u8) -> Result<(), Error> {
         let number = usize::from(instance);
         while !self.logs[number].is_quiet() {
-            let Write { file, offset, buffer, skip } = match self.next_write(number) {
+            let Write {
+                file,
+                offset,
+                buffer,
+                skip,
+            } = match self.next_write(number) {
                 Ok(write) => write,
                 Err(_) => {
                     self.prepare_now(instance).await?;
@@ -676,7 +768,10 @@ impl<D: Disk> Engine<D> {
             };
             let segment = self.segments.get(file);
             let (path, handle) = (segment.path.clone(), segment.file.clone());
-            let buffer = handle.write_at(offset, buffer, skip).await.map_err(|error| Error::Disk { path, error })?;
+            let buffer = handle
+                .write_at(offset, buffer, skip)
+                .await
+                .map_err(|error| Error::Disk { path, error })?;
             let written = self.logs[number].on_written(&mut self.segments);
             self.apply(number, &written, written.payload(&buffer));
             self.logs[number].recycle_buffer(buffer, &self.config.limits);

@@ -27,7 +27,10 @@ use crate::record::{self, Kind, RecordFields, RecordRef};
 use crate::side_table::Extra;
 
 /// The log's own limits on waiting frames bind first; this bounds the table itself.
-pub(crate) const PENDING_LIMITS: PendingLimits = PendingLimits { entries_max: 4 << 20, bytes_max: 1 << 30 };
+pub(crate) const PENDING_LIMITS: PendingLimits = PendingLimits {
+    entries_max: 4 << 20,
+    bytes_max: 1 << 30,
+};
 
 /// Records whose place in the index is asked for together.
 const WARM_RECORDS: u32 = 16;
@@ -99,7 +102,11 @@ impl<D: Disk> Engine<D> {
             let entry = self.index.remove(key.partition, hash).expect("the key is there");
             self.forget_in_memory(key.partition, &entry);
             let dot = Dot::new(self.clock.stamp(now_ms, before.clock), self.actor);
-            return Ok(Some(Written { dot, existed: true, after: None }));
+            return Ok(Some(Written {
+                dot,
+                existed: true,
+                after: None,
+            }));
         }
         self.write(key, Kind::Tombstone, &[], 0, &before, now_ms).map(Some)
     }
@@ -107,15 +114,29 @@ impl<D: Disk> Engine<D> {
     /// Deletes every key of this core.
     pub fn flush_all(&mut self, now_ms: u64) -> Result<Written, Refusal> {
         self.check_may_write(false, true)?;
-        let before = Before { clock: self.clock.last(), existed: true, known: true, counted: false, entry: None };
+        let before = Before {
+            clock: self.clock.last(),
+            existed: true,
+            known: true,
+            counted: false,
+            entry: None,
+        };
         if self.is_memory() {
             self.index.clear();
             self.side.clear();
             self.store.clear();
             let dot = Dot::new(self.clock.stamp(now_ms, before.clock), self.actor);
-            return Ok(Written { dot, existed: true, after: None });
+            return Ok(Written {
+                dot,
+                existed: true,
+                after: None,
+            });
         }
-        let key = Key { bytes: &[], partition: self.config.partitions.start, hash: 0 };
+        let key = Key {
+            bytes: &[],
+            partition: self.config.partitions.start,
+            hash: 0,
+        };
         let written = self.write(&key, Kind::Mark, &[], 0, &before, now_ms)?;
         Ok(written)
     }
@@ -126,23 +147,51 @@ impl<D: Disk> Engine<D> {
             let record = pending.view();
             let counted = record.kind() == Kind::Value && !self.is_flushed(record.dot().clock);
             let existed = counted && !is_expired(record.expires_at_ms(), now_ms);
-            return Before { clock: record.dot().clock, existed, known: true, counted, entry: None };
+            return Before {
+                clock: record.dot().clock,
+                existed,
+                known: true,
+                counted,
+                entry: None,
+            };
         }
         let hash = IndexHash::of(key.hash);
         let Some(entry) = self.index.get(key.partition, hash) else {
-            return Before { clock: Clock::ZERO, existed: false, known: false, counted: false, entry: None };
+            return Before {
+                clock: Clock::ZERO,
+                existed: false,
+                known: false,
+                counted: false,
+                entry: None,
+            };
         };
         if self.is_flushed(entry.clock) {
-            return Before { clock: entry.clock, existed: false, known: true, counted: false, entry: None };
+            return Before {
+                clock: entry.clock,
+                existed: false,
+                known: true,
+                counted: false,
+                entry: None,
+            };
         }
         let mut existed = !entry.is_tombstone();
-        if existed && self.expires_at(key.partition, &entry).is_some_and(|at| is_expired(at, now_ms)) {
+        if existed
+            && self
+                .expires_at(key.partition, &entry)
+                .is_some_and(|at| is_expired(at, now_ms))
+        {
             // Noted now, so that the count of keys changes once.
             self.expire(key.partition, hash);
             existed = false;
         }
         let known = existed || !self.is_memory();
-        Before { clock: entry.clock, existed, known, counted: existed, entry: existed.then_some(entry) }
+        Before {
+            clock: entry.clock,
+            existed,
+            known,
+            counted: existed,
+            entry: existed.then_some(entry),
+        }
     }
 
     /// Whether a FLUSHALL, durable or under way, hides what was stamped at `clock`.
@@ -157,7 +206,10 @@ impl<D: Disk> Engine<D> {
         if !entry.flags.contains(Flags::EXTRA) {
             return None;
         }
-        self.side.get(partition, entry.hash).map(|extra| extra.expires_at_ms).filter(|at| *at > 0)
+        self.side
+            .get(partition, entry.hash)
+            .map(|extra| extra.expires_at_ms)
+            .filter(|at| *at > 0)
     }
 
     /// Whether the disk takes a write: new values leave a quarter of a segment to deletes.
@@ -217,7 +269,10 @@ impl<D: Disk> Engine<D> {
         };
         let max = self.config.limits.record_bytes_max();
         if key.bytes.len() > record::KEY_BYTES_MAX || value.len() > record::VALUE_BYTES_MAX {
-            return Err(Refusal::TooLarge { bytes: key.bytes.len() + value.len(), max });
+            return Err(Refusal::TooLarge {
+                bytes: key.bytes.len() + value.len(),
+                max,
+            });
         }
         let bytes = record::encoded_bytes(&fields);
         if bytes > max {
@@ -226,9 +281,17 @@ impl<D: Disk> Engine<D> {
         if self.is_memory() {
             fields.dot.clock = self.clock.stamp(now_ms, before.clock);
             self.write_to_memory(key, &fields, bytes, before.entry);
-            return Ok(Written { dot: fields.dot, existed: before.existed, after: None });
+            return Ok(Written {
+                dot: fields.dot,
+                existed: before.existed,
+                after: None,
+            });
         }
-        let instance = if bytes <= self.config.limits.small_record_bytes_max { SMALL } else { LARGE };
+        let instance = if bytes <= self.config.limits.small_record_bytes_max {
+            SMALL
+        } else {
+            LARGE
+        };
         let log = &mut self.logs[usize::from(instance)];
         if instance == LARGE && self.disk_state.is_full && log.room(&self.segments) < 2 * bytes as u64 {
             self.counts.refused_disk += 1;
@@ -242,19 +305,35 @@ impl<D: Disk> Engine<D> {
         let (commit, place) = log.append(bytes, self.now_us, self.sequence, &self.config.limits);
         record::encode(&fields, place);
         if kind == Kind::Mark {
-            self.pending_mark = Some(PendingMark { clock: fields.dot.clock, commit });
+            self.pending_mark = Some(PendingMark {
+                clock: fields.dot.clock,
+                commit,
+            });
             self.pending_keys = 0;
         } else {
             let record = Rc::from(&*place);
-            let write = PendingWrite { commit, partition: key.partition, record, earlier: None };
+            let write = PendingWrite {
+                commit,
+                partition: key.partition,
+                record,
+                earlier: None,
+            };
             if let Some(old) = self.pending.insert(key.hash, write, bytes) {
-                let earlier = if old.commit.instance == commit.instance { old.earlier } else { Some(Box::new(old)) };
+                let earlier = if old.commit.instance == commit.instance {
+                    old.earlier
+                } else {
+                    Some(Box::new(old))
+                };
                 self.has_hidden_writes |= earlier.is_some();
                 self.pending.get_mut(key.hash).expect("just inserted").earlier = earlier;
             }
             self.pending_keys += i64::from(kind == Kind::Value) - i64::from(before.counted);
         }
-        Ok(Written { dot: fields.dot, existed: before.existed, after: self.wait_for(commit) })
+        Ok(Written {
+            dot: fields.dot,
+            existed: before.existed,
+            after: self.wait_for(commit),
+        })
     }
 
     fn write_to_memory(&mut self, key: &Key<'_>, fields: &RecordFields<'_>, bytes: usize, old: Option<Entry>) {
@@ -263,13 +342,17 @@ impl<D: Disk> Engine<D> {
             if is_plain && self.actors.resolve(old.actor_slot) == Some((self.actor, self.floor)) {
                 if let Some(place) = self.store.overwrite(old.place.raw(), bytes) {
                     record::encode_in_memory(fields, place);
-                    let updated = self.index.update(key.partition, old.hash, |entry| entry.clock = fields.dot.clock);
+                    let updated = self
+                        .index
+                        .update(key.partition, old.hash, |entry| entry.clock = fields.dot.clock);
                     assert!(updated.is_some(), "the key is indexed");
                     return;
                 }
             }
         }
-        let number = self.store.insert_with(bytes, |out| record::encode_in_memory(fields, out));
+        let number = self
+            .store
+            .insert_with(bytes, |out| record::encode_in_memory(fields, out));
         let place = Place::from_raw(number);
         if let Some(old) = self.enter(key.partition, &FieldsView::of(fields), place, bytes) {
             self.store.remove(old.place.raw());
@@ -285,19 +368,39 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Makes a record the key's newest in index and side table; gives what it replaced.
-    pub(crate) fn enter(&mut self, partition: u16, record: &FieldsView<'_>, place: Place, bytes: usize) -> Option<Entry> {
+    pub(crate) fn enter(
+        &mut self,
+        partition: u16,
+        record: &FieldsView<'_>,
+        place: Place,
+        bytes: usize,
+    ) -> Option<Entry> {
         let hash = IndexHash::of(record.hash);
         let (actor_slot, actor) = match self.actors.intern(record.dot.actor, record.floor) {
             Ok(slot) => (slot, None),
             Err(_) => (ACTOR_IN_SIDE_TABLE, Some((record.dot.actor, record.floor))),
         };
-        let extra = Extra { expires_at_ms: record.expires_at_ms, actor, context: record.context };
-        let mut flags = if record.is_tombstone { Flags::TOMBSTONE } else { Flags::NONE };
+        let extra = Extra {
+            expires_at_ms: record.expires_at_ms,
+            actor,
+            context: record.context,
+        };
+        let mut flags = if record.is_tombstone {
+            Flags::TOMBSTONE
+        } else {
+            Flags::NONE
+        };
         if !extra.is_empty() {
             flags = flags.with(Flags::EXTRA);
         }
-        let entry =
-            Entry { hash, clock: record.dot.clock, actor_slot, place, size_class: size_class(bytes), flags };
+        let entry = Entry {
+            hash,
+            clock: record.dot.clock,
+            actor_slot,
+            place,
+            size_class: size_class(bytes),
+            flags,
+        };
         let old = self.index.insert(partition, entry);
         if !extra.is_empty() {
             self.side.set(partition, hash, extra);
@@ -329,9 +432,17 @@ impl<D: Disk> Engine<D> {
             return;
         }
         match self.next_write(instance) {
-            Ok(Write { file, offset, buffer, skip }) => {
+            Ok(Write {
+                file,
+                offset,
+                buffer,
+                skip,
+            }) => {
                 let operation = OperationId(instance as u64);
-                self.segments.get(file).file.start_write(operation, offset, buffer, skip);
+                self.segments
+                    .get(file)
+                    .file
+                    .start_write(operation, offset, buffer, skip);
             }
             Err(Idle::NoSegment) => self.want_segment(instance),
             Err(Idle::Nothing) => {}
@@ -355,14 +466,19 @@ impl<D: Disk> Engine<D> {
             Ok(()) => {
                 let written = self.logs[instance].on_written(&mut self.segments);
                 self.apply(instance, &written, written.payload(&buffer));
-                self.events.push_back(Event::Durable(commit_of(instance, written.ordinal)));
+                self.events
+                    .push_back(Event::Durable(commit_of(instance, written.ordinal)));
                 self.after_durable(instance, written.log_tail);
             }
             Err(error) => {
                 let failed = self.logs[instance].on_failed(&mut self.segments, self.sequence);
                 tracing::error!(core = self.config.core, segment = %self.segments.get(failed.file).path, %error, "a log write failed");
                 self.counts.write_failures += 1;
-                self.vanish(commit_of(instance, failed.ordinal), failed.payload(&buffer), failed.records);
+                self.vanish(
+                    commit_of(instance, failed.ordinal),
+                    failed.payload(&buffer),
+                    failed.records,
+                );
                 self.note_failure(now_ms);
             }
         }
@@ -373,7 +489,9 @@ impl<D: Disk> Engine<D> {
     /// Keeps a durable frame's bytes, and enters its records into the index.
     pub(crate) fn apply(&mut self, instance: usize, written: &InFlight, payload: &[u8]) {
         let segment = self.segments.get_mut(written.file);
-        let is_resident = self.resident.keep(payload, written.frame_offset, segment.bytes, &mut segment.resident);
+        let is_resident = self
+            .resident
+            .keep(payload, written.frame_offset, segment.bytes, &mut segment.resident);
         let mut offset = 0;
         let mut warmed = 0;
         for number in 0..written.records {
@@ -402,7 +520,8 @@ impl<D: Disk> Engine<D> {
             for _ in 0..records.min(WARM_RECORDS) {
                 let record = RecordRef::checked_before(&payload[offset..]);
                 if record.kind() != Kind::Mark {
-                    self.index.prefetch(record.partition(), IndexHash::of(record.hash()), is_near);
+                    self.index
+                        .prefetch(record.partition(), IndexHash::of(record.hash()), is_near);
                 }
                 offset += record.total_bytes();
             }
@@ -416,20 +535,30 @@ impl<D: Disk> Engine<D> {
             return self.apply_mark(dot.clock, place.file);
         }
         let hash = record.hash();
-        let pending = self.pending.remove_if(hash, |pending| pending.commit == commit && pending.view().dot() == dot);
+        let pending = self
+            .pending
+            .remove_if(hash, |pending| pending.commit == commit && pending.view().dot() == dot);
         self.settle_earlier(hash, commit);
         let was_pending = pending.is_some() || self.pending.get(hash).is_some();
         // A mark that is not durable yet may fail; until it is known, it only hides.
         let is_dead = self.mark.is_some_and(|(mark, _)| dot.clock <= mark);
         let partition = record.partition();
-        if is_dead || self.index.get(partition, IndexHash::of(hash)).is_some_and(|entry| entry.clock > dot.clock) {
+        if is_dead
+            || self
+                .index
+                .get(partition, IndexHash::of(hash))
+                .is_some_and(|entry| entry.clock > dot.clock)
+        {
             return;
         }
         let context: Vec<_> = record.context_entries().collect();
         let view = FieldsView::of_record(record, &context);
         self.segments.gained(place.file, view.is_tombstone);
         if view.is_tombstone {
-            self.segments.get_mut(place.file).tombstones.push((partition, IndexHash::of(hash)));
+            self.segments
+                .get_mut(place.file)
+                .tombstones
+                .push((partition, IndexHash::of(hash)));
         }
         let old = self.enter(partition, &view, place, record.total_bytes());
         if let Some(old) = old {
@@ -463,7 +592,9 @@ impl<D: Disk> Engine<D> {
 
     /// Drops every entry at or below a mark.
     pub(crate) fn drop_up_to(&mut self, clock: Clock) {
-        let Self { index, side, segments, .. } = self;
+        let Self {
+            index, side, segments, ..
+        } = self;
         for partition in self.config.partitions.clone() {
             let mut dropped = Vec::new();
             index.retain(partition, |entry| {
@@ -494,7 +625,10 @@ impl<D: Disk> Engine<D> {
                 self.pending_mark = self.pending_mark.filter(|mark| mark.clock != record.dot().clock);
             }
             self.settle_earlier(record.hash(), commit);
-            if let Some(failed) = self.pending.remove_if(record.hash(), |pending| pending.commit == commit) {
+            if let Some(failed) = self
+                .pending
+                .remove_if(record.hash(), |pending| pending.commit == commit)
+            {
                 self.bring_back(record.hash(), failed.earlier);
             }
         }
@@ -507,7 +641,9 @@ impl<D: Disk> Engine<D> {
         if !self.has_hidden_writes {
             return;
         }
-        let Some(newest) = self.pending.get_mut(hash) else { return };
+        let Some(newest) = self.pending.get_mut(hash) else {
+            return;
+        };
         let mut link = &mut newest.earlier;
         while link.as_ref().is_some_and(|earlier| earlier.commit != commit) {
             link = &mut link.as_mut().expect("just seen").earlier;
@@ -540,7 +676,11 @@ impl<D: Disk> Engine<D> {
             let is_value = record.kind() == Kind::Value && !self.is_flushed(record.dot().clock);
             i64::from(is_value) - i64::from(entry.is_some_and(is_live))
         };
-        self.pending.iter().filter(|(_, write)| of_partition(write)).map(change).sum()
+        self.pending
+            .iter()
+            .filter(|(_, write)| of_partition(write))
+            .map(change)
+            .sum()
     }
 }
 
@@ -579,7 +719,10 @@ impl<'a> FieldsView<'a> {
 }
 
 pub(crate) fn commit_of(instance: usize, ordinal: u64) -> Commit {
-    Commit { instance: u8::try_from(instance).expect("there are two instances"), ordinal }
+    Commit {
+        instance: u8::try_from(instance).expect("there are two instances"),
+        ordinal,
+    }
 }
 
 /// True when an expiry instant, 0 for none, has come.

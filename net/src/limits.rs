@@ -40,10 +40,7 @@ impl Limits {
     pub fn assert_valid(&self) {
         assert!(self.inline_bytes_max >= 64, "a header line has to fit");
         assert!(self.bulk_bytes_max >= 1, "an argument has at least one byte");
-        assert!(
-            self.bulk_bytes_max <= BULK_BYTES_CEILING,
-            "the log stores no larger record"
-        );
+        assert!(self.bulk_bytes_max <= BULK_BYTES_CEILING, "the log stores no larger record");
         assert!(self.bulk_bytes_max <= self.command_bytes_max);
         assert!(self.arguments_max >= 1);
         assert!(self.unauthenticated_arguments_max <= self.arguments_max);

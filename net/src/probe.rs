@@ -104,10 +104,7 @@ impl Facts {
     pub fn read() -> Self {
         let disabled = fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let seccomp = status
-            .lines()
-            .find_map(|line| line.strip_prefix("Seccomp:"))
-            .map(str::trim);
+        let seccomp = status.lines().find_map(|line| line.strip_prefix("Seccomp:")).map(str::trim);
         Self {
             kernel_release: rustix::system::uname().release().to_string_lossy().into_owned(),
             io_uring_disabled: disabled.ok().and_then(|text| text.trim().parse().ok()),
@@ -155,18 +152,13 @@ impl fmt::Display for ProbeError {
             Self::KernelTooOld(release) => write!(formatter, "kernel {release} is older than 6.1"),
             Self::NotBuilt => formatter.write_str("this kernel was built without io_uring"),
             Self::LockedMemory { wanted, built } => {
-                write!(
-                    formatter,
-                    "memory for {built} of {wanted} rings only: the locked-memory limit is too small"
-                )
+                write!(formatter, "memory for {built} of {wanted} rings only: the locked-memory limit is too small")
             }
             Self::Descriptors => formatter.write_str("the descriptor limit is exhausted"),
             Self::Operation(name) => write!(formatter, "the kernel lacks the io_uring operation {name}"),
-            Self::Other(errno) => write!(
-                formatter,
-                "io_uring_setup failed: {}",
-                std::io::Error::from_raw_os_error(*errno)
-            ),
+            Self::Other(errno) => {
+                write!(formatter, "io_uring_setup failed: {}", std::io::Error::from_raw_os_error(*errno))
+            }
         }
     }
 }
@@ -178,11 +170,7 @@ mod tests {
     use super::*;
 
     fn facts(release: &str, io_uring_disabled: Option<u8>, is_filtered: bool) -> Facts {
-        Facts {
-            kernel_release: release.to_owned(),
-            io_uring_disabled,
-            is_filtered,
-        }
+        Facts { kernel_release: release.to_owned(), io_uring_disabled, is_filtered }
     }
 
     #[test]
@@ -197,35 +185,17 @@ mod tests {
             (perm, facts(new, Some(0), false), ProbeError::Other(perm)),
             (nosys, facts(new, Some(0), true), ProbeError::Seccomp),
             (nosys, facts(new, None, false), ProbeError::NotBuilt),
-            (
-                nosys,
-                facts("4.19.0", None, true),
-                ProbeError::KernelTooOld("4.19.0".to_owned()),
-            ),
-            (
-                inval,
-                facts("5.15.0", None, false),
-                ProbeError::KernelTooOld("5.15.0".to_owned()),
-            ),
+            (nosys, facts("4.19.0", None, true), ProbeError::KernelTooOld("4.19.0".to_owned())),
+            (inval, facts("5.15.0", None, false), ProbeError::KernelTooOld("5.15.0".to_owned())),
             (inval, facts(new, None, false), ProbeError::KernelTooOld(new.to_owned())),
-            (
-                nomem,
-                facts(new, Some(0), true),
-                ProbeError::LockedMemory { wanted: 3, built: 0 },
-            ),
+            (nomem, facts(new, Some(0), true), ProbeError::LockedMemory { wanted: 3, built: 0 }),
             (24, facts(new, Some(0), true), ProbeError::Descriptors),
         ];
         for (errno, facts, expected) in cases {
             assert_eq!(classify(errno, &facts, 3, 0), expected, "{errno} {facts:?}");
         }
-        assert_eq!(
-            classify(nomem, &facts(new, None, false), 3, 2),
-            ProbeError::LockedMemory { wanted: 3, built: 2 }
-        );
-        assert_eq!(
-            classify(perm, &facts(new, Some(2), true), 3, 2),
-            ProbeError::Other(perm)
-        );
+        assert_eq!(classify(nomem, &facts(new, None, false), 3, 2), ProbeError::LockedMemory { wanted: 3, built: 2 });
+        assert_eq!(classify(perm, &facts(new, Some(2), true), 3, 2), ProbeError::Other(perm));
     }
 
     #[test]

@@ -27,7 +27,6 @@ use std::time::Duration;
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
-
 use file_operations::FileOperations;
 use provided::ProvidedBuffers;
 use sockets::Sockets;
@@ -341,7 +340,9 @@ impl<B: StableBytes> Ring<B> {
         match result {
             Ok(_) => Ok(()),
             // Timed out, interrupted, or completions must be reaped first: the caller sees what is there.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)) => {
+            Err(error)
+                if matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)) =>
+            {
                 Ok(())
             }
             Err(error) => Err(error),

@@ -44,22 +44,14 @@ impl DataLock {
     /// Creates the directory if need be, readable by its owner alone, and takes the lock without waiting.
     pub fn acquire(directory: &Path) -> Result<Self, LockError> {
         let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
-        created.map_err(|error| LockError::Io {
-            path: directory.to_owned(),
-            error,
-        })?;
+        created.map_err(|error| LockError::Io { path: directory.to_owned(), error })?;
         let path = directory.join(FILE_NAME);
-        let failed = |error: io::Error| LockError::Io {
-            path: path.clone(),
-            error,
-        };
+        let failed = |error: io::Error| LockError::Io { path: path.clone(), error };
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let mut file = options.open(&path).map_err(failed)?;
         lock(&mut file, FlockOperation::NonBlockingLockExclusive, directory, &path)?;
-        file.set_len(0)
-            .and_then(|()| write!(file, "{}", std::process::id()))
-            .map_err(failed)?;
+        file.set_len(0).and_then(|()| write!(file, "{}", std::process::id())).map_err(failed)?;
         Ok(Self { _file: file })
     }
 
@@ -79,14 +71,8 @@ impl DataLock {
 fn lock(file: &mut File, operation: FlockOperation, directory: &Path, path: &Path) -> Result<(), LockError> {
     match flock(&*file, operation) {
         Ok(()) => Ok(()),
-        Err(Errno::WOULDBLOCK) => Err(LockError::Held {
-            directory: directory.to_owned(),
-            holder: read_holder(file),
-        }),
-        Err(errno) => Err(LockError::Io {
-            path: path.to_owned(),
-            error: errno.into(),
-        }),
+        Err(Errno::WOULDBLOCK) => Err(LockError::Held { directory: directory.to_owned(), holder: read_holder(file) }),
+        Err(errno) => Err(LockError::Io { path: path.to_owned(), error: errno.into() }),
     }
 }
 
@@ -100,16 +86,10 @@ fn read_holder(file: &mut File) -> Option<u32> {
 impl fmt::Display for LockError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Held {
-                directory,
-                holder: Some(holder),
-            } => {
+            Self::Held { directory, holder: Some(holder) } => {
                 write!(formatter, "{} is in use by process {holder}", directory.display())
             }
-            Self::Held {
-                directory,
-                holder: None,
-            } => {
+            Self::Held { directory, holder: None } => {
                 write!(formatter, "{} is in use by another process", directory.display())
             }
             Self::Io { path, error } => write!(formatter, "{}: {error}", path.display()),

@@ -49,11 +49,7 @@ pub(super) fn findings(config: &Config, ports: Ports) -> Vec<Finding> {
     });
     findings.push(match space {
         Ok(space) => disk_space(space, needed_bytes(config, is_new)),
-        Err(errno) => Finding::warn(
-            "disk space",
-            format!("unknown: {errno}"),
-            "see `df` for the data directory",
-        ),
+        Err(errno) => Finding::warn("disk space", format!("unknown: {errno}"), "see `df` for the data directory"),
     });
     findings
 }
@@ -62,16 +58,10 @@ fn lock(result: Result<(), LockError>) -> Finding {
     let name = "lock";
     match result {
         Ok(()) => Finding::ok(name, "no other process uses the data directory"),
-        Err(error @ LockError::Held { .. }) => Finding::fail(
-            name,
-            error.to_string(),
-            "stop that process, or choose another directory with --data",
-        ),
-        Err(error) => Finding::fail(
-            name,
-            error.to_string(),
-            "give this user the rights to the data directory",
-        ),
+        Err(error @ LockError::Held { .. }) => {
+            Finding::fail(name, error.to_string(), "stop that process, or choose another directory with --data")
+        }
+        Err(error) => Finding::fail(name, error.to_string(), "give this user the rights to the data directory"),
     }
 }
 
@@ -110,13 +100,7 @@ fn writable(config: &Config, directory: &Path) -> Finding {
 fn try_block(path: &Path, flags: i32) -> io::Result<()> {
     let mut block = Box::new(Block([0x5a; BLOCK_BYTES]));
     let mut options = OpenOptions::new();
-    options
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .custom_flags(flags)
-        .mode(0o600);
+    options.read(true).write(true).create(true).truncate(true).custom_flags(flags).mode(0o600);
     let file = options.open(path)?;
     let written = file.write_at(&block.0, 0)?;
     if written != BLOCK_BYTES {
@@ -135,34 +119,23 @@ fn format(meta: Result<Option<node_meta::NodeMeta>, MetaError>) -> Finding {
     match meta {
         Ok(Some(meta)) => {
             let ended = if meta.clean { "cleanly" } else { "uncleanly" };
-            let text = format!(
-                "node {:012x} with {} partitions, closed {ended}",
-                meta.node_id, meta.partitions
-            );
+            let text = format!("node {:012x} with {} partitions, closed {ended}", meta.node_id, meta.partitions);
             Finding::ok(name, text)
         }
         Ok(None) => Finding::ok(name, "a new node"),
-        Err(error @ MetaError::NewerFormat { .. }) => Finding::fail(
-            name,
-            error.to_string(),
-            "install that version, or choose another directory with --data",
-        ),
-        Err(error) => Finding::fail(
-            name,
-            error.to_string(),
-            "restore node.meta from a backup, or choose another with --data",
-        ),
+        Err(error @ MetaError::NewerFormat { .. }) => {
+            Finding::fail(name, error.to_string(), "install that version, or choose another directory with --data")
+        }
+        Err(error) => {
+            Finding::fail(name, error.to_string(), "restore node.meta from a backup, or choose another with --data")
+        }
     }
 }
 
 /// What a new node writes before it serves: one segment of each core's log, and as much again to begin with.
 fn needed_bytes(config: &Config, is_new: bool) -> u64 {
     let is_logged = config.durability != Durability::Memory;
-    if is_new && is_logged {
-        config.hot_log_bytes_per_core(0) / 4 * config.cores.len() as u64
-    } else {
-        0
-    }
+    if is_new && is_logged { config.hot_log_bytes_per_core(0) / 4 * config.cores.len() as u64 } else { 0 }
 }
 
 /// A mark counts when both the share and the bytes say so: a large disk that is 93 % full still has room.
@@ -174,11 +147,7 @@ pub(super) fn disk_space(space: Space, needed: u64) -> Finding {
     let remedy = "free space, or choose a directory on a larger disk with --data";
     let beyond = |mark_percent: u64, mark_free: u64| percent >= mark_percent && space.available < mark_free;
     if space.available < needed {
-        return Finding::fail(
-            name,
-            format!("{free}: a new node needs {} MiB to begin with", needed >> 20),
-            remedy,
-        );
+        return Finding::fail(name, format!("{free}: a new node needs {} MiB to begin with", needed >> 20), remedy);
     }
     match () {
         () if beyond(96, 2 * GIB) => {

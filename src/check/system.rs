@@ -28,13 +28,7 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
 /// Raises the descriptor limit to its hard limit and gives what is in force; `u64::MAX` for none.
 pub fn raise_descriptor_limit() -> u64 {
     let before = getrlimit(Resource::Nofile);
-    let raised = setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: before.maximum,
-            maximum: before.maximum,
-        },
-    );
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: before.maximum, maximum: before.maximum });
     let in_force = if raised.is_ok() { before.maximum } else { before.current };
     in_force.unwrap_or(u64::MAX)
 }
@@ -42,10 +36,7 @@ pub fn raise_descriptor_limit() -> u64 {
 fn kernel(facts: &Facts) -> Finding {
     let (major, minor) = probe::KERNEL_MIN;
     match facts.is_kernel_new_enough() {
-        true => Finding::ok(
-            "kernel",
-            format!("{} is at least {major}.{minor}", facts.kernel_release),
-        ),
+        true => Finding::ok("kernel", format!("{} is at least {major}.{minor}", facts.kernel_release)),
         false => Finding::fail(
             "kernel",
             format!("{} is older than {major}.{minor}", facts.kernel_release),
@@ -87,11 +78,7 @@ pub(super) fn locked_memory(limit: Option<u64>) -> Finding {
         None => Finding::ok(name, "unlimited"),
         Some(bytes) if bytes < LOCKED_BYTES_MIN => Finding::fail(
             name,
-            format!(
-                "the limit is {} KiB, the executor wants at least {} KiB",
-                bytes / 1024,
-                LOCKED_BYTES_MIN / 1024
-            ),
+            format!("the limit is {} KiB, the executor wants at least {} KiB", bytes / 1024, LOCKED_BYTES_MIN / 1024),
             MEMLOCK_REMEDY,
         ),
         Some(bytes) => Finding::ok(name, format!("the limit is {} KiB", bytes / 1024)),
@@ -103,25 +90,14 @@ pub(super) fn descriptors(config: &Config, limit: u64) -> Finding {
     let own = ConfigLimits::DESCRIPTORS_RESERVED + ConfigLimits::DESCRIPTORS_PER_CORE * config.cores.len() as u64;
     let wanted = u64::from(config.runtime.maxclients) + own;
     if limit >= wanted {
-        return Finding::ok(
-            name,
-            format!("{limit} suffice for {} clients", config.runtime.maxclients),
-        );
+        return Finding::ok(name, format!("{limit} suffice for {} clients", config.runtime.maxclients));
     }
     let remedy = format!("`ulimit -Hn {wanted}`, LimitNOFILE={wanted} in the systemd unit, or a smaller maxclients");
     match limit.checked_sub(own) {
-        None | Some(0) => Finding::fail(
-            name,
-            format!("{limit} do not suffice for the node itself ({own})"),
-            remedy,
-        ),
+        None | Some(0) => Finding::fail(name, format!("{limit} do not suffice for the node itself ({own})"), remedy),
         Some(clients) => {
             let clients_max = config.runtime.maxclients;
-            Finding::warn(
-                name,
-                format!("{limit} suffice for about {clients} of {clients_max} clients"),
-                remedy,
-            )
+            Finding::warn(name, format!("{limit} suffice for about {clients} of {clients_max} clients"), remedy)
         }
     }
 }
@@ -154,8 +130,5 @@ pub(super) fn cpus(config: &Config, environment: Result<Environment, String>) ->
         );
     }
     let memory = config.memory_limit_bytes >> 20;
-    Finding::ok(
-        name,
-        format!("{} cores on CPUs {list}, {memory} MiB of memory", config.cores.len()),
-    )
+    Finding::ok(name, format!("{} cores on CPUs {list}, {memory} MiB of memory", config.cores.len()))
 }

@@ -16,10 +16,7 @@ const GIB: u64 = 1 << 30;
 
 fn config(data: &Path, more: &str) -> Config {
     let environment = Environment::detect().unwrap();
-    let text = format!(
-        "data = \"{}\"\nhot-log-bytes = \"32mb\"\ncores = 1\n{more}",
-        data.display()
-    );
+    let text = format!("data = \"{}\"\nhot-log-bytes = \"32mb\"\ncores = 1\n{more}", data.display());
     Config::build(&Sources::parse("a.toml", &text).unwrap(), &environment).unwrap()
 }
 
@@ -38,17 +35,9 @@ fn a_good_place_passes_and_nothing_is_left() {
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
     let text = report.to_string();
     assert!(text.contains("ok    kernel"), "{text}");
-    assert!(
-        text.contains("127.0.0.1:27379 (clients)") && text.contains("127.0.0.1:29379 (http)"),
-        "{text}"
-    );
+    assert!(text.contains("127.0.0.1:27379 (clients)") && text.contains("127.0.0.1:29379 (http)"), "{text}");
     let serve = run(&config(&data, ""), Ports::Skip);
-    assert!(
-        serve
-            .findings
-            .iter()
-            .all(|finding| finding.name != "port" && finding.name != "lock")
-    );
+    assert!(serve.findings.iter().all(|finding| finding.name != "port" && finding.name != "lock"));
 }
 
 #[test]
@@ -61,13 +50,7 @@ fn a_taken_directory_names_the_holder() {
     let report = run(&config(&data, "listen = \"127.0.0.1:27479\""), Ports::Probe);
     let found = finding(&report, "lock");
     assert_eq!(found.verdict, Verdict::Fail);
-    assert!(
-        found
-            .text
-            .ends_with(&format!("is in use by process {}", std::process::id())),
-        "{}",
-        found.text
-    );
+    assert!(found.text.ends_with(&format!("is in use by process {}", std::process::id())), "{}", found.text);
     assert!(report.failed() && report.to_string().contains("cannot run here"));
     drop(lock);
     // An empty or senseless file of a process that is gone is no obstacle.
@@ -84,11 +67,7 @@ fn a_taken_port_is_named() {
     let root = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:27580").unwrap();
     let report = run(&config(root.path(), "listen = \"127.0.0.1:27579\""), Ports::Probe);
-    let found = report
-        .findings
-        .iter()
-        .find(|finding| finding.verdict == Verdict::Fail)
-        .unwrap();
+    let found = report.findings.iter().find(|finding| finding.verdict == Verdict::Fail).unwrap();
     assert_eq!(found.text, "127.0.0.1:27580 (core 0) is taken by another process");
     assert!(found.remedy.contains("ss -ltnp 'sport = :27580'"));
     drop(taken);
@@ -106,10 +85,7 @@ fn a_wrong_directory_is_named() {
     // Direct I/O is not for every file system; /proc can be written by nobody.
     let report = run(&config(Path::new("/proc/annulus"), ""), Ports::Skip);
     let found = finding(&report, "data directory");
-    assert!(
-        found.verdict == Verdict::Fail && found.text.contains("/proc cannot be written"),
-        "{report}"
-    );
+    assert!(found.verdict == Verdict::Fail && found.text.contains("/proc cannot be written"), "{report}");
 }
 
 #[test]
@@ -117,22 +93,14 @@ fn newer_and_damaged_formats_are_named() {
     let root = tempfile::tempdir().unwrap();
     drop(MetaFile::open_or_found(root.path(), || NodeMeta::found(1, 1024)).unwrap());
     let report = run(&config(root.path(), ""), Ports::Skip);
-    assert!(
-        finding(&report, "format")
-            .text
-            .contains("with 1024 partitions, closed cleanly"),
-        "{report}"
-    );
+    assert!(finding(&report, "format").text.contains("with 1024 partitions, closed cleanly"), "{report}");
     let path = root.path().join(node_meta_name());
     let mut bytes = fs::read(&path).unwrap();
     bytes.chunks_mut(4096).for_each(|copy| copy[100] ^= 1);
     fs::write(&path, bytes).unwrap();
     let report = run(&config(root.path(), ""), Ports::Skip);
     let found = finding(&report, "format");
-    assert!(
-        found.verdict == Verdict::Fail && found.text.contains("damaged"),
-        "{report}"
-    );
+    assert!(found.verdict == Verdict::Fail && found.text.contains("damaged"), "{report}");
 }
 
 fn node_meta_name() -> &'static str {
@@ -143,23 +111,11 @@ fn node_meta_name() -> &'static str {
 fn every_refusal_of_rings_has_its_remedy() {
     let cases = [
         (ProbeError::Seccomp, "seccomp", "--security-opt seccomp="),
-        (
-            ProbeError::Sysctl(2),
-            "kernel.io_uring_disabled is 2",
-            "sysctl -w kernel.io_uring_disabled=0",
-        ),
-        (
-            ProbeError::Sysctl(1),
-            "kernel.io_uring_disabled is 1",
-            "kernel.io_uring_group",
-        ),
+        (ProbeError::Sysctl(2), "kernel.io_uring_disabled is 2", "sysctl -w kernel.io_uring_disabled=0"),
+        (ProbeError::Sysctl(1), "kernel.io_uring_disabled is 1", "kernel.io_uring_group"),
         (ProbeError::KernelTooOld("5.15.0".to_owned()), "5.15.0 is older", "6.1"),
         (ProbeError::NotBuilt, "without io_uring", "CONFIG_IO_URING"),
-        (
-            ProbeError::LockedMemory { wanted: 8, built: 3 },
-            "3 of 8 rings",
-            "LimitMEMLOCK=infinity",
-        ),
+        (ProbeError::LockedMemory { wanted: 8, built: 3 }, "3 of 8 rings", "LimitMEMLOCK=infinity"),
         (ProbeError::Descriptors, "descriptor limit", "ulimit -n"),
         (ProbeError::Operation("MSG_RING"), "MSG_RING", "6.1"),
         (ProbeError::Other(13), "Permission denied", "SELinux"),
@@ -180,56 +136,23 @@ fn limits() {
     let config = config(Path::new("/tmp"), "maxclients = 1000");
     assert_eq!(descriptors(&config, 1576).verdict, Verdict::Ok);
     let few = descriptors(&config, 1024);
-    assert!(
-        few.verdict == Verdict::Warn && few.text.contains("448 of 1000") && few.remedy.contains("1576"),
-        "{few:?}"
-    );
+    assert!(few.verdict == Verdict::Warn && few.text.contains("448 of 1000") && few.remedy.contains("1576"), "{few:?}");
     assert_eq!(descriptors(&config, 256).verdict, Verdict::Fail);
     assert_eq!(descriptors(&config, u64::MAX).verdict, Verdict::Ok);
-    let elsewhere = cpus(
-        &config,
-        Ok(Environment {
-            affinity: vec![77],
-            memory_bytes: u64::MAX,
-        }),
-    );
-    assert!(
-        elsewhere.verdict == Verdict::Fail && elsewhere.text.contains("only 77,"),
-        "{elsewhere:?}"
-    );
+    let elsewhere = cpus(&config, Ok(Environment { affinity: vec![77], memory_bytes: u64::MAX }));
+    assert!(elsewhere.verdict == Verdict::Fail && elsewhere.text.contains("only 77,"), "{elsewhere:?}");
     let affinity = config.cores.clone();
-    assert_eq!(
-        cpus(
-            &config,
-            Ok(Environment {
-                affinity,
-                memory_bytes: 1
-            })
-        )
-        .verdict,
-        Verdict::Warn
-    );
+    assert_eq!(cpus(&config, Ok(Environment { affinity, memory_bytes: 1 })).verdict, Verdict::Warn);
     assert!(raise_descriptor_limit() > 256);
 }
 
 #[test]
 fn disk_marks() {
     let verdict = |total_gib: u64, available: u64, needed: u64| {
-        disk_space(
-            Space {
-                total: total_gib * GIB,
-                available,
-            },
-            needed,
-        )
-        .verdict
+        disk_space(Space { total: total_gib * GIB, available }, needed).verdict
     };
     assert_eq!(verdict(100, 50 * GIB, 0), Verdict::Ok);
-    assert_eq!(
-        verdict(1000, 30 * GIB, 0),
-        Verdict::Ok,
-        "97 % used, but 30 GiB are free"
-    );
+    assert_eq!(verdict(1000, 30 * GIB, 0), Verdict::Ok, "97 % used, but 30 GiB are free");
     assert_eq!(verdict(10, GIB, 0), Verdict::Warn);
     assert_eq!(verdict(10, 0, 0), Verdict::Warn, "what is there must stay readable");
     assert_eq!(verdict(10, GIB / 2, GIB), Verdict::Fail);

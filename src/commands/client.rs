@@ -116,17 +116,9 @@ impl Filter {
         !self.nobody
             && (self.ids.is_empty() || self.ids.contains(&session.id))
             && self.not_id.is_none_or(|id| id != session.id)
-            && self
-                .address
-                .as_ref()
-                .is_none_or(|address| *address == session.peer.to_string())
-            && self
-                .local_address
-                .as_ref()
-                .is_none_or(|address| *address == session.local.to_string())
-            && self
-                .age_s
-                .is_none_or(|age_s| seconds(session.connected_ms, now_ms) >= age_s)
+            && self.address.as_ref().is_none_or(|address| *address == session.peer.to_string())
+            && self.local_address.as_ref().is_none_or(|address| *address == session.local.to_string())
+            && self.age_s.is_none_or(|age_s| seconds(session.connected_ms, now_ms) >= age_s)
     }
 
     /// TYPE: all clients are normal ones.
@@ -146,9 +138,7 @@ impl Filter {
             [] => {}
             [option, kind] if option.eq_ignore_ascii_case(b"TYPE") => filter.take_type(kind)?,
             [option, ids @ ..] if option.eq_ignore_ascii_case(b"ID") && !ids.is_empty() => {
-                let parsed = ids
-                    .iter()
-                    .map(|id| parse_integer(id).and_then(|id| u64::try_from(id).ok()));
+                let parsed = ids.iter().map(|id| parse_integer(id).and_then(|id| u64::try_from(id).ok()));
                 filter.ids = parsed.collect::<Option<_>>().ok_or("ERR Invalid client ID")?;
             }
             _ => return Err("ERR syntax error".to_owned()),
@@ -159,19 +149,12 @@ impl Filter {
     /// The pairs of CLIENT KILL's filters. `own_id` is the client that asks; a core part, which does not know it, gets it as
     /// `NOTID`. The error is the reply.
     fn of_kill(pairs: Args<'_>, own_id: Option<u64>) -> Result<Self, String> {
-        let mut filter = Self {
-            not_id: own_id,
-            ..Self::default()
-        };
+        let mut filter = Self { not_id: own_id, ..Self::default() };
         let (pairs, []) = pairs.as_chunks::<2>() else {
             return Err("ERR syntax error".to_owned());
         };
         for [option, value] in pairs {
-            let positive = || {
-                parse_integer(value)
-                    .and_then(|number| u64::try_from(number).ok())
-                    .filter(|id| *id > 0)
-            };
+            let positive = || parse_integer(value).and_then(|number| u64::try_from(number).ok()).filter(|id| *id > 0);
             let text = || String::from_utf8_lossy(value).into_owned();
             match option.to_ascii_uppercase().as_slice() {
                 b"ID" => filter.ids = vec![positive().ok_or("ERR client-id should be greater than 0")?],
@@ -245,10 +228,9 @@ pub fn kill(context: &mut SessionCommand<'_>, args: Args<'_>) -> Answer {
 /// CLIENT KILL on one core.
 pub fn kill_part<D: Disk>(part: &mut CorePart<'_, D>, args: Args<'_>) {
     let filter = match args {
-        [_, _, address] => Ok(Filter {
-            address: Some(String::from_utf8_lossy(address).into_owned()),
-            ..Filter::default()
-        }),
+        [_, _, address] => {
+            Ok(Filter { address: Some(String::from_utf8_lossy(address).into_owned()), ..Filter::default() })
+        }
         _ => Filter::of_kill(&args[2..], None),
     };
     let filter = match filter {

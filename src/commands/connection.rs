@@ -62,10 +62,7 @@ pub fn select(context: &mut SessionCommand<'_>, args: Args<'_>) -> Answer {
 
 /// Whether a name and a password let a client in. There is one user, `default`; without a password anything does for it.
 fn may_enter(runtime: &RuntimeConfig, user: &[u8], password: &[u8]) -> bool {
-    let right = runtime
-        .requirepass
-        .as_ref()
-        .is_none_or(|required| required.matches(password));
+    let right = runtime.requirepass.as_ref().is_none_or(|required| required.matches(password));
     right & (user == b"default")
 }
 
@@ -124,10 +121,7 @@ impl<'a> Hello<'a> {
                     options = rest;
                 }
                 _ => {
-                    return Err(format!(
-                        "ERR Syntax error in HELLO option '{}'",
-                        String::from_utf8_lossy(option)
-                    ));
+                    return Err(format!("ERR Syntax error in HELLO option '{}'", String::from_utf8_lossy(option)));
                 }
             }
         }
@@ -212,10 +206,7 @@ mod tests {
         let good = [
             ("HELLO", "None None None"),
             ("HELLO 2", "Some(Resp2) None None"),
-            (
-                "hello 3 setname me auth u p",
-                "Some(Resp3) Some((\"u\", \"p\")) Some(\"me\")",
-            ),
+            ("hello 3 setname me auth u p", "Some(Resp3) Some((\"u\", \"p\")) Some(\"me\")"),
         ];
         for (text, expected) in good {
             assert_eq!(parse(text).as_deref(), Ok(expected), "{text}");
@@ -238,10 +229,7 @@ mod tests {
         let open = RuntimeConfig::default();
         assert!(may_enter(&open, b"default", b"anything"));
         assert!(!may_enter(&open, b"root", b"anything"));
-        let closed = RuntimeConfig {
-            requirepass: Some(Password::new("secret".to_owned())),
-            ..open
-        };
+        let closed = RuntimeConfig { requirepass: Some(Password::new("secret".to_owned())), ..open };
         assert!(may_enter(&closed, b"default", b"secret"));
         assert!(!may_enter(&closed, b"default", b"Secret"));
         assert!(!may_enter(&closed, b"root", b"secret"));

@@ -34,13 +34,8 @@ pub fn answer(out: &mut Vec<u8>, protocol: Protocol, command: Command, args: Arg
 /// Answers the HELP of a container.
 pub fn help(out: &mut Vec<u8>, container: &Row) {
     let title = container.title();
-    let mut lines = vec![format!(
-        "{title} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
-    )];
-    for row in container
-        .served_subcommands()
-        .filter(|row| row.command() != Some(Command::Help))
-    {
+    let mut lines = vec![format!("{title} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:")];
+    for row in container.served_subcommands().filter(|row| row.command() != Some(Command::Help)) {
         let heading = format!("{} {}", row.last_name().to_uppercase(), row.syntax);
         lines.push(heading.trim_end().to_owned());
         lines.push(format!("    {}", row.summary));
@@ -183,10 +178,7 @@ fn list(out: &mut Vec<u8>, filter: Args<'_>) {
 
 fn listed(out: &mut Vec<u8>, filter: impl Fn(&Row) -> bool) {
     let with_subcommands = |row: &'static Row| std::iter::once(row).chain(row.served_subcommands());
-    let rows: Vec<&Row> = table::served()
-        .flat_map(with_subcommands)
-        .filter(|row| filter(row))
-        .collect();
+    let rows: Vec<&Row> = table::served().flat_map(with_subcommands).filter(|row| filter(row)).collect();
     write::array_header(out, rows.len());
     rows.iter().for_each(|row| bulk(out, row.name));
 }

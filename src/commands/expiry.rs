@@ -45,11 +45,7 @@ pub fn parse_expiry(argument: &[u8], unit: Unit, from: From, now_ms: u64, comman
     let Some(number) = parse_integer(argument) else {
         return Err("ERR value is not an integer or out of range".to_owned());
     };
-    let instant = if number > 0 {
-        instant(number, unit, from, now_ms)
-    } else {
-        None
-    };
+    let instant = if number > 0 { instant(number, unit, from, now_ms) } else { None };
     match instant.and_then(|instant| u64::try_from(instant).ok()) {
         Some(instant) => Ok(instant),
         None => Err(format!("ERR invalid expire time in '{command}' command")),
@@ -124,9 +120,7 @@ pub fn expire<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>, args: Args<'_>, un
         return delete(data, key);
     }
     let seen = data.read(key, Intent::Rewrite, |_, record| {
-        conditions
-            .allow(record.expires_at_ms(), wanted)
-            .then(|| record.value().to_vec())
+        conditions.allow(record.expires_at_ms(), wanted).then(|| record.value().to_vec())
     });
     match seen {
         Seen::NotYet(outcome) => outcome,
@@ -175,9 +169,8 @@ pub fn persist<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>) -> Outcome {
         Ok(description) if description.expires_at_ms == 0 => return data.integer(0, description.after),
         Ok(_) => {}
     }
-    let seen = data.read(key, Intent::Rewrite, |_, record| {
-        (record.expires_at_ms() != 0).then(|| record.value().to_vec())
-    });
+    let seen =
+        data.read(key, Intent::Rewrite, |_, record| (record.expires_at_ms() != 0).then(|| record.value().to_vec()));
     match seen {
         Seen::NotYet(outcome) => outcome,
         Seen::Absent(after) | Seen::Here(None, after) => data.integer(0, after),
@@ -219,10 +212,7 @@ mod tests {
         for bad in [&b"0"[..], b"-5", b"9223372036854775807"] {
             assert_eq!(parse(bad), Err("ERR invalid expire time in 'set' command".to_owned()));
         }
-        assert_eq!(
-            parse(b"ten"),
-            Err("ERR value is not an integer or out of range".to_owned())
-        );
+        assert_eq!(parse(b"ten"), Err("ERR value is not an integer or out of range".to_owned()));
     }
 
     #[test]
@@ -232,17 +222,9 @@ mod tests {
         assert!(both.with && both.later && !both.without && !both.earlier);
         assert_eq!(Conditions::parse(&[b"AB"]), Err("ERR Unsupported option AB".to_owned()));
         for options in [[&b"NX"[..], b"XX"], [b"NX", b"GT"], [b"LT", b"NX"]] {
-            assert!(
-                Conditions::parse(&options)
-                    .unwrap_err()
-                    .starts_with("ERR NX and XX, GT or LT")
-            );
+            assert!(Conditions::parse(&options).unwrap_err().starts_with("ERR NX and XX, GT or LT"));
         }
-        assert!(
-            Conditions::parse(&[b"GT", b"LT"])
-                .unwrap_err()
-                .starts_with("ERR GT and LT")
-        );
+        assert!(Conditions::parse(&[b"GT", b"LT"]).unwrap_err().starts_with("ERR GT and LT"));
     }
 
     #[test]
@@ -264,11 +246,7 @@ mod tests {
             (&[b"XX", b"LT"], 0, false),
         ];
         for (options, current, expected) in cases {
-            assert_eq!(
-                Conditions::parse(options).unwrap().allow(current, 100),
-                expected,
-                "{options:?} {current}"
-            );
+            assert_eq!(Conditions::parse(options).unwrap().allow(current, 100), expected, "{options:?} {current}");
         }
     }
 }

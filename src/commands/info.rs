@@ -52,12 +52,7 @@ const fn section(
     by_default: bool,
     write: fn(&mut Lines, &SessionCommand<'_>),
 ) -> Section {
-    Section {
-        name,
-        title,
-        by_default,
-        write,
-    }
+    Section { name, title, by_default, write }
 }
 
 /// Text of lines `name:value`.
@@ -98,31 +93,19 @@ fn is_wanted(section: &Section, names: Args<'_>) -> bool {
             || is(name, "everything")
             || (section.by_default && is(name, "default"))
     };
-    if names.is_empty() {
-        section.by_default
-    } else {
-        names.iter().any(wants)
-    }
+    if names.is_empty() { section.by_default } else { names.iter().any(wants) }
 }
 
 fn server(lines: &mut Lines, context: &SessionCommand<'_>) {
     let node = context.node;
-    let mode = if node.config.announce == Announce::Off {
-        "standalone"
-    } else {
-        "cluster"
-    };
+    let mode = if node.config.announce == Announce::Off { "standalone" } else { "cluster" };
     let uptime_s = context.now_ms.saturating_sub(node.started_ms) / 1000;
     let system = rustix::system::uname();
     let shown = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
     lines.add("redis_version", REDIS_VERSION);
     lines.add("annulus_version", env!("CARGO_PKG_VERSION"));
     lines.add("redis_mode", mode);
-    let (name, release, machine) = (
-        shown(system.sysname()),
-        shown(system.release()),
-        shown(system.machine()),
-    );
+    let (name, release, machine) = (shown(system.sysname()), shown(system.release()), shown(system.machine()));
     lines.add("os", format_args!("{name} {release} {machine}"));
     lines.add("arch_bits", usize::BITS);
     lines.add("multiplexing_api", "io_uring");
@@ -169,10 +152,7 @@ fn persistence(lines: &mut Lines, context: &SessionCommand<'_>) {
     lines.add("aof_enabled", u8::from(is_durable));
     lines.add("aof_rewrite_in_progress", 0);
     lines.add("aof_last_bgrewrite_status", "ok");
-    lines.add(
-        "aof_last_write_status",
-        if sum(Metric::ReadOnly) == 0 { "ok" } else { "err" },
-    );
+    lines.add("aof_last_write_status", if sum(Metric::ReadOnly) == 0 { "ok" } else { "err" });
     lines.add("log_segments", sum(Metric::LogSegments));
     lines.add("log_commits", sum(Metric::LogCommits));
     lines.add("log_written_bytes", sum(Metric::LogBytes));
@@ -182,10 +162,7 @@ fn persistence(lines: &mut Lines, context: &SessionCommand<'_>) {
 
 fn statistics(lines: &mut Lines, context: &SessionCommand<'_>) {
     let sum = |metric| context.node.metrics.sum(metric);
-    let commands = crate::metrics::Family::ALL
-        .iter()
-        .map(|family| sum(family.metric()))
-        .sum::<u64>();
+    let commands = crate::metrics::Family::ALL.iter().map(|family| sum(family.metric())).sum::<u64>();
     lines.add("total_connections_received", sum(Metric::ConnectionsAccepted));
     lines.add("total_commands_processed", commands);
     lines.add("total_net_input_bytes", sum(Metric::ReceivedBytes));
@@ -201,10 +178,7 @@ fn statistics(lines: &mut Lines, context: &SessionCommand<'_>) {
     lines.add("latest_fork_usec", 0);
     lines.add("total_error_replies", sum(Metric::CommandErrors));
     lines.add("client_query_buffer_limit_disconnections", sum(Metric::ProtocolErrors));
-    lines.add(
-        "client_output_buffer_limit_disconnections",
-        sum(Metric::ConnectionsSlowClosed),
-    );
+    lines.add("client_output_buffer_limit_disconnections", sum(Metric::ConnectionsSlowClosed));
     lines.add("record_reads", sum(Metric::RecordReads));
     lines.add("record_read_failures", sum(Metric::RecordReadFailures));
     lines.add("cache_hits", sum(Metric::CacheHits));
@@ -229,10 +203,7 @@ fn cpu(lines: &mut Lines, _: &SessionCommand<'_>) {
 }
 
 fn cluster(lines: &mut Lines, context: &SessionCommand<'_>) {
-    lines.add(
-        "cluster_enabled",
-        u8::from(context.node.config.announce != Announce::Off),
-    );
+    lines.add("cluster_enabled", u8::from(context.node.config.announce != Announce::Off));
 }
 
 fn keyspace(lines: &mut Lines, context: &SessionCommand<'_>) {
@@ -247,11 +218,7 @@ fn annulus(lines: &mut Lines, context: &SessionCommand<'_>) {
     let Node { config, metrics, .. } = context.node;
     let keys = metrics.sum(Metric::Keys);
     let index_bytes = metrics.sum(Metric::IndexBytes);
-    let per_key = if keys == 0 {
-        0.0
-    } else {
-        index_bytes as f64 / keys as f64
-    };
+    let per_key = if keys == 0 { 0.0 } else { index_bytes as f64 / keys as f64 };
     lines.add("node_id", format_args!("{:012x}", context.node.node_id));
     lines.add("incarnation", context.node.incarnation);
     lines.add("core", context.core);
@@ -288,10 +255,7 @@ fn human(bytes: u64) -> String {
 /// Memory that the process has; 0 when the system does not say.
 fn resident_bytes() -> u64 {
     let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = text
-        .split_ascii_whitespace()
-        .nth(1)
-        .and_then(|pages| pages.parse::<u64>().ok());
+    let pages = text.split_ascii_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
     pages.unwrap_or(0) * rustix::param::page_size() as u64
 }
 
@@ -315,14 +279,8 @@ mod tests {
 
     #[test]
     fn sizes_as_redis_shows_them() {
-        let cases = [
-            (0, "0B"),
-            (1023, "1023B"),
-            (1536, "1.50K"),
-            (3 << 20, "3.00M"),
-            (5 << 30, "5.00G"),
-            (1 << 40, "1.00T"),
-        ];
+        let cases =
+            [(0, "0B"), (1023, "1023B"), (1536, "1.50K"), (3 << 20, "3.00M"), (5 << 30, "5.00G"), (1 << 40, "1.00T")];
         for (bytes, expected) in cases {
             assert_eq!(human(bytes), expected);
         }

@@ -54,11 +54,7 @@ pub fn memory_usage<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>, args: Args<'
     }
     match data.describe(key) {
         Ok(description) => {
-            let expiry_bytes = if description.expires_at_ms == 0 {
-                0
-            } else {
-                EXPIRY_BYTES
-            };
+            let expiry_bytes = if description.expires_at_ms == 0 { 0 } else { EXPIRY_BYTES };
             let bytes = INDEX_BYTES_PER_KEY + expiry_bytes + description.record_bytes as u64;
             data.integer(i64::try_from(bytes).unwrap_or(i64::MAX), description.after)
         }

@@ -99,19 +99,10 @@ impl Latency {
     /// Nothing counted.
     pub fn new() -> Self {
         let zero = || AtomicU64::new(0);
-        let counts = |_| Counts {
-            nanos: zero(),
-            failed: zero(),
-            rejected: zero(),
-            buckets: std::array::from_fn(|_| zero()),
-        };
+        let counts =
+            |_| Counts { nanos: zero(), failed: zero(), rejected: zero(), buckets: std::array::from_fn(|_| zero()) };
         let commands = (0..Command::COUNT).map(counts).collect();
-        Self {
-            shared: Arc::new(Shared {
-                commands,
-                errors: std::array::from_fn(|_| zero()),
-            }),
-        }
+        Self { shared: Arc::new(Shared { commands, errors: std::array::from_fn(|_| zero()) }) }
     }
 
     /// Counts a run of a command.
@@ -155,9 +146,7 @@ impl Latency {
     pub fn reset(&mut self) {
         let clear = |number: &AtomicU64| number.store(0, Ordering::Relaxed);
         for counts in &self.shared.commands {
-            [&counts.nanos, &counts.failed, &counts.rejected]
-                .into_iter()
-                .for_each(clear);
+            [&counts.nanos, &counts.failed, &counts.rejected].into_iter().for_each(clear);
             counts.buckets.iter().for_each(clear);
         }
         self.shared.errors.iter().for_each(clear);
@@ -176,13 +165,7 @@ struct Total {
 
 impl Total {
     fn of(cores: &[Latency], command: Command) -> Self {
-        let mut total = Self {
-            calls: 0,
-            nanos: 0,
-            failed: 0,
-            rejected: 0,
-            buckets: [0; BUCKETS],
-        };
+        let mut total = Self { calls: 0, nanos: 0, failed: 0, rejected: 0, buckets: [0; BUCKETS] };
         for core in cores {
             let counts = &core.shared.commands[command.index()];
             let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
@@ -240,10 +223,7 @@ static NAMES: LazyLock<[&str; Command::COUNT]> = LazyLock::new(|| {
 /// Commands that ran, by number.
 fn ran(cores: &[Latency]) -> impl Iterator<Item = (Command, &'static str, Total)> {
     let total = |command: &Command| (*command, NAMES[command.index()], Total::of(cores, *command));
-    Command::ALL
-        .iter()
-        .map(total)
-        .filter(|(.., total)| total.calls + total.rejected > 0)
+    Command::ALL.iter().map(total).filter(|(.., total)| total.calls + total.rejected > 0)
 }
 
 /// LATENCY HISTOGRAM.
@@ -262,10 +242,7 @@ fn commands_named(name: &[u8]) -> Vec<Command> {
     let Some(row) = table::resolve_full_name(name) else {
         return Vec::new();
     };
-    std::iter::once(row)
-        .chain(row.subcommands)
-        .filter_map(Row::command)
-        .collect()
+    std::iter::once(row).chain(row.subcommands).filter_map(Row::command).collect()
 }
 
 fn write_histograms(out: &mut Vec<u8>, protocol: Protocol, totals: &[(&str, Total)]) {
@@ -289,17 +266,8 @@ fn write_histograms(out: &mut Vec<u8>, protocol: Protocol, totals: &[(&str, Tota
 pub fn write_command_statistics(text: &mut String, cores: &[Latency]) {
     for (_, name, total) in ran(cores) {
         let micros = total.nanos / 1000;
-        let each = if total.calls == 0 {
-            0.0
-        } else {
-            total.nanos as f64 / 1000.0 / total.calls as f64
-        };
-        let Total {
-            calls,
-            failed,
-            rejected,
-            ..
-        } = total;
+        let each = if total.calls == 0 { 0.0 } else { total.nanos as f64 / 1000.0 / total.calls as f64 };
+        let Total { calls, failed, rejected, .. } = total;
         write!(
             text,
             "cmdstat_{name}:calls={calls},usec={micros},usec_per_call={each:.2},rejected_calls={rejected},\
@@ -313,21 +281,15 @@ pub fn write_command_statistics(text: &mut String, cores: &[Latency]) {
 pub fn write_percentiles(text: &mut String, cores: &[Latency]) {
     for (_, name, total) in ran(cores).filter(|(.., total)| total.calls > 0) {
         let [middle, high, highest] = [500, 990, 999].map(|per_mille| total.percentile_us(per_mille));
-        write!(
-            text,
-            "latency_percentiles_usec_{name}:p50={middle:.3},p99={high:.3},p99.9={highest:.3}\r\n"
-        )
-        .expect("writing to a string");
+        write!(text, "latency_percentiles_usec_{name}:p50={middle:.3},p99={high:.3},p99.9={highest:.3}\r\n")
+            .expect("writing to a string");
     }
 }
 
 /// Lines of INFO errorstats.
 pub fn write_error_statistics(text: &mut String, cores: &[Latency]) {
     for (number, prefix) in ERROR_PREFIXES.iter().enumerate() {
-        let count: u64 = cores
-            .iter()
-            .map(|core| core.shared.errors[number].load(Ordering::Relaxed))
-            .sum();
+        let count: u64 = cores.iter().map(|core| core.shared.errors[number].load(Ordering::Relaxed)).sum();
         if count > 0 {
             write!(text, "errorstat_{prefix}:count={count}\r\n").expect("writing to a string");
         }

@@ -13,11 +13,7 @@ use crate::glob;
 /// CONFIG GET.
 pub fn config_get(context: &mut SessionCommand<'_>, args: Args<'_>) {
     let patterns = &args[2..];
-    let matches = |name: &str| {
-        patterns
-            .iter()
-            .any(|pattern| glob::matches_ignoring_case(pattern, name.as_bytes()))
-    };
+    let matches = |name: &str| patterns.iter().any(|pattern| glob::matches_ignoring_case(pattern, name.as_bytes()));
     let found = parameters::get(&context.node.config, context.runtime, matches);
     writer::map_header(context.out, context.session.protocol, found.len());
     for (name, value) in found {
@@ -29,8 +25,7 @@ pub fn config_get(context: &mut SessionCommand<'_>, args: Args<'_>) {
 /// The parameters and values of CONFIG SET; `None` when one has no value.
 fn pairs<'a>(args: Args<'a>) -> Option<Vec<(&'a [u8], &'a [u8])>> {
     let (pairs, rest) = args[2..].as_chunks::<2>();
-    rest.is_empty()
-        .then(|| pairs.iter().map(|[name, value]| (*name, *value)).collect())
+    rest.is_empty().then(|| pairs.iter().map(|[name, value]| (*name, *value)).collect())
 }
 
 /// CONFIG SET: checked here, then applied on every core.

@@ -49,13 +49,7 @@ impl SlowLog {
     pub fn new(core: u16, cores: u16) -> Self {
         assert!(core < cores);
         let entries_max = ENTRIES_MAX_DEFAULT;
-        Self {
-            core: core.into(),
-            cores: cores.into(),
-            last_id: -1,
-            entries_max,
-            entries: VecDeque::new(),
-        }
+        Self { core: core.into(), cores: cores.into(), last_id: -1, entries_max, entries: VecDeque::new() }
     }
 
     /// Keeps so many entries from now on.
@@ -73,12 +67,7 @@ impl SlowLog {
         let Some(args) = shorten(args) else { return };
         self.entries.truncate(self.entries_max - 1);
         let id = self.next_id(now_ms);
-        self.entries.push_front(Entry {
-            id,
-            unix_s: now_ms / 1000,
-            micros,
-            args,
-        });
+        self.entries.push_front(Entry { id, unix_s: now_ms / 1000, micros, args });
     }
 
     /// Entries there are.
@@ -130,19 +119,12 @@ fn shorten(args: Args<'_>) -> Option<Vec<Vec<u8>>> {
         return None;
     }
     let is_config_set = is(0, b"config") && is(1, b"set");
-    let kept = if args.len() > ARGUMENTS_MAX {
-        ARGUMENTS_MAX - 1
-    } else {
-        args.len()
-    };
+    let kept = if args.len() > ARGUMENTS_MAX { ARGUMENTS_MAX - 1 } else { args.len() };
     let shown = |(at, arg): (usize, &&[u8])| {
         if is_config_set && at > 2 && is(at - 1, b"requirepass") {
             return REDACTED.to_vec();
         }
-        let Some((start, rest)) = arg
-            .split_at_checked(ARGUMENT_BYTES_MAX)
-            .filter(|(_, rest)| !rest.is_empty())
-        else {
+        let Some((start, rest)) = arg.split_at_checked(ARGUMENT_BYTES_MAX).filter(|(_, rest)| !rest.is_empty()) else {
             return arg.to_vec();
         };
         [start, format!("... ({} more bytes)", rest.len()).as_bytes()].concat()
@@ -158,9 +140,9 @@ fn shorten(args: Args<'_>) -> Option<Vec<Vec<u8>>> {
 fn parse_count(args: Args<'_>) -> Result<i64, &'static str> {
     match args {
         [_, _] => Ok(GET_COUNT_DEFAULT),
-        [_, _, count] => parse_integer(count)
-            .filter(|count| *count >= -1)
-            .ok_or("ERR count should be greater than or equal to -1"),
+        [_, _, count] => {
+            parse_integer(count).filter(|count| *count >= -1).ok_or("ERR count should be greater than or equal to -1")
+        }
         _ => Err("ERR syntax error"),
     }
 }
@@ -180,8 +162,7 @@ pub fn get(context: &mut SessionCommand<'_>, args: Args<'_>) -> Answer {
 pub fn get_part<D: Disk>(part: &mut CorePart<'_, D>, args: Args<'_>) {
     let count = parse_count(args).expect("checked before it was sent to the cores");
     // −1 means all.
-    part.slowlog
-        .write(part.out, usize::try_from(count).unwrap_or(usize::MAX));
+    part.slowlog.write(part.out, usize::try_from(count).unwrap_or(usize::MAX));
 }
 
 #[cfg(test)]
@@ -203,10 +184,7 @@ mod tests {
             }
         }
         let newest = &ids[ids.len() - 3..];
-        assert!(
-            ids[..ids.len() - 3].iter().all(|id| newest.iter().all(|new| id < new)),
-            "{ids:?}"
-        );
+        assert!(ids[..ids.len() - 3].iter().all(|id| newest.iter().all(|new| id < new)), "{ids:?}");
         ids.sort_unstable();
         let count = ids.len();
         ids.dedup();
@@ -235,9 +213,7 @@ mod tests {
     #[test]
     fn arguments_are_shortened_as_in_redis() {
         let long = [b'v'; 200];
-        let many: Vec<&[u8]> = std::iter::once(&long[..])
-            .chain(std::iter::repeat_n(&b"k"[..], 39))
-            .collect();
+        let many: Vec<&[u8]> = std::iter::once(&long[..]).chain(std::iter::repeat_n(&b"k"[..], 39)).collect();
         let short = shorten(&many).unwrap();
         assert_eq!(short.len(), 32);
         assert_eq!(short[0], [&[b'v'; 128][..], b"... (72 more bytes)"].concat());

@@ -56,10 +56,7 @@ pub fn set<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>, args: Args<'_>) -> Ou
         return set_and_get(data, key, args[2], expires_at_ms, options.expiry == Expiry::Keep);
     }
     if options.expiry == Expiry::Keep {
-        let kept = data
-            .engine
-            .describe(key, data.now_ms)
-            .map_or(0, |description| description.expires_at_ms);
+        let kept = data.engine.describe(key, data.now_ms).map_or(0, |description| description.expires_at_ms);
         return put(data, key, args[2], kept);
     }
     put(data, key, args[2], expires_at_ms)
@@ -185,9 +182,7 @@ pub fn getrange<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>, args: Args<'_>) 
     let (Some(start), Some(end)) = (parse_integer(args[2]), parse_integer(args[3])) else {
         return data.fail("ERR value is not an integer or out of range");
     };
-    let seen = data.read(key, Intent::Read, |out, record| {
-        writer::bulk(out, range(record.value(), start, end))
-    });
+    let seen = data.read(key, Intent::Read, |out, record| writer::bulk(out, range(record.value(), start, end)));
     match seen {
         Seen::NotYet(outcome) => outcome,
         Seen::Here((), after) => Outcome::Done(after),
@@ -205,11 +200,7 @@ fn range(value: &[u8], start: i64, end: i64) -> &[u8] {
     }
     let length = i64::try_from(value.len()).expect("values are far shorter");
     let from_front = |index: i64| {
-        if index < 0 {
-            index.saturating_add(length).max(0)
-        } else {
-            index
-        }
+        if index < 0 { index.saturating_add(length).max(0) } else { index }
     };
     let (start, end) = (from_front(start), from_front(end).min(length - 1));
     if start > end {
@@ -243,11 +234,7 @@ mod tests {
             (16, 16, ""),
         ];
         for (start, end, expected) in cases {
-            assert_eq!(
-                range(b"This is a string", start, end),
-                expected.as_bytes(),
-                "{start} {end}"
-            );
+            assert_eq!(range(b"This is a string", start, end), expected.as_bytes(), "{start} {end}");
         }
         assert_eq!(range(b"", 0, -1), b"");
         assert_eq!(range(b"", -1, 0), b"");

@@ -298,11 +298,7 @@ impl Row {
     #[inline]
     pub fn check_arity(&self, arguments: usize) -> bool {
         let least = usize::from(self.arity.unsigned_abs());
-        if self.arity < 0 {
-            arguments >= least
-        } else {
-            arguments == least
-        }
+        if self.arity < 0 { arguments >= least } else { arguments == least }
     }
 
     /// Whether all of these bits of [`flag`] are set.
@@ -343,18 +339,12 @@ impl Row {
         ];
         let given = implied.iter().filter(|(flag, _)| self.has(*flag));
         let categories = given.fold(self.own_categories, |sum, (_, implied)| sum | implied);
-        if self.has(flag::FAST) {
-            categories
-        } else {
-            categories | category::SLOW
-        }
+        if self.has(flag::FAST) { categories } else { categories | category::SLOW }
     }
 
     /// A container's subcommand, in any case.
     pub fn subcommand(&self, name: &[u8]) -> Option<&'static Row> {
-        self.subcommands
-            .iter()
-            .find(|row| row.last_name().as_bytes().eq_ignore_ascii_case(name))
+        self.subcommands.iter().find(|row| row.last_name().as_bytes().eq_ignore_ascii_case(name))
     }
 
     /// A container's subcommands that are served.

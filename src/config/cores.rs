@@ -36,10 +36,7 @@ pub fn parse(text: &str, affinity: &[usize]) -> Result<Vec<usize>, String> {
         }
         for cpu in low..=high {
             if !affinity.contains(&cpu) {
-                return Err(format!(
-                    "CPU {cpu} is not among those that this process may use ({})",
-                    format(affinity)
-                ));
+                return Err(format!("CPU {cpu} is not among those that this process may use ({})", format(affinity)));
             }
             if cpus.contains(&cpu) {
                 return Err(format!("CPU {cpu} is listed twice"));
@@ -56,11 +53,7 @@ pub fn format(cpus: &[usize]) -> String {
     let mut parts: Vec<String> = Vec::new();
     let mut rest = cpus;
     while let Some(first) = rest.first() {
-        let run = rest
-            .iter()
-            .zip(*first..)
-            .take_while(|(cpu, expected)| **cpu == *expected)
-            .count();
+        let run = rest.iter().zip(*first..).take_while(|(cpu, expected)| **cpu == *expected).count();
         match run {
             1 => parts.push(first.to_string()),
             _ => parts.push(format!("{first}-{}", first + run - 1)),
@@ -68,11 +61,7 @@ pub fn format(cpus: &[usize]) -> String {
         rest = &rest[run..];
     }
     let text = parts.join(",");
-    if text.contains([',', '-']) {
-        text
-    } else {
-        format!("{text},")
-    }
+    if text.contains([',', '-']) { text } else { format!("{text},") }
 }
 
 fn refusal(text: &str) -> String {

@@ -18,10 +18,7 @@ impl Environment {
     /// Asks the kernel. Errors: no affinity or no memory size can be read, in words.
     pub fn detect() -> Result<Self, String> {
         let memory_bytes = memory_bytes(Path::new("/proc"), Path::new("/sys/fs/cgroup"))?;
-        Ok(Self {
-            affinity: affinity()?,
-            memory_bytes,
-        })
+        Ok(Self { affinity: affinity()?, memory_bytes })
     }
 
     /// That many hundredths of the memory, rounded down to a whole MiB when there is one.
@@ -36,14 +33,8 @@ impl Environment {
 fn affinity() -> Result<Vec<usize>, String> {
     let set =
         rustix::thread::sched_getaffinity(None).map_err(|error| format!("the CPU affinity is unreadable: {error}"))?;
-    let cpus: Vec<usize> = (0..rustix::thread::CpuSet::MAX_CPU)
-        .filter(|cpu| set.is_set(*cpu))
-        .collect();
-    if cpus.is_empty() {
-        Err("the CPU affinity mask is empty".to_owned())
-    } else {
-        Ok(cpus)
-    }
+    let cpus: Vec<usize> = (0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect();
+    if cpus.is_empty() { Err("the CPU affinity mask is empty".to_owned()) } else { Ok(cpus) }
 }
 
 /// The machine's memory, or the least limit of the process's cgroups when that is smaller.
@@ -58,8 +49,7 @@ fn machine_bytes(proc: &Path) -> Result<u64, String> {
         fs::read_to_string(proc.join("meminfo")).map_err(|error| format!("/proc/meminfo is unreadable: {error}"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
     let kib = line.and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-    kib.map(|kib| kib * 1024)
-        .ok_or_else(|| "/proc/meminfo names no MemTotal".to_owned())
+    kib.map(|kib| kib * 1024).ok_or_else(|| "/proc/meminfo names no MemTotal".to_owned())
 }
 
 /// The least limit on the way from the process's cgroup to the root, for version 2 (`0::/path`, `memory.max`) and version 1
@@ -117,11 +107,7 @@ mod tests {
 
     #[test]
     fn the_least_limit_on_the_way_counts() {
-        let limits = [
-            ("a/b/memory.max", "max\n"),
-            ("a/memory.max", "1000000\n"),
-            ("memory.max", "2000000\n"),
-        ];
+        let limits = [("a/b/memory.max", "max\n"), ("a/memory.max", "1000000\n"), ("memory.max", "2000000\n")];
         let (_root, proc, cgroup) = roots("0::/a/b\n", &limits);
         assert_eq!(memory_bytes(&proc, &cgroup), Ok(1_000_000));
     }

@@ -7,11 +7,7 @@ use super::{Config, Origin, cores, parse};
 pub(super) fn sections(config: &Config) -> Vec<(&'static str, String)> {
     let mut sections: Vec<(&'static str, String)> = Vec::new();
     for (key, (name, value, origin)) in KEYS.iter().zip(entries(config)) {
-        let mark = if origin == Origin::Default {
-            String::new()
-        } else {
-            format!(" ({origin})")
-        };
+        let mark = if origin == Origin::Default { String::new() } else { format!(" ({origin})") };
         let text = format!("{name}={value}{mark}");
         match sections.last_mut() {
             Some((section, line)) if *section == key.section => {
@@ -27,11 +23,7 @@ pub(super) fn sections(config: &Config) -> Vec<(&'static str, String)> {
 /// Every key with its value as it would be written in the file and its origin.
 pub(super) fn entries(config: &Config) -> Vec<(&'static str, String, Origin)> {
     assert_eq!(config.origins.len(), KEYS.len());
-    config
-        .origins
-        .iter()
-        .map(|(name, origin)| (*name, value(config, name), origin.clone()))
-        .collect()
+    config.origins.iter().map(|(name, origin)| (*name, value(config, name), origin.clone())).collect()
 }
 
 fn value(config: &Config, key: &str) -> String {
@@ -40,38 +32,23 @@ fn value(config: &Config, key: &str) -> String {
         "data" => config.data.display().to_string(),
         "durability" => config.durability.name().to_owned(),
         "interval" => parse::format_duration(config.interval),
-        "hot-log-bytes" => config
-            .hot_log_bytes
-            .map_or_else(|| "auto".to_owned(), parse::format_bytes),
+        "hot-log-bytes" => config.hot_log_bytes.map_or_else(|| "auto".to_owned(), parse::format_bytes),
         "partitions" => config.partitions.to_string(),
         "memory-limit" => parse::format_bytes(config.memory_limit_bytes),
         "cache" => parse::format_bytes(config.cache_bytes),
         "listen" => config.listen.to_string(),
-        "http" => config
-            .http
-            .map_or_else(|| "off".to_owned(), |address| address.to_string()),
+        "http" => config.http.map_or_else(|| "off".to_owned(), |address| address.to_string()),
         "insecure" => config.insecure.to_string(),
-        "requirepass" => if runtime.requirepass.is_some() {
-            "(set)"
-        } else {
-            "(none)"
-        }
-        .to_owned(),
+        "requirepass" => if runtime.requirepass.is_some() { "(set)" } else { "(none)" }.to_owned(),
         "announce" => config.announce.name().to_owned(),
-        "announce-host" => config
-            .announce_host
-            .clone()
-            .unwrap_or_else(|| "(as reached)".to_owned()),
+        "announce-host" => config.announce_host.clone().unwrap_or_else(|| "(as reached)".to_owned()),
         "maxclients" => runtime.maxclients.to_string(),
         "timeout" => runtime.timeout_s.to_string(),
         "tcp-keepalive" => runtime.tcp_keepalive_s.to_string(),
         "proto-max-bulk-len" => parse::format_bytes(runtime.bulk_bytes_max),
         "client-output-buffer-limit" => {
             let limit = runtime.output_limit;
-            let (hard, soft) = (
-                parse::format_bytes(limit.hard_bytes),
-                parse::format_bytes(limit.soft_bytes),
-            );
+            let (hard, soft) = (parse::format_bytes(limit.hard_bytes), parse::format_bytes(limit.soft_bytes));
             format!("\"{hard} {soft} {}\"", limit.soft_seconds)
         }
         "cores" => cores::format(&config.cores),

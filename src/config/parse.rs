@@ -35,13 +35,8 @@ pub(super) fn bytes_text(text: &str) -> Option<u64> {
 /// A size in the largest unit that gives it exactly; [`bytes_text`] reads it back.
 pub(super) fn format_bytes(bytes: u64) -> String {
     let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
-    let exact = units
-        .iter()
-        .find(|(shift, _)| bytes > 0 && bytes.trailing_zeros() >= *shift);
-    exact.map_or_else(
-        || format!("{bytes}B"),
-        |(shift, suffix)| format!("{}{suffix}", bytes >> shift),
-    )
+    let exact = units.iter().find(|(shift, _)| bytes > 0 && bytes.trailing_zeros() >= *shift);
+    exact.map_or_else(|| format!("{bytes}B"), |(shift, suffix)| format!("{}{suffix}", bytes >> shift))
 }
 
 /// A duration with its unit: `250us`, `100ms`, `10s`, `5m`.
@@ -72,8 +67,7 @@ pub(super) fn format_duration(duration: Duration) -> String {
 /// A whole number from 0 to 4294967295.
 pub(super) fn count(raw: &Raw) -> Result<u32, String> {
     let text = raw.text()?;
-    text.parse()
-        .map_err(|_| format!("`{text}` is not a whole number from 0 to {}", u32::MAX))
+    text.parse().map_err(|_| format!("`{text}` is not a whole number from 0 to {}", u32::MAX))
 }
 
 /// A whole number with sign.
@@ -99,9 +93,7 @@ pub(super) fn address(raw: &Raw) -> Result<SocketAddr, String> {
     let Some((host, port)) = text.rsplit_once(':') else {
         return Err(refusal(""));
     };
-    let port: u16 = port
-        .parse()
-        .map_err(|_| refusal(": the port is a number from 1 to 65535"))?;
+    let port: u16 = port.parse().map_err(|_| refusal(": the port is a number from 1 to 65535"))?;
     if port == 0 {
         return Err(refusal(": port 0 would leave the ports of the cores undetermined"));
     }
@@ -132,10 +124,7 @@ pub(super) fn host(raw: &Raw) -> Result<String, String> {
     if text.is_empty() || text.len() > 253 || !text.bytes().all(plain) {
         return Err(format!("`{text}` is not a host name or address"));
     }
-    if text
-        .parse::<std::net::IpAddr>()
-        .is_ok_and(|address| address.is_unspecified())
-    {
+    if text.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_unspecified()) {
         return Err(format!("`{text}` is a wildcard: clients could not connect to it"));
     }
     Ok(text)
@@ -156,11 +145,7 @@ pub(super) fn absolute(text: &str) -> Result<PathBuf, String> {
 
 /// sync, interval or memory.
 pub(super) fn durability(raw: &Raw) -> Result<Durability, String> {
-    one_of(
-        raw,
-        &[Durability::Sync, Durability::Interval, Durability::Memory],
-        Durability::name,
-    )
+    one_of(raw, &[Durability::Sync, Durability::Interval, Durability::Memory], Durability::name)
 }
 
 /// core, node or off.

@@ -27,10 +27,7 @@ impl Ports {
         let base = listen.port();
         let conflict = |key, text| Err(PortConflict { key, text });
         if base == 0 || cores == 0 {
-            return conflict(
-                "listen",
-                "the base port and the number of cores must not be 0".to_owned(),
-            );
+            return conflict("listen", "the base port and the number of cores must not be 0".to_owned());
         }
         if base.checked_add(ConfigLimits::PEER_PORT_OFFSET).is_none() {
             let last = u16::MAX - ConfigLimits::PEER_PORT_OFFSET;

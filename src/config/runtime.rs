@@ -99,24 +99,16 @@ impl RuntimeConfig {
             requirepass: requirepass.flatten(),
             maxclients: sources.get("maxclients", parse::count)?.unwrap_or(default.maxclients),
             timeout_s: sources.get("timeout", parse::count)?.unwrap_or(default.timeout_s),
-            tcp_keepalive_s: sources
-                .get("tcp-keepalive", parse::count)?
-                .unwrap_or(default.tcp_keepalive_s),
-            bulk_bytes_max: sources
-                .get("proto-max-bulk-len", parse::bytes)?
-                .unwrap_or(default.bulk_bytes_max),
+            tcp_keepalive_s: sources.get("tcp-keepalive", parse::count)?.unwrap_or(default.tcp_keepalive_s),
+            bulk_bytes_max: sources.get("proto-max-bulk-len", parse::bytes)?.unwrap_or(default.bulk_bytes_max),
             output_limit: sources
                 .get("client-output-buffer-limit", parse::output_limit)?
                 .unwrap_or(default.output_limit),
             slowlog_slower_than_us: sources
                 .get("slowlog-log-slower-than", parse::integer)?
                 .unwrap_or(default.slowlog_slower_than_us),
-            slowlog_entries_max: sources
-                .get("slowlog-max-len", parse::count)?
-                .unwrap_or(default.slowlog_entries_max),
-            latency_tracking: sources
-                .get("latency-tracking", parse::boolean)?
-                .unwrap_or(default.latency_tracking),
+            slowlog_entries_max: sources.get("slowlog-max-len", parse::count)?.unwrap_or(default.slowlog_entries_max),
+            latency_tracking: sources.get("latency-tracking", parse::boolean)?.unwrap_or(default.latency_tracking),
             log_level: sources.get("log-level", parse::log_level)?.unwrap_or(default.log_level),
         })
     }
@@ -129,36 +121,16 @@ impl RuntimeConfig {
         };
         within("maxclients", self.maxclients.into(), 1, Limits::MAXCLIENTS_MAX.into())?;
         within("timeout", self.timeout_s.into(), 0, Limits::SECONDS_MAX.into())?;
-        within(
-            "tcp-keepalive",
-            self.tcp_keepalive_s.into(),
-            0,
-            Limits::SECONDS_MAX.into(),
-        )?;
-        within(
-            "proto-max-bulk-len",
-            self.bulk_bytes_max,
-            Limits::BULK_BYTES_MIN,
-            Limits::BULK_BYTES_MAX,
-        )?;
-        within(
-            "slowlog-max-len",
-            self.slowlog_entries_max.into(),
-            0,
-            Limits::SLOWLOG_ENTRIES_MAX.into(),
-        )?;
+        within("tcp-keepalive", self.tcp_keepalive_s.into(), 0, Limits::SECONDS_MAX.into())?;
+        within("proto-max-bulk-len", self.bulk_bytes_max, Limits::BULK_BYTES_MIN, Limits::BULK_BYTES_MAX)?;
+        within("slowlog-max-len", self.slowlog_entries_max.into(), 0, Limits::SLOWLOG_ENTRIES_MAX.into())?;
         if self.slowlog_slower_than_us < -1 {
             return Err(("slowlog-log-slower-than", "microseconds, or -1 for none".to_owned()));
         }
         let output = self.output_limit;
         // A client that asked for one value must be able to get it.
         let least = 2 * self.bulk_bytes_max;
-        within(
-            "client-output-buffer-limit",
-            output.hard_bytes,
-            least,
-            Limits::OUTPUT_BYTES_MAX,
-        )?;
+        within("client-output-buffer-limit", output.hard_bytes, least, Limits::OUTPUT_BYTES_MAX)?;
         within("client-output-buffer-limit", output.soft_bytes, 0, output.hard_bytes)
     }
 }
@@ -169,16 +141,10 @@ impl OutputLimit {
         let words: Vec<&str> = text.split_ascii_whitespace().collect();
         let hard_bytes = parse::bytes_text(words.first()?)?;
         match words[1..] {
-            [] => Some(Self {
-                hard_bytes,
-                soft_bytes: 0,
-                soft_seconds: 0,
-            }),
-            [soft, seconds] => Some(Self {
-                hard_bytes,
-                soft_bytes: parse::bytes_text(soft)?,
-                soft_seconds: seconds.parse().ok()?,
-            }),
+            [] => Some(Self { hard_bytes, soft_bytes: 0, soft_seconds: 0 }),
+            [soft, seconds] => {
+                Some(Self { hard_bytes, soft_bytes: parse::bytes_text(soft)?, soft_seconds: seconds.parse().ok()? })
+            }
             _ => None,
         }
     }

@@ -103,10 +103,7 @@ impl Sources {
         key: &'static str,
         read: impl FnOnce(&Raw) -> Result<T, String>,
     ) -> Result<Option<T>, ConfigError> {
-        assert!(
-            keys::find(key).is_some(),
-            "every key that is read is in the table: {key}"
-        );
+        assert!(keys::find(key).is_some(), "every key that is read is in the table: {key}");
         let Some((raw, _)) = self.values.get(key) else {
             return Ok(None);
         };
@@ -115,9 +112,7 @@ impl Sources {
 
     /// Where `key` was given.
     pub(super) fn origin(&self, key: &str) -> Origin {
-        self.values
-            .get(key)
-            .map_or(Origin::Default, |(_, origin)| origin.clone())
+        self.values.get(key).map_or(Origin::Default, |(_, origin)| origin.clone())
     }
 
     /// An error about `key`, named by where it was given.
@@ -133,9 +128,7 @@ impl Raw {
             DeValue::Boolean(value) => Ok(Self::Boolean(*value)),
             DeValue::Integer(integer) => {
                 let parsed = i64::from_str_radix(integer.as_str(), integer.radix());
-                parsed
-                    .map(Self::Integer)
-                    .map_err(|_| format!("{} does not fit 64 bits", integer.as_str()))
+                parsed.map(Self::Integer).map_err(|_| format!("{} does not fit 64 bits", integer.as_str()))
             }
             other => Err(format!("a {} is not a value of this key", other.type_str())),
         }
@@ -153,11 +146,7 @@ impl Raw {
 
 impl ConfigError {
     pub(super) fn new(key: &str, origin: Origin, text: String) -> Self {
-        Self {
-            key: key.to_owned(),
-            origin,
-            text,
-        }
+        Self { key: key.to_owned(), origin, text }
     }
 
     /// The key, empty when the file as a whole is meant.

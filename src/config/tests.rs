@@ -13,10 +13,7 @@ const _: () = {
 };
 
 fn environment() -> Environment {
-    Environment {
-        affinity: vec![0, 1, 4, 5],
-        memory_bytes: 10 * GIB,
-    }
+    Environment { affinity: vec![0, 1, 4, 5], memory_bytes: 10 * GIB }
 }
 
 fn from_file(text: &str) -> Result<Config, ConfigError> {
@@ -77,10 +74,7 @@ preempt-timer = "100us"
     .unwrap();
     assert_eq!(config.data.to_str(), Some("/var/lib/annulus"));
     assert_eq!(config.cores, [0, 4, 5]);
-    assert_eq!(
-        (config.durability, config.interval),
-        (Durability::Interval, Duration::from_millis(50))
-    );
+    assert_eq!((config.durability, config.interval), (Durability::Interval, Duration::from_millis(50)));
     assert_eq!((config.cache_bytes, config.memory_limit_bytes), (1 << 20, 2 * GIB));
     assert_eq!((config.hot_log_bytes, config.http), (Some(512 << 20), None));
     assert_eq!((config.announce, config.partitions), (Announce::Node, 16_384));
@@ -88,24 +82,13 @@ preempt-timer = "100us"
     assert_eq!(config.shutdown_timeout, Duration::from_secs(3));
     let runtime = &config.runtime;
     assert!(runtime.requirepass.as_ref().unwrap().matches(b"secret"));
-    assert_eq!(
-        (runtime.maxclients, runtime.timeout_s, runtime.tcp_keepalive_s),
-        (20, 30, 0)
-    );
+    assert_eq!((runtime.maxclients, runtime.timeout_s, runtime.tcp_keepalive_s), (20, 30, 0));
     assert_eq!((runtime.slowlog_slower_than_us, runtime.slowlog_entries_max), (-1, 7));
     assert_eq!((runtime.latency_tracking, runtime.log_level), (false, LogLevel::Debug));
-    let output = OutputLimit {
-        hard_bytes: 128 << 20,
-        soft_bytes: 64 << 20,
-        soft_seconds: 10,
-    };
+    let output = OutputLimit { hard_bytes: 128 << 20, soft_bytes: 64 << 20, soft_seconds: 10 };
     assert_eq!(runtime.output_limit, output);
     // No key of the table is left a default here, or this test does not know it.
-    assert!(
-        config.listing().iter().all(|(_, _, origin)| *origin != Origin::Default),
-        "{:?}",
-        config.listing()
-    );
+    assert!(config.listing().iter().all(|(_, _, origin)| *origin != Origin::Default), "{:?}", config.listing());
 }
 
 #[test]
@@ -115,29 +98,15 @@ fn errors_name_file_line_and_key() {
         "a.toml:3: unknown key `max-clients`; did you mean `maxclients`?"
     );
     assert_eq!(refusal("zzz = 1"), "a.toml:1: unknown key `zzz`");
-    assert_eq!(
-        refusal("# one\ninterval = \"5ms\""),
-        "a.toml:2: interval: 5ms is outside 10ms to 1s"
-    );
-    assert_eq!(
-        refusal("\ncache = true"),
-        "a.toml:2: cache: true is not a value of this key"
-    );
-    assert!(
-        refusal("[data]\nx = 1").starts_with("a.toml:1: data: a table is not"),
-        "{}",
-        refusal("[data]\nx = 1")
-    );
+    assert_eq!(refusal("# one\ninterval = \"5ms\""), "a.toml:2: interval: 5ms is outside 10ms to 1s");
+    assert_eq!(refusal("\ncache = true"), "a.toml:2: cache: true is not a value of this key");
+    assert!(refusal("[data]\nx = 1").starts_with("a.toml:1: data: a table is not"), "{}", refusal("[data]\nx = 1"));
     assert!(
         refusal("cores = 2\ncores = 3").starts_with("a.toml:2: duplicate key"),
         "{}",
         refusal("cores = 2\ncores = 3")
     );
-    assert!(
-        refusal("cores = 2\nlisten = \n").starts_with("a.toml:2: "),
-        "{}",
-        refusal("cores = 2\nlisten = \n")
-    );
+    assert!(refusal("cores = 2\nlisten = \n").starts_with("a.toml:2: "), "{}", refusal("cores = 2\nlisten = \n"));
     assert!(refusal("requirepass = 1234").contains("must be a string in quotes"));
 }
 
@@ -173,10 +142,7 @@ fn values_out_of_range_are_refused() {
     ];
     for (text, expected) in cases {
         let refused = refusal(text);
-        assert!(
-            refused.starts_with("a.toml:1: ") || text.starts_with("partitions = 2"),
-            "{refused}"
-        );
+        assert!(refused.starts_with("a.toml:1: ") || text.starts_with("partitions = 2"), "{refused}");
         assert!(refused.contains(expected), "{text}: {refused}");
     }
 }
@@ -197,9 +163,7 @@ fn addresses_and_ports() {
     for (text, expected) in cases {
         assert!(refusal(text).contains(expected), "{text}: {}", refusal(text));
     }
-    let ports = from_file("listen = \"[::1]:7000\"\nhttp = \"127.0.0.1:7005\"")
-        .unwrap()
-        .ports();
+    let ports = from_file("listen = \"[::1]:7000\"\nhttp = \"127.0.0.1:7005\"").unwrap().ports();
     assert_eq!(ports.core(3).to_string(), "[::1]:7004");
     assert_eq!(ports.peers().port(), 17_000);
     assert_eq!(ports.bound().len(), 6);
@@ -209,10 +173,7 @@ fn addresses_and_ports() {
 #[test]
 fn strangers_need_a_password() {
     let refused = refusal("listen = \"0.0.0.0:7379\"");
-    assert!(
-        refused.contains("`requirepass`") && refused.contains("--insecure"),
-        "{refused}"
-    );
+    assert!(refused.contains("`requirepass`") && refused.contains("--insecure"), "{refused}");
     assert!(from_file("listen = \"0.0.0.0:7379\"\nrequirepass = \"x\"").is_ok());
     assert!(from_file("listen = \"0.0.0.0:7379\"\ninsecure = true").is_ok());
     assert!(from_file("listen = \"127.3.2.1:7379\"").is_ok());
@@ -229,10 +190,7 @@ fn flags_override_the_file_and_are_named() {
     assert_eq!(config.interval, Duration::from_millis(20));
     sources.flag("cores", Raw::Text("9".to_owned()));
     let refused = Config::build(&sources, &environment()).unwrap_err().to_string();
-    assert_eq!(
-        refused,
-        "--cores: 9 cores are wanted, but this process may use 4 (0-1,4-5)"
-    );
+    assert_eq!(refused, "--cores: 9 cores are wanted, but this process may use 4 (0-1,4-5)");
 }
 
 #[test]
@@ -243,28 +201,11 @@ fn lists_of_cpus() {
     assert_eq!(cores::parse("5,0-1", &affinity), Ok(vec![5, 0, 1]));
     assert_eq!(cores::parse("4,", &affinity), Ok(vec![4]));
     assert_eq!(cores::parse("4-4", &affinity), Ok(vec![4]));
-    for bad in [
-        "",
-        ",",
-        "-",
-        "0",
-        "0-",
-        "1-0",
-        "0,0",
-        "0-2",
-        "9,",
-        "x",
-        "1,x",
-        "0-99999999999999999999",
-        "0-8192",
-    ] {
+    for bad in ["", ",", "-", "0", "0-", "1-0", "0,0", "0-2", "9,", "x", "1,x", "0-99999999999999999999", "0-8192"] {
         assert!(cores::parse(bad, &affinity).is_err(), "{bad}");
     }
     for list in [&[0][..], &[3], &[0, 1, 2], &[0, 2, 3, 7]] {
-        assert_eq!(
-            cores::parse(&cores::format(list), &[0, 1, 2, 3, 7]).as_deref(),
-            Ok(list)
-        );
+        assert_eq!(cores::parse(&cores::format(list), &[0, 1, 2, 3, 7]).as_deref(), Ok(list));
     }
 }
 
@@ -274,12 +215,7 @@ fn hot_log_follows_the_live_bytes() {
     assert_eq!(config.hot_log_bytes_per_core(0), 128 << 20);
     assert_eq!(config.hot_log_bytes_per_core(20 * GIB), 512 << 20);
     assert_eq!(config.hot_log_bytes_per_core(u64::MAX), 8 * GIB);
-    assert_eq!(
-        from_file("cores = 2\nhot-log-bytes = \"64mb\"")
-            .unwrap()
-            .hot_log_bytes_per_core(GIB),
-        32 << 20
-    );
+    assert_eq!(from_file("cores = 2\nhot-log-bytes = \"64mb\"").unwrap().hot_log_bytes_per_core(GIB), 32 << 20);
 }
 
 #[test]
@@ -287,10 +223,7 @@ fn the_listing_is_one_line_a_section_and_hides_the_password() {
     let config = from_file("requirepass = \"secret\"\ncache = \"1gb\"").unwrap();
     let sections = listing::sections(&config);
     let names: Vec<&str> = sections.iter().map(|(section, _)| *section).collect();
-    assert_eq!(
-        names,
-        ["storage", "memory", "network", "clients", "cores", "observability"]
-    );
+    assert_eq!(names, ["storage", "memory", "network", "clients", "cores", "observability"]);
     assert_eq!(sections[1].1, "memory-limit=8GiB cache=1GiB (a.toml:2)");
     assert!(sections[2].1.contains("requirepass=(set) (a.toml:1)"));
     assert!(!format!("{sections:?} {config:?}").contains("secret"));

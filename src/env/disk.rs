@@ -198,7 +198,10 @@ pub struct RingFile {
 
 impl RingFile {
     fn start(&self, operation: OperationId, offset: u64, buffer: AlignedBuffer, skip: usize, writes: bool) {
-        assert!(offset.is_multiple_of(4096) && (buffer.len() - skip).is_multiple_of(4096) && skip.is_multiple_of(4096), "direct I/O is aligned");
+        assert!(
+            offset.is_multiple_of(4096) && (buffer.len() - skip).is_multiple_of(4096) && skip.is_multiple_of(4096),
+            "direct I/O is aligned"
+        );
         let in_flight = InFlight { buffer, skip, writes, _file: Rc::clone(&self.file) };
         self.hot.borrow_mut().push_back(HotOperation { fd: self.file.as_raw_fd(), operation, offset, in_flight });
     }

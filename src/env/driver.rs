@@ -173,8 +173,11 @@ impl Driver {
         }
         if self.doorbells.len() > 1 {
             self.doorbell().about_to_sleep();
-            let has_arrivals =
-                if self.shard.takes_requests() { !self.shard.mesh().is_quiet() } else { self.shard.mesh().has_replies() };
+            let has_arrivals = if self.shard.takes_requests() {
+                !self.shard.mesh().is_quiet()
+            } else {
+                self.shard.mesh().has_replies()
+            };
             if has_arrivals {
                 return Wait::No;
             }
@@ -235,7 +238,11 @@ impl Driver {
                     Phase::Draining => b"-ERR the node is shutting down\r\n",
                 };
                 // It is told as far as its socket takes it; there is nothing to wait for.
-                let _ = rustix::net::send(&socket, reply, rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL);
+                let _ = rustix::net::send(
+                    &socket,
+                    reply,
+                    rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL,
+                );
             }
             Ok(addresses) => {
                 let connection = self.ring.adopt(socket);
@@ -250,7 +257,11 @@ impl Driver {
             match done {
                 BackgroundDone::Work(done) => self.shard.on_work_done(done),
                 BackgroundDone::Incarnation(Ok(actor)) => {
-                    tracing::info!(core = self.core, incarnation = actor.incarnation(), "a new incarnation after a failed write");
+                    tracing::info!(
+                        core = self.core,
+                        incarnation = actor.incarnation(),
+                        "a new incarnation after a failed write"
+                    );
                     self.shard.engine().adopt_incarnation(actor);
                 }
                 BackgroundDone::Incarnation(Err(error)) => {

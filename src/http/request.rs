@@ -76,10 +76,7 @@ fn parse(head: &[u8]) -> Option<Head> {
         return None;
     }
     let path = target.split('?').next()?;
-    Some(Head {
-        method: method.to_owned(),
-        path: path.to_owned(),
-    })
+    Some(Head { method: method.to_owned(), path: path.to_owned() })
 }
 
 /// Time until the deadline, `None` once there is none; a timeout of zero would mean for ever.
@@ -97,16 +94,8 @@ mod tests {
 
     #[test]
     fn request_lines() {
-        let head = |method: &str, path: &str| {
-            Some(Head {
-                method: method.to_owned(),
-                path: path.to_owned(),
-            })
-        };
-        assert_eq!(
-            parse(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"),
-            head("GET", "/metrics")
-        );
+        let head = |method: &str, path: &str| Some(Head { method: method.to_owned(), path: path.to_owned() });
+        assert_eq!(parse(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"), head("GET", "/metrics"));
         assert_eq!(parse(b"POST /a?b=c HTTP/1.0\r\n\r\n"), head("POST", "/a"));
         for bad in [
             "",

@@ -14,10 +14,7 @@ struct Health {
 
 impl Health {
     fn new(metrics: Arc<NodeMetrics>) -> Arc<Self> {
-        Arc::new(Self {
-            phase: Mutex::new(Phase::Loading),
-            metrics,
-        })
+        Arc::new(Self { phase: Mutex::new(Phase::Loading), metrics })
     }
 
     fn set(&self, phase: Phase) {
@@ -88,10 +85,7 @@ fn a_silent_core_is_not_live() {
     assert_eq!(live(&*health), Ok(()), "a core that loads need not turn");
     health.set(Phase::Ready);
     let answer = get(&server, "/health/live");
-    assert!(
-        status(&answer) == "503" && answer.contains("core 0 has not turned for"),
-        "{answer}"
-    );
+    assert!(status(&answer) == "503" && answer.contains("core 0 has not turned for"), "{answer}");
     assert!(ready(&*health).is_err());
     metrics.beat(0);
     metrics.beat(1);
@@ -125,9 +119,7 @@ fn large_and_slow_requests_are_cut_off() {
 #[test]
 fn connections_are_bounded_and_stopping_waits_for_them() {
     let (_, _, server) = start();
-    let idle: Vec<TcpStream> = (0..CONNECTIONS_MAX)
-        .map(|_| TcpStream::connect(server.address()).unwrap())
-        .collect();
+    let idle: Vec<TcpStream> = (0..CONNECTIONS_MAX).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
     thread::sleep(Duration::from_millis(200));
     let mut refused = TcpStream::connect(server.address()).unwrap();
     let mut answer = String::new();

@@ -43,9 +43,7 @@ pub fn install() {
 
 fn report(panic: &PanicHookInfo<'_>) {
     let payload = panic.payload_as_str().unwrap_or("(no text)").replace(['\n', '\r'], " ");
-    let place = panic
-        .location()
-        .map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+    let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
     // A thread that is being torn down has no current command any more.
     let (core, command) = CURRENT.try_with(Cell::get).unwrap_or((NO_CORE, ""));
     let thread = std::thread::current();
@@ -101,10 +99,7 @@ mod tests {
     #[test]
     fn a_panic_names_core_and_command_and_aborts() {
         let text = run_child("core");
-        let line = text
-            .lines()
-            .find(|line| line.starts_with("ERROR annulus: panic on"))
-            .unwrap();
+        let line = text.lines().find(|line| line.starts_with("ERROR annulus: panic on")).unwrap();
         assert!(
             line.contains("core 3 in command SET at ") && line.contains("first second; the process aborts"),
             "{line}"

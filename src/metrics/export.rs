@@ -25,9 +25,7 @@ struct Exporter {
 /// All metrics as text.
 pub fn render(metrics: &Arc<NodeMetrics>) -> String {
     let mut registry = Registry::with_prefix("annulus");
-    registry.register_collector(Box::new(Exporter {
-        metrics: Arc::clone(metrics),
-    }));
+    registry.register_collector(Box::new(Exporter { metrics: Arc::clone(metrics) }));
     let mut out = String::with_capacity(16 * 1024);
     text::encode(&mut out, &registry).expect("writing to a string does not fail");
     out
@@ -86,10 +84,5 @@ fn encode_cores(
 /// Buckets as (upper bound in seconds, observations in it); the encoder accumulates, and writes the largest number as +Inf.
 fn buckets(snapshot: &HistogramSnapshot) -> Vec<(f64, u64)> {
     let upper = |bucket| bucket_upper_us(bucket).map_or(f64::MAX, |upper_us| upper_us as f64 / 1e6);
-    snapshot
-        .counts
-        .iter()
-        .enumerate()
-        .map(|(bucket, count)| (upper(bucket), *count))
-        .collect()
+    snapshot.counts.iter().enumerate().map(|(bucket, count)| (upper(bucket), *count)).collect()
 }

@@ -35,10 +35,7 @@ pub const fn bucket_upper_us(bucket: usize) -> Option<u64> {
 
 impl Histogram {
     pub(super) fn new() -> Self {
-        Self {
-            counts: [const { AtomicU64::new(0) }; BUCKETS],
-            sum_us: AtomicU64::new(0),
-        }
+        Self { counts: [const { AtomicU64::new(0) }; BUCKETS], sum_us: AtomicU64::new(0) }
     }
 
     pub(super) fn write(&self, own: &HistogramSnapshot) {
@@ -57,10 +54,7 @@ impl Histogram {
 }
 
 impl HistogramSnapshot {
-    pub(super) const EMPTY: Self = Self {
-        counts: [0; BUCKETS],
-        sum_us: 0,
-    };
+    pub(super) const EMPTY: Self = Self { counts: [0; BUCKETS], sum_us: 0 };
 
     /// Counts one observation.
     #[inline]

@@ -104,15 +104,8 @@ pub enum Family {
 
 impl Family {
     /// All of them, in order.
-    pub const ALL: [Self; 7] = [
-        Self::Read,
-        Self::Write,
-        Self::Key,
-        Self::Scan,
-        Self::Connection,
-        Self::Server,
-        Self::Cluster,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Read, Self::Write, Self::Key, Self::Scan, Self::Connection, Self::Server, Self::Cluster];
 
     /// The counter of its commands.
     pub const fn metric(self) -> Metric {

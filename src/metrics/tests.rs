@@ -6,11 +6,7 @@ use super::*;
 fn the_table_is_in_order_and_its_names_are_good() {
     for (index, row) in METRICS.iter().enumerate() {
         assert_eq!(row.metric as usize, index);
-        assert!(
-            row.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
-            "{}",
-            row.name
-        );
+        assert!(row.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{}", row.name);
         assert!(!row.name.ends_with("_total") && !row.help.ends_with('.'));
         assert_eq!(METRICS.iter().filter(|other| other.name == row.name).count(), 1);
     }
@@ -56,16 +52,7 @@ fn a_silent_core_is_seen() {
 
 #[test]
 fn buckets_double() {
-    let cases = [
-        (0, 0),
-        (1, 1),
-        (2, 2),
-        (3, 2),
-        (4, 3),
-        (1023, 10),
-        (1024, 11),
-        (u64::MAX, BUCKETS - 1),
-    ];
+    let cases = [(0, 0), (1, 1), (2, 2), (3, 2), (4, 3), (1023, 10), (1024, 11), (u64::MAX, BUCKETS - 1)];
     for (microseconds, bucket) in cases {
         assert_eq!(bucket_of(microseconds), bucket);
         assert!(bucket_upper_us(bucket).is_none_or(|upper| microseconds < upper));

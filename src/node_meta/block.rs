@@ -89,17 +89,12 @@ pub(super) fn encode(meta: &NodeMeta, generation: u64) -> Vec<u8> {
 /// Reads the whole file: the newest generation with enough equal, valid copies.
 pub(super) fn choose(bytes: &[u8]) -> Result<Chosen, MetaError> {
     if bytes.len() != FILE_BYTES {
-        return Err(MetaError::WrongSize {
-            found: bytes.len() as u64,
-            expected: FILE_BYTES as u64,
-        });
+        return Err(MetaError::WrongSize { found: bytes.len() as u64, expected: FILE_BYTES as u64 });
     }
     let (blocks, rest) = bytes.as_chunks::<BLOCK_BYTES>();
     assert!(rest.is_empty());
-    let valid: Vec<(Header, &[u8; BLOCK_BYTES])> = blocks
-        .iter()
-        .filter_map(|block| header_of(block).map(|header| (header, block)))
-        .collect();
+    let valid: Vec<(Header, &[u8; BLOCK_BYTES])> =
+        blocks.iter().filter_map(|block| header_of(block).map(|header| (header, block))).collect();
     if valid.is_empty() && blocks.iter().all(|block| block[..8] != MAGIC) {
         return Err(MetaError::Foreign);
     }
@@ -113,20 +108,11 @@ pub(super) fn choose(bytes: &[u8]) -> Result<Chosen, MetaError> {
     if newest.version > FORMAT_VERSION {
         return Err(MetaError::NewerFormat { found: newest.version });
     }
-    let generation_seen = valid
-        .iter()
-        .map(|(header, _)| header.generation)
-        .max()
-        .expect("one is valid");
+    let generation_seen = valid.iter().map(|(header, _)| header.generation).max().expect("one is valid");
     let stale: Vec<usize> = (0..COPIES).filter(|copy| blocks[*copy] != **block).collect();
     assert!(stale.len() <= COPIES - COPIES_NEEDED);
     let meta = decode(newest).ok_or(MetaError::Damaged { valid: 0 })?;
-    Ok(Chosen {
-        meta,
-        generation_seen,
-        block: block.to_vec(),
-        stale,
-    })
+    Ok(Chosen { meta, generation_seen, block: block.to_vec(), stale })
 }
 
 /// The header of a copy whose magic and checksum are right.

@@ -55,16 +55,10 @@ impl fmt::Display for MetaError {
                 directory.display()
             ),
             Self::WrongSize { found, expected } => {
-                write!(
-                    formatter,
-                    "{FILE_NAME} has {found} bytes instead of {expected}; restore it from a backup"
-                )
+                write!(formatter, "{FILE_NAME} has {found} bytes instead of {expected}; restore it from a backup")
             }
             Self::Foreign => {
-                write!(
-                    formatter,
-                    "{FILE_NAME} was not written by this program; use another data directory"
-                )
+                write!(formatter, "{FILE_NAME} was not written by this program; use another data directory")
             }
             Self::NewerFormat { found } => write!(
                 formatter,

@@ -31,11 +31,7 @@ pub fn read(directory: &Path) -> Result<Option<NodeMeta>, MetaError> {
     match File::open(&path) {
         Ok(mut file) => Ok(Some(read_all(&mut file, &path)?.meta)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => refuse_orphans(directory).map(|()| None),
-        Err(error) => Err(MetaError::Io {
-            action: "open",
-            path,
-            error,
-        }),
+        Err(error) => Err(MetaError::Io { action: "open", path, error }),
     }
 }
 
@@ -52,18 +48,10 @@ impl MetaFile {
             refuse_orphans(directory)?;
             write_founding(directory, &found()?)?;
         }
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(&path)
-            .map_err(|error| io_error("open", &path, error))?;
+        let mut file =
+            OpenOptions::new().read(true).write(true).open(&path).map_err(|error| io_error("open", &path, error))?;
         let chosen = read_all(&mut file, &path)?;
-        let file = Self {
-            file,
-            path,
-            generation: chosen.generation_seen,
-            is_poisoned: false,
-        };
+        let file = Self { file, path, generation: chosen.generation_seen, is_poisoned: false };
         // Mended first: a save could otherwise overwrite the only two copies that agree. Synced in any case, since what was
         // read may be in the page cache only.
         file.write_copies(&chosen.block, &chosen.stale)?;
@@ -94,9 +82,7 @@ impl MetaFile {
             let written = self.file.write_all_at(block, (copy * BLOCK_BYTES) as u64);
             written.map_err(|error| io_error("write", &self.path, error))?;
         }
-        self.file
-            .sync_all()
-            .map_err(|error| io_error("sync", &self.path, error))
+        self.file.sync_all().map_err(|error| io_error("sync", &self.path, error))
     }
 }
 
@@ -105,12 +91,7 @@ fn write_founding(directory: &Path, meta: &NodeMeta) -> Result<(), MetaError> {
     let beside = directory.join(FOUNDING_NAME);
     let bytes = block::encode(meta, 1).repeat(COPIES);
     let write = || -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&beside)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
         file.write_all(&bytes)?;
         file.sync_all()?;
         fs::rename(&beside, directory.join(FILE_NAME))?;
@@ -148,9 +129,5 @@ fn sync_directory(directory: &Path) -> io::Result<()> {
 }
 
 fn io_error(action: &'static str, path: &Path, error: io::Error) -> MetaError {
-    MetaError::Io {
-        action,
-        path: path.to_owned(),
-        error,
-    }
+    MetaError::Io { action, path: path.to_owned(), error }
 }

@@ -32,18 +32,9 @@ fn clock_of(bytes: &[u8]) -> u64 {
 
 #[test]
 fn round_trip() {
-    for durability in [
-        None,
-        Some(Durability::Sync),
-        Some(Durability::Interval),
-        Some(Durability::Memory),
-    ] {
+    for durability in [None, Some(Durability::Sync), Some(Durability::Interval), Some(Durability::Memory)] {
         for clean in [false, true] {
-            let meta = NodeMeta {
-                clean,
-                durability,
-                ..meta(u64::MAX)
-            };
+            let meta = NodeMeta { clean, durability, ..meta(u64::MAX) };
             let chosen = choose(&encode(&meta, 5).repeat(COPIES)).unwrap();
             assert_eq!((chosen.meta, chosen.generation_seen), (meta, 5));
         }
@@ -91,11 +82,7 @@ fn an_interrupted_save_leaves_the_old_or_the_new() {
 fn garbage_in_the_half_being_written_is_survived() {
     for half in 0..2 {
         for garbage in [0x00, 0xff, 0x5a] {
-            let mut bytes = if half == 0 {
-                image(1, 10)
-            } else {
-                [image(2, 11), image(1, 10)].concat()[..].to_vec()
-            };
+            let mut bytes = if half == 0 { image(1, 10) } else { [image(2, 11), image(1, 10)].concat()[..].to_vec() };
             if half == 1 {
                 bytes = [&image(2, 11)[..2 * BLOCK_BYTES], &image(1, 10)[2 * BLOCK_BYTES..]].concat();
             }
@@ -252,10 +239,7 @@ fn logs_without_meta_are_not_taken_over() {
 
 #[test]
 fn used_up_incarnations_make_a_new_node() {
-    let mut meta = NodeMeta {
-        incarnation: u16::MAX,
-        ..meta(1)
-    };
+    let mut meta = NodeMeta { incarnation: u16::MAX, ..meta(1) };
     meta.take_incarnation().unwrap();
     assert_eq!(meta.incarnation, 1);
     assert!(meta.node_id != 0xabcdef && meta.node_id > 0 && meta.node_id >> NODE_ID_BITS == 0);

@@ -29,10 +29,7 @@ impl Context {
     /// All dots with a clock at or below `floor`.
     #[must_use]
     pub fn with_floor(floor: Clock) -> Context {
-        Context {
-            floor,
-            entries: SmallVec::new(),
-        }
+        Context { floor, entries: SmallVec::new() }
     }
 
     /// The union of a floor and of everything up to each of `entries`, in any order.
@@ -72,20 +69,13 @@ impl Context {
     /// Whether `dot` is in the set.
     #[must_use]
     pub fn covers(&self, dot: Dot) -> bool {
-        dot.clock <= self.floor
-            || self
-                .position(dot.actor)
-                .is_ok_and(|index| dot.clock <= self.entries[index].1)
+        dot.clock <= self.floor || self.position(dot.actor).is_ok_and(|index| dot.clock <= self.entries[index].1)
     }
 
     /// Whether every dot of `other` is in the set.
     #[must_use]
     pub fn includes(&self, other: &Context) -> bool {
-        other.floor <= self.floor
-            && other
-                .entries
-                .iter()
-                .all(|&(actor, clock)| self.covers(Dot::new(clock, actor)))
+        other.floor <= self.floor && other.entries.iter().all(|&(actor, clock)| self.covers(Dot::new(clock, actor)))
     }
 
     /// The largest clock in the set ([`Clock::ZERO`] if it is empty): a stamp that replaces what
@@ -156,11 +146,7 @@ impl Context {
     pub fn decode(bytes: &[u8]) -> Result<Context, DecodeError> {
         let mut reader = Reader { rest: bytes };
         let context = Context::read(&mut reader)?;
-        if reader.rest.is_empty() {
-            Ok(context)
-        } else {
-            Err(DecodeError::Trailing)
-        }
+        if reader.rest.is_empty() { Ok(context) } else { Err(DecodeError::Trailing) }
     }
 
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Context, DecodeError> {
@@ -170,9 +156,7 @@ impl Context {
             return Err(DecodeError::TooManyEntries);
         }
         // What was announced is there before anything is allocated for it.
-        let mut reader = Reader {
-            rest: reader.take(count * ENTRY_BYTES)?,
-        };
+        let mut reader = Reader { rest: reader.take(count * ENTRY_BYTES)? };
         let mut entries: SmallVec<[(Actor, Clock); 2]> = SmallVec::with_capacity(count);
         for _ in 0..count {
             let actor = Actor::from_raw(reader.u64()?);

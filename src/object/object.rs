@@ -61,10 +61,7 @@ impl Object {
     pub fn single(sibling: Sibling, mut context: Context) -> Object {
         assert!(sibling.dot.clock > Clock::ZERO, "no dot is at clock zero");
         context.insert(sibling.dot);
-        Object {
-            siblings: vec![sibling],
-            context,
-        }
+        Object { siblings: vec![sibling], context }
     }
 
     /// The live versions, sorted by dot: the newest is last.
@@ -99,11 +96,7 @@ impl Object {
         assert!(dot.clock > context.highest(), "a stamp is above what it saw");
         self.siblings.retain(|sibling| !context.covers(sibling.dot));
         let index = self.siblings.partition_point(|sibling| sibling.dot < dot);
-        let sibling = Sibling {
-            dot,
-            expires_at_ms,
-            value,
-        };
+        let sibling = Sibling { dot, expires_at_ms, value };
         self.siblings.insert(index, sibling);
         self.context.merge(context);
         self.context.insert(dot);
@@ -217,13 +210,10 @@ impl Object {
         // A sibling of theirs that we lack is dead here, since our context covers theirs. A sibling
         // of ours that they lack must be unseen there, else it is dead there.
         self.context.includes(&other.context)
-            && self
-                .siblings
-                .iter()
-                .all(|our| match other.siblings.binary_search_by_key(&our.dot, |s| s.dot) {
-                    Ok(index) => our.compare_payload(&other.siblings[index]).is_ge(),
-                    Err(_) => !other.context.covers(our.dot),
-                })
+            && self.siblings.iter().all(|our| match other.siblings.binary_search_by_key(&our.dot, |s| s.dot) {
+                Ok(index) => our.compare_payload(&other.siblings[index]).is_ge(),
+                Err(_) => !other.context.covers(our.dot),
+            })
     }
 
     fn assert_invariant(&self) {
@@ -247,11 +237,7 @@ fn read_sibling(reader: &mut Reader<'_>) -> Result<Sibling, DecodeError> {
     if clock == Clock::ZERO {
         return Err(DecodeError::Field);
     }
-    Ok(Sibling {
-        dot,
-        expires_at_ms,
-        value,
-    })
+    Ok(Sibling { dot, expires_at_ms, value })
 }
 
 #[cfg(test)]

@@ -70,7 +70,9 @@ impl<D: Disk> ShardLoop<D> {
     pub fn on_mesh(&mut self, mut adopt: impl FnMut(std::os::fd::OwnedFd)) {
         for core in self.mesh.others() {
             while let Some(message) = self.mesh.next_replies(core) {
-                let Message::Batch(batch) = message else { unreachable!("only batches of replies are sent as replies") };
+                let Message::Batch(batch) = message else {
+                    unreachable!("only batches of replies are sent as replies")
+                };
                 self.take_replies(&batch);
                 self.mesh.recycle(core, batch);
             }

@@ -52,14 +52,7 @@ impl<D: Disk> ShardLoop<D> {
         };
     }
 
-    fn route(
-        &mut self,
-        session: &mut Session,
-        index: u32,
-        row: &'static Row,
-        args: Args<'_>,
-        known: Option<&Key<'_>>,
-    ) {
+    fn route(&mut self, session: &mut Session, index: u32, row: &'static Row, args: Args<'_>, known: Option<&Key<'_>>) {
         match row.route {
             Route::OneKey => match known {
                 Some(key) => self.run_for_session(session, index, row, key, args),
@@ -114,7 +107,14 @@ impl<D: Disk> ShardLoop<D> {
     }
 
     /// Runs or forwards a command to the core of a partition that its arguments named.
-    pub(super) fn route_to(&mut self, session: &mut Session, index: u32, row: &'static Row, partition: u16, args: Args<'_>) {
+    pub(super) fn route_to(
+        &mut self,
+        session: &mut Session,
+        index: u32,
+        row: &'static Row,
+        partition: u16,
+        args: Args<'_>,
+    ) {
         let core = self.map.core_of(partition);
         if core == self.core {
             let to = self.reserve(session, index);

@@ -75,17 +75,16 @@ impl<D: Disk> ShardLoop<D> {
             return self.wait_for_key(key, request.park(to));
         }
         let muted = is_muted(session);
-        if !row.writes() && !muted {
-            if let Some(out) = session.replies.direct() {
-                let start = out.len();
-                let outcome = self.run_once(&request, key, None, out);
-                if matches!(outcome, Outcome::Done(None)) {
-                    return;
-                }
-                let reply = out.split_off(start);
-                let to = self.reserve(session, index);
-                return self.settle(outcome, &request, key, to, &reply);
+        let direct = if row.writes() || muted { None } else { session.replies.direct() };
+        if let Some(out) = direct {
+            let start = out.len();
+            let outcome = self.run_once(&request, key, None, out);
+            if matches!(outcome, Outcome::Done(None)) {
+                return;
             }
+            let reply = out.split_off(start);
+            let to = self.reserve(session, index);
+            return self.settle(outcome, &request, key, to, &reply);
         }
         let mut reply = std::mem::take(&mut self.scratch);
         reply.clear();
@@ -267,7 +266,8 @@ impl<D: Disk> ShardLoop<D> {
         let mut waiting = std::mem::take(&mut self.stalled);
         while let Some(parked) = waiting.pop_front() {
             let args = parked.arguments();
-            let request = Request { row: parked.row, protocol: parked.protocol, partition: parked.partition, args: &args };
+            let request =
+                Request { row: parked.row, protocol: parked.protocol, partition: parked.partition, args: &args };
             self.run_unstalled(&request, parked.to);
             if !self.stalled.is_empty() {
                 break;

@@ -158,11 +158,8 @@ impl<D: Disk> ShardLoop<D> {
 
     /// True when the session may not run its next command now; it will be resumed.
     fn blocks(&mut self, session: &mut Session, index: u32) -> bool {
-        let blocked = if !self.stalled.is_empty() || self.mesh.any_congested() {
-            Blocked::Busy
-        } else {
-            session.why_blocked()
-        };
+        let blocked =
+            if !self.stalled.is_empty() || self.mesh.any_congested() { Blocked::Busy } else { session.why_blocked() };
         if blocked == Blocked::No {
             return false;
         }
@@ -176,7 +173,8 @@ impl<D: Disk> ShardLoop<D> {
     /// Lets a session go on if nothing keeps it.
     pub(super) fn maybe_unblock(&mut self, index: u32) {
         let session = self.sessions.get_mut(index);
-        if matches!(session.blocked, Blocked::SlowReader | Blocked::Outstanding) && session.why_blocked() == Blocked::No {
+        if matches!(session.blocked, Blocked::SlowReader | Blocked::Outstanding) && session.why_blocked() == Blocked::No
+        {
             session.blocked = Blocked::No;
             self.ready_sessions.push(index);
         }

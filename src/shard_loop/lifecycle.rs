@@ -57,11 +57,9 @@ impl<D: Disk> ShardLoop<D> {
         if !sent {
             return self.close_now(index);
         }
-        if session.replies.has_output() || session.closing {
-            if !session.dirty {
-                session.dirty = true;
-                self.dirty.push(index);
-            }
+        let has_more = session.replies.has_output() || session.closing;
+        if has_more && !std::mem::replace(&mut session.dirty, true) {
+            self.dirty.push(index);
         }
         if self.sessions.get_mut(index).blocked == Blocked::SlowReader {
             self.maybe_unblock(index);
@@ -105,7 +103,11 @@ impl<D: Disk> ShardLoop<D> {
     pub(super) fn maybe_forget(&mut self, index: u32) {
         let session = self.sessions.get_mut(index);
         // A list that still names the session would later find another client in its place.
-        if session.is_finished() && !session.dirty && session.blocked == Blocked::No && !self.ready_sessions.contains(&index) {
+        if session.is_finished()
+            && !session.dirty
+            && session.blocked == Blocked::No
+            && !self.ready_sessions.contains(&index)
+        {
             self.sessions.remove(index);
         }
     }
@@ -240,23 +242,28 @@ impl<D: Disk> ShardLoop<D> {
 
     fn continue_drain(&mut self) {
         match self.drain {
-            Drain::Clients if self.sessions.is_empty() && self.mesh.is_flushed() && self.mesh.is_quiet() => {
+            Drain::Clients => {
+                let is_empty = self.sessions.is_empty() && self.mesh.is_flushed() && self.mesh.is_quiet();
                 // Other cores may still send what their clients asked for, until all of them have come this far.
-                if self.node.core_has_drained(self.core) {
+                if is_empty && self.node.core_has_drained(self.core) {
                     self.engine.begin_close();
                     self.drain = Drain::Engine;
                 }
             }
             Drain::Engine if self.engine.is_closed() => self.drain = Drain::Done,
-            _ => {}
+            Drain::No | Drain::Engine | Drain::Done => {}
         }
     }
 
     /// Gives clients up that have not gone within the shutdown timeout.
     pub fn abandon_clients(&mut self) {
         let indexes: Vec<u32> = self.sessions.iter().map(|(index, _)| index).collect();
-        indexes.into_iter().filter(|index| self.sessions.get_mut(*index).connection.is_some()).collect::<Vec<_>>()
-            .into_iter().for_each(|index| self.close_now(index));
+        indexes
+            .into_iter()
+            .filter(|index| self.sessions.get_mut(*index).connection.is_some())
+            .collect::<Vec<_>>()
+            .into_iter()
+            .for_each(|index| self.close_now(index));
     }
 
     /// Whether the driver goes on.

@@ -249,7 +249,12 @@ impl<D: Disk> ShardLoop<D> {
             return (None, None);
         }
         let most = scan.budget.min(limits::SCAN_READS_MAX);
-        let batch = self.engine.scan(u16::try_from(partition).expect("partitions are at most 16384"), hash, most, self.now.unix_ms);
+        let batch = self.engine.scan(
+            u16::try_from(partition).expect("partitions are at most 16384"),
+            hash,
+            most,
+            self.now.unix_ms,
+        );
         scan.budget = scan.budget.saturating_sub(batch.entries.len());
         if scan.kind == Kind::Scan && batch.next.is_none() {
             // Partitions without keys cost little, but not nothing.
@@ -293,7 +298,9 @@ impl<D: Disk> ShardLoop<D> {
         let scan = self.scans.get_mut(number);
         match result {
             Ok(record) => scan.records[place] = Some(record),
-            Err(error) => tracing::warn!(core = self.core, %error, "a key was left out of a scan: its record cannot be read"),
+            Err(error) => {
+                tracing::warn!(core = self.core, %error, "a key was left out of a scan: its record cannot be read")
+            }
         }
         scan.missing -= 1;
         if scan.missing == 0 {

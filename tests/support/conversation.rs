@@ -53,25 +53,14 @@ impl Conversation {
                 continue;
             }
             if let Some(command) = line.strip_prefix("> ") {
-                steps.push(Step {
-                    line: index + 1,
-                    arguments: split(command),
-                    ..Step::default()
-                });
+                steps.push(Step { line: index + 1, arguments: split(command), ..Step::default() });
                 continue;
             }
-            let step = steps
-                .last_mut()
-                .unwrap_or_else(|| panic!("{name}:{}: no command yet", index + 1));
-            step.expect(line)
-                .unwrap_or_else(|what| panic!("{name}:{}: {what}", index + 1));
+            let step = steps.last_mut().unwrap_or_else(|| panic!("{name}:{}: no command yet", index + 1));
+            step.expect(line).unwrap_or_else(|what| panic!("{name}:{}: {what}", index + 1));
         }
         for step in &steps {
-            assert!(
-                step.ours.is_some() == step.why.is_some(),
-                "{name}:{}: a difference has a reason",
-                step.line
-            );
+            assert!(step.ours.is_some() == step.why.is_some(), "{name}:{}: a difference has a reason", step.line);
             assert!(step.redis.iter().all(Option::is_some), "{name}:{}: no reply", step.line);
         }
         Conversation { name, steps }
@@ -91,11 +80,7 @@ impl Conversation {
                 Err(error) => format!("no reply: {error}"),
             };
             let (expected, pattern) = step.expected(server, protocol);
-            let same = if pattern {
-                matches_pattern(expected, &found)
-            } else {
-                expected == found
-            };
+            let same = if pattern { matches_pattern(expected, &found) } else { expected == found };
             if !same {
                 let place = format!("{}:{}", self.name, step.line);
                 let said: Vec<String> = arguments.iter().map(|part| part.escape_ascii().to_string()).collect();
@@ -137,10 +122,7 @@ impl Step {
     fn expected(&self, server: Server, protocol: usize) -> (&str, bool) {
         match (&self.ours, server) {
             (Some(ours), Server::Annulus) => (ours, true),
-            _ => (
-                self.redis[protocol - 2].as_deref().expect("checked when read"),
-                self.pattern,
-            ),
+            _ => (self.redis[protocol - 2].as_deref().expect("checked when read"), self.pattern),
         }
     }
 }

@@ -61,11 +61,7 @@ pub fn files_below(root: &Path) -> Vec<PathBuf> {
     while let Some(directory) = pending.pop() {
         for entry in std::fs::read_dir(&directory).expect("the directory can be read") {
             let path = entry.expect("the directory can be read").path();
-            if path.is_dir() {
-                pending.push(path)
-            } else {
-                found.push(path)
-            }
+            if path.is_dir() { pending.push(path) } else { found.push(path) }
         }
     }
     found.sort();

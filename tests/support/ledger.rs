@@ -33,16 +33,8 @@ pub struct Ledger {
 impl Ledger {
     /// `keys` keys, all absent.
     pub fn new(writer: usize, keys: usize) -> Self {
-        let history = History {
-            confirmed: State::Absent,
-            open: VecDeque::new(),
-        };
-        Ledger {
-            writer,
-            keys: vec![history; keys],
-            next_sequence: 1,
-            order: VecDeque::new(),
-        }
+        let history = History { confirmed: State::Absent, open: VecDeque::new() };
+        Ledger { writer, keys: vec![history; keys], next_sequence: 1, order: VecDeque::new() }
     }
 
     /// How many keys there are.
@@ -113,27 +105,19 @@ impl Ledger {
                 history.confirmed, history.open
             ));
         }
-        *history = History {
-            confirmed: state,
-            open: VecDeque::new(),
-        };
+        *history = History { confirmed: state, open: VecDeque::new() };
         Ok(())
     }
 
     /// After the last `observe` of a round: nothing is open any more.
     pub fn settle(&mut self) {
         self.order.clear();
-        assert!(
-            self.keys.iter().all(|history| history.open.is_empty()),
-            "every key was observed"
-        );
+        assert!(self.keys.iter().all(|history| history.open.is_empty()), "every key was observed");
     }
 
     /// The keys that are present, by name.
     pub fn present(&self) -> impl Iterator<Item = Vec<u8>> {
-        (0..self.keys.len())
-            .filter(|&index| self.latest(index) != State::Absent)
-            .map(|index| self.key(index))
+        (0..self.keys.len()).filter(|&index| self.latest(index) != State::Absent).map(|index| self.key(index))
     }
 
     fn sent(&mut self, index: usize, state: State) {
@@ -143,15 +127,10 @@ impl Ledger {
 
     fn read(&self, index: usize, bytes: &[u8]) -> Result<u64, String> {
         let digits = bytes.split(|&byte| byte == b':').next().unwrap_or_default();
-        let number = std::str::from_utf8(digits)
-            .ok()
-            .and_then(|text| text.parse::<u64>().ok());
+        let number = std::str::from_utf8(digits).ok().and_then(|text| text.parse::<u64>().ok());
         match number {
             Some(sequence) if self.value(index, sequence) == bytes => Ok(sequence),
-            _ => Err(format!(
-                "holds bytes that nobody wrote: {}…",
-                bytes[..bytes.len().min(60)].escape_ascii()
-            )),
+            _ => Err(format!("holds bytes that nobody wrote: {}…", bytes[..bytes.len().min(60)].escape_ascii())),
         }
     }
 }

@@ -18,16 +18,7 @@ impl Mirror {
     pub fn start(directory: &Directory) -> Option<Mirror> {
         let port = free_ports();
         let child = Command::new("redis-server")
-            .args([
-                "--port",
-                &port.to_string(),
-                "--bind",
-                "127.0.0.1",
-                "--save",
-                "",
-                "--appendonly",
-                "no",
-            ])
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
             .arg("--dir")
             .arg(directory.path())
             .stdout(Stdio::null())

@@ -61,13 +61,7 @@ impl Options {
     /// Two cores (or what the machine has), `sync`, HTTP off.
     pub fn new(data: &Path) -> Self {
         let cores = super::processors().min(2);
-        Options {
-            data: data.into(),
-            cores,
-            durability: "sync",
-            port: 0,
-            arguments: Vec::new(),
-        }
+        Options { data: data.into(), cores, durability: "sync", port: 0, arguments: Vec::new() }
     }
 
     /// With this many cores.
@@ -98,21 +92,14 @@ impl Options {
             command.args(["--http", "off"]);
         }
         command.args(&self.arguments);
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
     /// Starts the process without waiting for it to serve.
     pub fn spawn(&self) -> Node {
         let port = if self.port == 0 { free_ports() } else { self.port };
-        Node::from_child(
-            self.command(port).spawn().expect("the binary can be started"),
-            port,
-            self.cores,
-        )
+        Node::from_child(self.command(port).spawn().expect("the binary can be started"), port, self.cores)
     }
 
     /// Starts the process and waits for `ready`.
@@ -126,11 +113,7 @@ impl Options {
     pub fn start_refused(&self) -> (ExitStatus, String) {
         let mut node = self.spawn();
         let status = node.wait_exit();
-        assert!(
-            !status.success(),
-            "the node was to refuse, and exited with success:\n{}",
-            node.said()
-        );
+        assert!(!status.success(), "the node was to refuse, and exited with success:\n{}", node.said());
         (status, node.said())
     }
 }
@@ -165,14 +148,7 @@ impl Node {
         let stdout = child.stdout.take().expect("stdout is piped");
         let stderr = child.stderr.take().expect("stderr is piped");
         let readers = vec![listen(Box::new(stdout)), listen(Box::new(stderr))];
-        Node {
-            child,
-            port,
-            cores,
-            said,
-            ready,
-            readers,
-        }
+        Node { child, port, cores, said, ready, readers }
     }
 
     /// Waits for the `ready` line and returns it.
@@ -226,10 +202,7 @@ impl Node {
 
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
-        let id = i32::try_from(self.child.id())
-            .ok()
-            .and_then(Pid::from_raw)
-            .expect("a process id");
+        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
         kill_process(id, signal).expect("our own child");
     }
 
@@ -237,11 +210,7 @@ impl Node {
     pub fn stop(&mut self) {
         self.signal(Signal::TERM);
         let status = self.wait_exit();
-        assert!(
-            status.success(),
-            "after SIGTERM it exited with {status}:\n{}",
-            self.said()
-        );
+        assert!(status.success(), "after SIGTERM it exited with {status}:\n{}", self.said());
     }
 
     /// Waits until the process ends and everything that it said was read.

@@ -14,9 +14,7 @@ impl Random {
         if let Ok(text) = std::env::var("ANNULUS_SEED") {
             return text.parse().expect("ANNULUS_SEED is a number");
         }
-        let now = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .expect("the clock is past 1970");
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("the clock is past 1970");
         now.as_nanos() as u64 ^ (u64::from(std::process::id()) << 40)
     }
 

@@ -132,11 +132,7 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(super::PATIENCE))?;
         stream.set_write_timeout(Some(super::PATIENCE))?;
-        Ok(Client {
-            stream,
-            buffer: Vec::new(),
-            start: 0,
-        })
+        Ok(Client { stream, buffer: Vec::new(), start: 0 })
     }
 
     /// The socket itself, for the tests that misuse it.
@@ -195,10 +191,7 @@ impl Client {
                 let items: io::Result<Vec<Reply>> = (0..count).map(|_| self.read_reply()).collect();
                 Ok(Reply::Aggregate(kind, items?))
             }
-            _ => Err(bad(&format!(
-                "a reply that begins {:?}",
-                String::from_utf8_lossy(&line)
-            ))),
+            _ => Err(bad(&format!("a reply that begins {:?}", String::from_utf8_lossy(&line)))),
         }
     }
 
@@ -216,9 +209,7 @@ impl Client {
 
     /// Sets how long a read may take.
     pub fn set_patience(&self, patience: Duration) {
-        self.stream
-            .set_read_timeout(Some(patience))
-            .expect("a positive timeout");
+        self.stream.set_read_timeout(Some(patience)).expect("a positive timeout");
     }
 
     fn line(&mut self) -> io::Result<Vec<u8>> {
@@ -261,10 +252,7 @@ impl Client {
         let read = self.stream.read(&mut self.buffer[length..]);
         self.buffer.truncate(length + *read.as_ref().unwrap_or(&0));
         match read? {
-            0 => Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "the node closed the connection",
-            )),
+            0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the node closed the connection")),
             _ => Ok(moved),
         }
     }

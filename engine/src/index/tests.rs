@@ -1,3 +1,5 @@
+//! The index against a map, its order, and its memory per key.
+
 use super::*;
 use annulus_object::Clock;
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! The side table against a map, and its expiry queue.
+
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;

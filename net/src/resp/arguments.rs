@@ -17,10 +17,7 @@ impl Span {
     #[inline]
     pub(super) fn new(start: usize, end: usize) -> Self {
         debug_assert!(start <= end && end <= u32::MAX as usize);
-        Self {
-            start: start as u32,
-            end: end as u32,
-        }
+        Self { start: start as u32, end: end as u32 }
     }
 }
 
@@ -66,19 +63,13 @@ impl<'a> Arguments<'a> {
     /// The arguments from `count` on; empty when there are no more.
     #[inline]
     pub fn skip(&self, count: usize) -> Self {
-        Self {
-            bytes: self.bytes,
-            spans: self.spans.get(count..).unwrap_or_default(),
-        }
+        Self { bytes: self.bytes, spans: self.spans.get(count..).unwrap_or_default() }
     }
 
     /// All in order.
     #[inline]
     pub fn iter(&self) -> Iter<'a> {
-        Iter {
-            bytes: self.bytes,
-            spans: self.spans.iter(),
-        }
+        Iter { bytes: self.bytes, spans: self.spans.iter() }
     }
 
     /// Bytes of all together, frames not counted.
@@ -108,10 +99,7 @@ impl<'a> IntoIterator for Arguments<'a> {
 
 impl fmt::Debug for Arguments<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_list()
-            .entries(self.iter().map(|argument| argument.escape_ascii().to_string()))
-            .finish()
+        formatter.debug_list().entries(self.iter().map(|argument| argument.escape_ascii().to_string())).finish()
     }
 }
 
@@ -155,10 +143,7 @@ impl OwnedArguments {
     pub fn push(&mut self, argument: &[u8]) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(argument);
-        assert!(
-            self.bytes.len() <= u32::MAX as usize,
-            "limits keep a command below 4 GiB"
-        );
+        assert!(self.bytes.len() <= u32::MAX as usize, "limits keep a command below 4 GiB");
         self.spans.push(Span::new(start, self.bytes.len()));
     }
 
@@ -170,10 +155,8 @@ impl OwnedArguments {
 
 impl From<Arguments<'_>> for OwnedArguments {
     fn from(arguments: Arguments<'_>) -> Self {
-        let mut owned = Self {
-            bytes: Vec::with_capacity(arguments.total_bytes()),
-            spans: Vec::with_capacity(arguments.len()),
-        };
+        let mut owned =
+            Self { bytes: Vec::with_capacity(arguments.total_bytes()), spans: Vec::with_capacity(arguments.len()) };
         arguments.iter().for_each(|argument| owned.push(argument));
         owned
     }

@@ -48,11 +48,7 @@ fn long_number(input: &[u8], at: usize, scanned: usize, line_bytes_max: usize) -
     // The byte before `scanned` may be a CR whose LF was missing.
     let from = scanned.saturating_sub(1).max(at + 1).min(window_end);
     let Some(found) = input[from..window_end].iter().position(|byte| *byte == b'\r') else {
-        return if window_end - at > line_bytes_max {
-            Line::TooLong
-        } else {
-            Line::Incomplete { needed: 2 }
-        };
+        return if window_end - at > line_bytes_max { Line::TooLong } else { Line::Incomplete { needed: 2 } };
     };
     let end = from + found;
     match input.get(end + 1) {

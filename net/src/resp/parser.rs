@@ -64,13 +64,7 @@ impl Parser {
     /// A parser at the start of a command. Panics on limits that contradict each other. Allocates nothing yet.
     pub fn new(limits: Limits) -> Self {
         limits.assert_valid();
-        Self {
-            limits,
-            spans: Vec::new(),
-            scratch: Vec::new(),
-            progress: Progress::default(),
-            inline: false,
-        }
+        Self { limits, spans: Vec::new(), scratch: Vec::new(), progress: Progress::default(), inline: false }
     }
 
     /// Looks for one command at the start of `input`, which is the first byte of the unfinished command if the last
@@ -125,10 +119,7 @@ impl Parser {
 
     fn parse_multibulk(&mut self, input: &[u8], authenticated: bool) -> Result<Parsed, ProtocolError> {
         let mut progress = self.progress;
-        assert!(
-            progress.position <= input.len(),
-            "an unfinished command has become shorter"
-        );
+        assert!(progress.position <= input.len(), "an unfinished command has become shorter");
         if progress.missing == 0 {
             self.begin();
             let (count, next) = match number_line(input, 0, progress.scanned, self.limits.inline_bytes_max) {
@@ -150,9 +141,7 @@ impl Parser {
             }
         }
         self.progress = Progress::default();
-        Ok(Parsed::Command {
-            consumed: progress.position,
-        })
+        Ok(Parsed::Command { consumed: progress.position })
     }
 
     /// Reads the next argument; `Some` is how many bytes it lacks at least.
@@ -216,11 +205,7 @@ impl Parser {
         let line = input[..end].strip_suffix(b"\r").unwrap_or(&input[..end]);
         inline::split(line, &mut self.scratch, &mut self.spans).map_err(|_| ProtocolError::UnbalancedQuotes)?;
         let consumed = end + 1;
-        Ok(if self.spans.is_empty() {
-            Parsed::Nothing { consumed }
-        } else {
-            Parsed::Command { consumed }
-        })
+        Ok(if self.spans.is_empty() { Parsed::Nothing { consumed } } else { Parsed::Command { consumed } })
     }
 
     /// Forgets the last command, and gives back what only a large one needs.
@@ -260,10 +245,7 @@ impl Parser {
     fn check_bulk(&self, value: i64, authenticated: bool, progress: &mut Progress) -> Result<usize, ProtocolError> {
         let bytes = usize::try_from(value).map_err(|_| ProtocolError::InvalidBulk)?;
         if bytes > self.limits.bulk_bytes_max {
-            return Err(ProtocolError::BulkTooBig {
-                bytes: value,
-                maximum: self.limits.bulk_bytes_max,
-            });
+            return Err(ProtocolError::BulkTooBig { bytes: value, maximum: self.limits.bulk_bytes_max });
         }
         if !authenticated && bytes > self.limits.unauthenticated_bulk_bytes_max {
             return Err(ProtocolError::UnauthenticatedBulk);
@@ -271,10 +253,7 @@ impl Parser {
         progress.argument_bytes += bytes;
         if progress.argument_bytes > self.limits.command_bytes_max {
             let maximum = self.limits.command_bytes_max;
-            return Err(ProtocolError::CommandTooBig {
-                bytes: progress.argument_bytes,
-                maximum,
-            });
+            return Err(ProtocolError::CommandTooBig { bytes: progress.argument_bytes, maximum });
         }
         Ok(bytes)
     }

@@ -106,10 +106,7 @@ pub fn array_items(reply: &[u8]) -> Option<Items<'_>> {
     if header.is_null {
         return None;
     }
-    Some(Items {
-        rest: &reply[header.next..],
-        count: header.children,
-    })
+    Some(Items { rest: &reply[header.next..], count: header.children })
 }
 
 /// Iterator of [`array_items`]: each item is the raw bytes of one element, attributes before it included.
@@ -158,11 +155,7 @@ fn element(bytes: &[u8], at: usize, limit: usize) -> Result<Option<Element<'_>>,
         return Err(malformed);
     }
     let Some(length) = bytes[at + 1..].iter().position(|byte| *byte == b'\r') else {
-        return if bytes.len() > limit {
-            Err(ReplyError::TooLarge { limit })
-        } else {
-            Ok(None)
-        };
+        return if bytes.len() > limit { Err(ReplyError::TooLarge { limit }) } else { Ok(None) };
     };
     let line = &bytes[at + 1..at + 1 + length];
     let next = at + length + 3;
@@ -171,20 +164,10 @@ fn element(bytes: &[u8], at: usize, limit: usize) -> Result<Option<Element<'_>>,
         Some(b'\n') => {}
         Some(_) => return Err(malformed),
     }
-    let plain = Element {
-        next,
-        children: 0,
-        body: None,
-        is_attribute: false,
-        is_null: false,
-    };
+    let plain = Element { next, children: 0, body: None, is_attribute: false, is_null: false };
     let counted = matches!(kind, b'$' | b'*' | b'!' | b'=' | b'%' | b'~' | b'>' | b'|');
     if !counted {
-        return if is_scalar(kind, line) {
-            Ok(Some(plain))
-        } else {
-            Err(malformed)
-        };
+        return if is_scalar(kind, line) { Ok(Some(plain)) } else { Err(malformed) };
     }
     let count = match decimal(line).map(usize::try_from) {
         Some(Ok(count)) => count,
@@ -197,19 +180,9 @@ fn element(bytes: &[u8], at: usize, limit: usize) -> Result<Option<Element<'_>>,
         return Err(ReplyError::TooLarge { limit });
     }
     match kind {
-        b'*' | b'~' | b'>' => Ok(Some(Element {
-            children: count,
-            ..plain
-        })),
-        b'%' => Ok(Some(Element {
-            children: count.saturating_mul(2),
-            ..plain
-        })),
-        b'|' => Ok(Some(Element {
-            children: count.saturating_mul(2),
-            is_attribute: true,
-            ..plain
-        })),
+        b'*' | b'~' | b'>' => Ok(Some(Element { children: count, ..plain })),
+        b'%' => Ok(Some(Element { children: count.saturating_mul(2), ..plain })),
+        b'|' => Ok(Some(Element { children: count.saturating_mul(2), is_attribute: true, ..plain })),
         _ => with_body(bytes, plain, count, limit).map_err(|error| error.unwrap_or(malformed)),
     }
 }
@@ -228,11 +201,7 @@ fn with_body<'a>(
     }
     match bytes.get(end..next) {
         None => Ok(None),
-        Some(b"\r\n") => Ok(Some(Element {
-            next,
-            body: Some(&bytes[header.next..end]),
-            ..header
-        })),
+        Some(b"\r\n") => Ok(Some(Element { next, body: Some(&bytes[header.next..end]), ..header })),
         Some(_) => Err(None),
     }
 }

@@ -35,9 +35,7 @@ fn parse_pieces<'a>(
             let input = &buffer[start..];
             match parser.parse(input, authenticated) {
                 Ok(Parsed::Command { consumed }) => {
-                    seen.push(Seen::Command(
-                        parser.arguments(input).iter().map(<[u8]>::to_vec).collect(),
-                    ));
+                    seen.push(Seen::Command(parser.arguments(input).iter().map(<[u8]>::to_vec).collect()));
                     assert!(!parser.is_midway() && consumed > 0);
                     start += consumed;
                 }
@@ -70,9 +68,7 @@ fn parse_whole(limits: Limits, authenticated: bool, bytes: &[u8]) -> (Vec<Seen>,
 /// The only error of `bytes`, without what all have in common.
 fn error_of(limits: Limits, authenticated: bool, bytes: &[u8]) -> String {
     let (seen, _) = parse_whole(limits, authenticated, bytes);
-    let Some(Seen::Error(text)) = seen.last() else {
-        panic!("no error: {seen:?} of {}", bytes.escape_ascii())
-    };
+    let Some(Seen::Error(text)) = seen.last() else { panic!("no error: {seen:?} of {}", bytes.escape_ascii()) };
     let text = text.strip_prefix("-ERR Protocol error: ").expect("the prefix of all");
     text.strip_suffix("\r\n").expect("one line").to_owned()
 }
@@ -100,13 +96,10 @@ const STREAMS: &[&[u8]] = &[
 
 #[test]
 fn every_cut_gives_the_same() {
-    for (stream, limits, authenticated) in STREAMS.iter().flat_map(|stream| {
-        [
-            (stream, Limits::PRODUCTION, true),
-            (stream, SMALL, true),
-            (stream, SMALL, false),
-        ]
-    }) {
+    for (stream, limits, authenticated) in STREAMS
+        .iter()
+        .flat_map(|stream| [(stream, Limits::PRODUCTION, true), (stream, SMALL, true), (stream, SMALL, false)])
+    {
         let whole = parse_whole(limits, authenticated, stream);
         for first in 0..=stream.len() {
             for second in first..=stream.len() {
@@ -115,12 +108,7 @@ fn every_cut_gives_the_same() {
                 assert_eq!(cut, whole, "{} cut at {first} and {second}", stream.escape_ascii());
             }
         }
-        assert_eq!(
-            parse_pieces(limits, authenticated, stream.chunks(1)),
-            whole,
-            "{}",
-            stream.escape_ascii()
-        );
+        assert_eq!(parse_pieces(limits, authenticated, stream.chunks(1)), whole, "{}", stream.escape_ascii());
     }
 }
 
@@ -128,14 +116,7 @@ fn every_cut_gives_the_same() {
 fn streams_mean_what_they_say() {
     let whole = |index: usize| parse_whole(Limits::PRODUCTION, true, STREAMS[index]).0;
     assert_eq!(whole(0), [command(&["PING"])]);
-    assert_eq!(
-        whole(1),
-        [
-            command(&["SET", "k", "hello\r\nworld"]),
-            command(&["GET", "k"]),
-            command(&["PING"])
-        ]
-    );
+    assert_eq!(whole(1), [command(&["SET", "k", "hello\r\nworld"]), command(&["GET", "k"]), command(&["PING"])]);
     let mut expected = vec![command(&["", "\r\n"])];
     // `\r\n`, `*0`, `*-1`, `\n` and a line of blanks.
     expected.extend(vec![Seen::Nothing; 5]);
@@ -154,28 +135,16 @@ fn errors_have_the_texts_of_redis() {
         ("*-0\r\n", "invalid multibulk length"),
         ("*1 \r\n", "invalid multibulk length"),
         ("*99999999999999999999\r\n", "invalid multibulk length"),
-        (
-            "*3000000000\r\n",
-            "invalid multibulk length (3000000000 arguments; the maximum is 1048576)",
-        ),
+        ("*3000000000\r\n", "invalid multibulk length (3000000000 arguments; the maximum is 1048576)"),
         ("*1\r\nfoo\r\n", "expected '$', got 'f'"),
         ("*1\r\n\r\n", r"expected '$', got '\r'"),
         ("*1\r\n$-1\r\n", "invalid bulk length"),
         ("*1\r\n$blabla\r\n", "invalid bulk length"),
         ("*1\r\n$\r\n", "invalid bulk length"),
-        (
-            "*1\r\n$16777217\r\n",
-            "invalid bulk length (16777217 bytes; proto-max-bulk-len is 16777216)",
-        ),
-        (
-            "*1\r\n$2000000000\r\n",
-            "invalid bulk length (2000000000 bytes; proto-max-bulk-len is 16777216)",
-        ),
+        ("*1\r\n$16777217\r\n", "invalid bulk length (16777217 bytes; proto-max-bulk-len is 16777216)"),
+        ("*1\r\n$2000000000\r\n", "invalid bulk length (2000000000 bytes; proto-max-bulk-len is 16777216)"),
         ("*1\r\n$1\r\nab\r\n", "expected CRLF after an argument of 1 bytes"),
-        (
-            "set \"\"\"test-key\"\"\" test-value\r\n",
-            "unbalanced quotes in request",
-        ),
+        ("set \"\"\"test-key\"\"\" test-value\r\n", "unbalanced quotes in request"),
     ] {
         assert_eq!(error_of(Limits::PRODUCTION, true, bytes.as_bytes()), text, "{bytes:?}");
     }
@@ -183,11 +152,9 @@ fn errors_have_the_texts_of_redis() {
 
 #[test]
 fn a_desynchronised_stream_ends_in_an_error() {
-    for (start, text) in [
-        ("", "too big inline request"),
-        ("*", "too big mbulk count string"),
-        ("*1\r\n$", "too big bulk count string"),
-    ] {
+    for (start, text) in
+        [("", "too big inline request"), ("*", "too big mbulk count string"), ("*1\r\n$", "too big bulk count string")]
+    {
         let bytes = [start.as_bytes(), &vec![0; 70_000]].concat();
         assert_eq!(error_of(Limits::PRODUCTION, true, &bytes), text);
         let (seen, _) = parse_pieces(Limits::PRODUCTION, true, bytes.chunks(1000));
@@ -207,10 +174,7 @@ fn clients_that_have_not_logged_in_get_less() {
         (bulk(16_385), "unauthenticated bulk length"),
     ] {
         assert_eq!(error_of(Limits::PRODUCTION, false, bytes.as_bytes()), text);
-        assert_eq!(
-            parse_whole(Limits::PRODUCTION, true, bytes.as_bytes()),
-            (vec![], bytes.len())
-        );
+        assert_eq!(parse_whole(Limits::PRODUCTION, true, bytes.as_bytes()), (vec![], bytes.len()));
     }
 }
 
@@ -219,29 +183,17 @@ fn each_limit_is_reached_and_not_passed() {
     let argument = |bytes: usize| format!("${bytes}\r\n{}\r\n", "x".repeat(bytes));
     let fits = |bytes: &str| assert_eq!(parse_whole(SMALL, true, bytes.as_bytes()).0.len(), 1, "{bytes}");
     fits(&format!("*1\r\n{}", argument(100)));
-    assert_eq!(
-        error_of(SMALL, true, b"*1\r\n$101\r\n"),
-        "invalid bulk length (101 bytes; proto-max-bulk-len is 100)"
-    );
+    assert_eq!(error_of(SMALL, true, b"*1\r\n$101\r\n"), "invalid bulk length (101 bytes; proto-max-bulk-len is 100)");
     fits(&format!("*20\r\n{}", argument(1).repeat(20)));
-    assert_eq!(
-        error_of(SMALL, true, b"*21\r\n"),
-        "invalid multibulk length (21 arguments; the maximum is 20)"
-    );
+    assert_eq!(error_of(SMALL, true, b"*21\r\n"), "invalid multibulk length (21 arguments; the maximum is 20)");
     fits(&format!("*3\r\n{}{}{}", argument(100), argument(100), argument(50)));
     let large = format!("*3\r\n{}{}$51\r\n", argument(100), argument(100));
     let text = "too big request (251 bytes or more; client-query-buffer-limit is 250)";
     assert_eq!(error_of(SMALL, true, large.as_bytes()), text);
     fits(&format!("{}\n", "x".repeat(64)));
     fits(&format!("{}\r\n", "x".repeat(63)));
-    assert_eq!(
-        error_of(SMALL, true, "x".repeat(65).as_bytes()),
-        "too big inline request"
-    );
-    assert_eq!(
-        error_of(SMALL, true, format!("{}\n", "x".repeat(65)).as_bytes()),
-        "too big inline request"
-    );
+    assert_eq!(error_of(SMALL, true, "x".repeat(65).as_bytes()), "too big inline request");
+    assert_eq!(error_of(SMALL, true, format!("{}\n", "x".repeat(65)).as_bytes()), "too big inline request");
 }
 
 #[test]
@@ -256,10 +208,7 @@ fn a_large_argument_tells_what_it_needs_and_costs_nothing_while_it_arrives() {
         let needed = whole.len() - end;
         assert_eq!(parser.parse(&whole[..end], true), Ok(Parsed::Incomplete { needed }));
     }
-    assert_eq!(
-        parser.parse(&whole, true),
-        Ok(Parsed::Command { consumed: whole.len() })
-    );
+    assert_eq!(parser.parse(&whole, true), Ok(Parsed::Command { consumed: whole.len() }));
     assert_eq!(parser.arguments(&whole)[2].len(), bytes);
 }
 
@@ -281,16 +230,10 @@ fn memory_of_large_commands_is_given_back() {
     let mut parser = Parser::new(Limits::PRODUCTION);
     assert_eq!(parser.memory_bytes(), 0);
     let many = format!("*100000\r\n{}", "$1\r\nx\r\n".repeat(100_000));
-    assert!(matches!(
-        parser.parse(many.as_bytes(), true),
-        Ok(Parsed::Command { .. })
-    ));
+    assert!(matches!(parser.parse(many.as_bytes(), true), Ok(Parsed::Command { .. })));
     assert_eq!(parser.arguments(many.as_bytes()).len(), 100_000);
     let line = format!("set k {}\r\n", "x".repeat(60_000));
-    assert!(matches!(
-        parser.parse(line.as_bytes(), true),
-        Ok(Parsed::Command { .. })
-    ));
+    assert!(matches!(parser.parse(line.as_bytes(), true), Ok(Parsed::Command { .. })));
     assert!(matches!(parser.parse(b"PING\r\n", true), Ok(Parsed::Command { .. })));
     assert_eq!(parser.arguments(b"PING\r\n").iter().collect::<Vec<_>>(), [b"PING"]);
     assert!(parser.memory_bytes() <= 16 * 1024, "{}", parser.memory_bytes());
@@ -303,10 +246,7 @@ fn arguments_can_be_taken_apart_and_kept() {
     parser.parse(input, true).unwrap();
     let arguments = parser.arguments(input);
     assert_eq!((arguments.len(), arguments.total_bytes()), (3, 4));
-    assert_eq!(
-        (&arguments[0], arguments.get(1), arguments.get(3)),
-        (&b"SET"[..], Some(&b"k"[..]), None)
-    );
+    assert_eq!((&arguments[0], arguments.get(1), arguments.get(3)), (&b"SET"[..], Some(&b"k"[..]), None));
     assert_eq!(arguments.skip(1).iter().collect::<Vec<_>>(), [&b"k"[..], b""]);
     assert!(arguments.skip(3).is_empty() && arguments.skip(4).is_empty());
     let owned = OwnedArguments::from(arguments);
@@ -321,15 +261,8 @@ fn arguments_can_be_taken_apart_and_kept() {
 fn the_limits_relate() {
     SMALL.assert_valid();
     Limits::default().assert_valid();
-    Limits {
-        bulk_bytes_max: BULK_BYTES_CEILING,
-        ..Limits::PRODUCTION
-    }
-    .assert_valid();
-    let too_large = Limits {
-        bulk_bytes_max: BULK_BYTES_CEILING + 1,
-        ..Limits::PRODUCTION
-    };
+    Limits { bulk_bytes_max: BULK_BYTES_CEILING, ..Limits::PRODUCTION }.assert_valid();
+    let too_large = Limits { bulk_bytes_max: BULK_BYTES_CEILING + 1, ..Limits::PRODUCTION };
     assert!(std::panic::catch_unwind(|| too_large.assert_valid()).is_err());
 }
 

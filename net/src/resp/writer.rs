@@ -130,10 +130,7 @@ pub fn boolean(out: &mut Vec<u8>, protocol: Protocol, value: bool) {
 
 /// Text to be shown as it is, with its format (`txt`, `mkd`): three ASCII letters, else this panics. In RESP2 a string.
 pub fn verbatim(out: &mut Vec<u8>, protocol: Protocol, format: &str, text: &[u8]) {
-    assert!(
-        format.len() == 3 && format.bytes().all(|byte| byte.is_ascii_alphanumeric()),
-        "three letters"
-    );
+    assert!(format.len() == 3 && format.bytes().all(|byte| byte.is_ascii_alphanumeric()), "three letters");
     match protocol {
         Protocol::Resp2 => bulk(out, text),
         Protocol::Resp3 => {
@@ -156,20 +153,13 @@ pub fn command(out: &mut Vec<u8>, arguments: Arguments<'_>) {
 fn line(out: &mut Vec<u8>, kind: u8, text: &str) {
     out.reserve(text.len() + 3);
     out.push(kind);
-    out.extend(
-        text.bytes()
-            .map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }),
-    );
+    out.extend(text.bytes().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }));
     out.extend_from_slice(b"\r\n");
 }
 
 #[inline]
 fn count_line(out: &mut Vec<u8>, kind: u8, count: usize) {
-    number_line(
-        out,
-        kind,
-        i64::try_from(count).expect("memory holds fewer than 2^63 elements"),
-    );
+    number_line(out, kind, i64::try_from(count).expect("memory holds fewer than 2^63 elements"));
 }
 
 /// Filled from the back: one append, no intermediate text.
@@ -262,20 +252,14 @@ mod tests {
             (f64::NAN, "nan"),
         ] {
             assert_eq!(text(|out| double(out, Resp3, value)), format!(",{expected}\r\n"));
-            assert_eq!(
-                text(|out| double(out, Resp2, value)),
-                format!("${}\r\n{expected}\r\n", expected.len())
-            );
+            assert_eq!(text(|out| double(out, Resp2, value)), format!("${}\r\n{expected}\r\n", expected.len()));
         }
     }
 
     #[test]
     fn a_command_is_an_array_of_strings() {
         let arguments: OwnedArguments = ["GET", "a b"].into_iter().collect();
-        assert_eq!(
-            text(|out| command(out, arguments.as_arguments())),
-            "*2\r\n$3\r\nGET\r\n$3\r\na b\r\n"
-        );
+        assert_eq!(text(|out| command(out, arguments.as_arguments())), "*2\r\n$3\r\nGET\r\n$3\r\na b\r\n");
     }
 
     proptest! {

@@ -8,8 +8,8 @@ use std::os::fd::{OwnedFd, RawFd};
 use io_uring::{opcode, squeue, types};
 
 use super::{
-    ConnectionId, KIND_ACCEPT, KIND_ATTEMPT, KIND_FILE, KIND_IGNORE, KIND_RECEIVE, KIND_SEND, KIND_SHIFT, KIND_WAKE, Ring,
-    RingAddress, StableBytes, user_data,
+    ConnectionId, KIND_ACCEPT, KIND_ATTEMPT, KIND_FILE, KIND_IGNORE, KIND_RECEIVE, KIND_SEND, KIND_SHIFT, KIND_WAKE,
+    Ring, RingAddress, StableBytes, user_data,
 };
 
 impl<B: StableBytes> Ring<B> {

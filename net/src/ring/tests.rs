@@ -152,7 +152,9 @@ impl Bench {
 
 /// Bytes that show when a piece is lost, repeated or in the wrong place.
 fn pattern(bytes: usize, seed: usize) -> Vec<u8> {
-    (0..bytes).map(|at| u8::try_from((at ^ (at >> 8).wrapping_mul(31) ^ (at >> 16).wrapping_mul(7) ^ seed) & 255).unwrap()).collect()
+    (0..bytes)
+        .map(|at| u8::try_from((at ^ (at >> 8).wrapping_mul(31) ^ (at >> 16).wrapping_mul(7) ^ seed) & 255).unwrap())
+        .collect()
 }
 
 #[test]

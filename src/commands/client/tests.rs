@@ -1,3 +1,5 @@
+//! CLIENT: filters, lines of CLIENT LIST, names.
+
 use annulus_net::limits::Limits;
 use annulus_net::ring::ConnectionId;
 
@@ -5,14 +7,7 @@ use super::*;
 
 fn session(id: u64) -> Session {
     let addresses = ("10.0.0.1:5000".parse().unwrap(), "10.0.0.2:7379".parse().unwrap());
-    let mut session = Session::new(
-        id,
-        ConnectionId::from_index(3),
-        addresses,
-        Limits::PRODUCTION,
-        true,
-        1_000_000,
-    );
+    let mut session = Session::new(id, ConnectionId::from_index(3), addresses, Limits::PRODUCTION, true, 1_000_000);
     session.name = b"worker".to_vec();
     session.last_command = "client|list";
     session
@@ -36,10 +31,7 @@ fn a_line_has_the_fields_that_clients_parse() {
     describe(&session(7), 1_005_500, &mut text);
     let start = "id=7 addr=10.0.0.1:5000 laddr=10.0.0.2:7379 fd=3 name=worker age=5 idle=5 flags=N db=0 sub=0 ";
     assert!(text.starts_with(start), "{text}");
-    assert!(
-        text.contains(" cmd=client|list user=default redir=-1 resp=2 lib-name= lib-ver= "),
-        "{text}"
-    );
+    assert!(text.contains(" cmd=client|list user=default redir=-1 resp=2 lib-name= lib-ver= "), "{text}");
     assert!(text.ends_with('\n'));
     assert!(text.trim_end().split(' ').all(|field| field.contains('=')), "{text}");
 }
@@ -87,9 +79,5 @@ fn kill_filters() {
         assert_eq!(Filter::of_kill(&args(text), Some(1)).unwrap_err(), expected, "{text}");
     }
     // What the cores get.
-    assert!(
-        !Filter::of_kill(&args("TYPE normal NOTID 2"), None)
-            .unwrap()
-            .fits(&session(2), 0)
-    );
+    assert!(!Filter::of_kill(&args("TYPE normal NOTID 2"), None).unwrap().fits(&session(2), 0));
 }

@@ -52,13 +52,7 @@ struct Client {
 
 impl Client {
     fn new() -> Self {
-        Self {
-            engine: store(),
-            now_ms: NOW,
-            protocol: Protocol::Resp2,
-            hits: 0,
-            misses: 0,
-        }
+        Self { engine: store(), now_ms: NOW, protocol: Protocol::Resp2, hits: 0, misses: 0 }
     }
 
     /// The reply to a command whose arguments have no blanks, line ends shown as `|`.
@@ -163,10 +157,7 @@ fn options_of_set() {
          PSETEX k -1 v > -ERR invalid expire time in 'psetex' command|",
     );
     let refusal = Client::new().ask("SET k v NX");
-    assert!(
-        refusal.starts_with("-ERR SET NX is not served by Annulus: "),
-        "{refusal}"
-    );
+    assert!(refusal.starts_with("-ERR SET NX is not served by Annulus: "), "{refusal}");
 }
 
 #[test]
@@ -251,31 +242,11 @@ fn memory_usage() {
 
 #[test]
 fn integers_as_redis_reads_them() {
-    let good = [
-        ("0", 0),
-        ("7", 7),
-        ("-1", -1),
-        ("9223372036854775807", i64::MAX),
-        ("-9223372036854775808", i64::MIN),
-    ];
+    let good = [("0", 0), ("7", 7), ("-1", -1), ("9223372036854775807", i64::MAX), ("-9223372036854775808", i64::MIN)];
     for (text, value) in good {
         assert_eq!(parse_integer(text.as_bytes()), Some(value), "{text}");
     }
-    for bad in [
-        "",
-        "-",
-        "-0",
-        "+1",
-        "01",
-        "-01",
-        " 1",
-        "1 ",
-        "1.0",
-        "0x1",
-        "9223372036854775808",
-        "--1",
-        "1-",
-    ] {
+    for bad in ["", "-", "-0", "+1", "01", "-01", " 1", "1 ", "1.0", "0x1", "9223372036854775808", "--1", "1-"] {
         assert_eq!(parse_integer(bad.as_bytes()), None, "{bad}");
     }
 }

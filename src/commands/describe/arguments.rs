@@ -40,9 +40,8 @@ enum Kind {
 /// # Panics
 /// When the syntax is none.
 pub(super) fn parse(syntax: &str) -> Vec<Argument> {
-    let spaced = ["[", "]", "<", ">", "|"]
-        .iter()
-        .fold(syntax.to_owned(), |text, mark| text.replace(mark, &format!(" {mark} ")));
+    let spaced =
+        ["[", "]", "<", ">", "|"].iter().fold(syntax.to_owned(), |text, mark| text.replace(mark, &format!(" {mark} ")));
     let words: Vec<&str> = spaced.split_whitespace().collect();
     let mut rest = &words[..];
     let arguments = sequence(&mut rest);
@@ -90,11 +89,7 @@ fn item(words: &mut &[&str], word: &str) -> Argument {
             *words = &words[1..];
             value(next, Some(word))
         }
-        _ => Argument {
-            kind: Kind::PureToken,
-            token: Some(word.to_owned()),
-            ..value(&word.to_lowercase(), None)
-        },
+        _ => Argument { kind: Kind::PureToken, token: Some(word.to_owned()), ..value(&word.to_lowercase(), None) },
     }
 }
 
@@ -105,10 +100,7 @@ fn optional(words: &mut &[&str], before: &mut Vec<Argument>) {
     let repeated = sequence(&mut ahead);
     if ahead.first() != Some(&"...") {
         let group = group(words, "]", None);
-        before.push(Argument {
-            optional: true,
-            ..group
-        });
+        before.push(Argument { optional: true, ..group });
         return;
     }
     assert_eq!(ahead.get(1), Some(&"]"));
@@ -118,15 +110,8 @@ fn optional(words: &mut &[&str], before: &mut Vec<Argument>) {
     let same = before[start..].iter().map(|argument| &argument.name);
     assert!(same.eq(repeated.iter().map(|argument| &argument.name)), "{repeated:?}");
     let mut last = before.split_off(start);
-    let whole = if last.len() == 1 {
-        last.swap_remove(0)
-    } else {
-        block(last)
-    };
-    before.push(Argument {
-        multiple: true,
-        ..whole
-    });
+    let whole = if last.len() == 1 { last.swap_remove(0) } else { block(last) };
+    before.push(Argument { multiple: true, ..whole });
 }
 
 /// What stands up to the closing mark, as one argument.
@@ -144,33 +129,17 @@ fn group(words: &mut &[&str], close: &str, token: Option<&str>) -> Argument {
     }
     let name = token.map_or_else(|| joined(&choices), str::to_lowercase);
     let token = token.map(str::to_owned);
-    Argument {
-        name,
-        kind: Kind::OneOf(choices),
-        token,
-        optional: false,
-        multiple: false,
-    }
+    Argument { name, kind: Kind::OneOf(choices), token, optional: false, multiple: false }
 }
 
 fn single(mut sequence: Vec<Argument>) -> Argument {
     assert!(!sequence.is_empty());
-    if sequence.len() == 1 {
-        sequence.swap_remove(0)
-    } else {
-        block(sequence)
-    }
+    if sequence.len() == 1 { sequence.swap_remove(0) } else { block(sequence) }
 }
 
 fn block(arguments: Vec<Argument>) -> Argument {
     let name = joined(&arguments);
-    Argument {
-        name,
-        kind: Kind::Block(arguments),
-        token: None,
-        optional: false,
-        multiple: false,
-    }
+    Argument { name, kind: Kind::Block(arguments), token: None, optional: false, multiple: false }
 }
 
 fn joined(arguments: &[Argument]) -> String {
@@ -188,13 +157,7 @@ fn value(name: &str, token: Option<&str>) -> Argument {
         _ => "string",
     };
     let token = token.map(str::to_owned);
-    Argument {
-        name: name.to_owned(),
-        kind: Kind::Value(kind),
-        token,
-        optional: false,
-        multiple: false,
-    }
+    Argument { name: name.to_owned(), kind: Kind::Value(kind), token, optional: false, multiple: false }
 }
 
 fn is_token(word: &str) -> bool {
@@ -246,11 +209,7 @@ mod tests {
     /// The arguments as text again: `?` optional, `*` multiple, `(…)` a block, `<…>` a choice.
     fn shape(arguments: &[Argument]) -> String {
         let one = |argument: &Argument| {
-            let token = argument
-                .token
-                .as_deref()
-                .map(|token| format!("{token}:"))
-                .unwrap_or_default();
+            let token = argument.token.as_deref().map(|token| format!("{token}:")).unwrap_or_default();
             let body = match &argument.kind {
                 Kind::Value(kind) => format!("{}/{kind}", argument.name),
                 Kind::PureToken => String::new(),
@@ -273,18 +232,9 @@ mod tests {
             ("key value [key value ...]", "(key/key value/string)*"),
             ("[name [name ...]]", "name/string?*"),
             ("[EX seconds | KEEPTTL]", "<EX:seconds/integer KEEPTTL:>?"),
-            (
-                "[GET] cursor [MATCH pattern]",
-                "GET:? cursor/integer MATCH:pattern/pattern?",
-            ),
-            (
-                "<a | [ID client-id] [TYPE <ON | OFF>]>",
-                "<a/string (ID:client-id/integer? TYPE:<ON: OFF:>?)>",
-            ),
-            (
-                "[protover [AUTH user pass]]",
-                "(protover/integer (AUTH:user/string pass/string)?)?",
-            ),
+            ("[GET] cursor [MATCH pattern]", "GET:? cursor/integer MATCH:pattern/pattern?"),
+            ("<a | [ID client-id] [TYPE <ON | OFF>]>", "<a/string (ID:client-id/integer? TYPE:<ON: OFF:>?)>"),
+            ("[protover [AUTH user pass]]", "(protover/integer (AUTH:user/string pass/string)?)?"),
         ];
         for (syntax, expected) in cases {
             assert_eq!(shape(&parse(syntax)), expected, "{syntax}");

@@ -39,9 +39,7 @@ pub(super) fn keys_and_flags(out: &mut Vec<u8>, protocol: Protocol, args: Args<'
 fn row_with_keys(args: Args<'_>) -> Result<&'static Row, &'static str> {
     let name = args.first().ok_or("ERR Invalid command specified")?;
     let row = table::resolve(name, args.get(1).copied()).ok();
-    let row = row
-        .filter(|row| row.command().is_some())
-        .ok_or("ERR Invalid command specified")?;
+    let row = row.filter(|row| row.command().is_some()).ok_or("ERR Invalid command specified")?;
     if row.keys.is_none() {
         return Err("ERR The command has no key arguments");
     }
@@ -57,9 +55,5 @@ fn access_of(row: &Row, args: Args<'_>) -> u32 {
         return row.access;
     }
     let reads = args.iter().skip(3).any(|option| option.eq_ignore_ascii_case(b"GET"));
-    if reads {
-        access::RW | access::ACCESS | access::UPDATE
-    } else {
-        access::OW | access::UPDATE
-    }
+    if reads { access::RW | access::ACCESS | access::UPDATE } else { access::OW | access::UPDATE }
 }

@@ -1,3 +1,5 @@
+//! COMMAND: the shapes that clients parse.
+
 use annulus_net::resp::Protocol::{self, Resp2, Resp3};
 
 use super::*;
@@ -49,29 +51,17 @@ fn entries_have_ten_elements() {
     let get = r#"["get" 2 ~(+readonly +fast) 1 1 1 ~(+@read +@string +@fast) ~() ~({"flags" ~(+RO +access) "begin_search" {"type" "index" "spec" {"index" 1}} "find_keys" {"type" "range" "spec" {"lastkey" 0 "keystep" 1 "limit" 0}}}) []]"#;
     assert_eq!(ask(Resp3, "COMMAND INFO get"), format!("[{get}]"));
     let plain = get.replace("~(", "[").replace('{', "[").replace(['}', ')'], "]");
-    assert_eq!(
-        ask(Resp2, "COMMAND INFO Get lpush foo config|nothing"),
-        format!("[{plain} null null null]")
-    );
+    assert_eq!(ask(Resp2, "COMMAND INFO Get lpush foo config|nothing"), format!("[{plain} null null null]"));
     let mset = ask(Resp2, "COMMAND INFO mset");
     assert!(mset.contains(
         r#"1 -1 2 [+@write +@string +@slow] ["request_policy:multi_shard" "response_policy:all_succeeded"]"#
     ));
-    assert!(
-        mset.contains(r#""spec" ["lastkey" -1 "keystep" 2 "limit" 0]"#),
-        "{mset}"
-    );
+    assert!(mset.contains(r#""spec" ["lastkey" -1 "keystep" 2 "limit" 0]"#), "{mset}");
     let usage = ask(Resp2, "COMMAND INFO memory|usage");
     assert!(usage.contains(r#"["memory|usage" -3 [+readonly] 2 2 1"#), "{usage}");
-    assert!(
-        usage.contains(r#"["index" 2]] "find_keys" ["type" "range" "spec" ["lastkey" 0"#),
-        "{usage}"
-    );
+    assert!(usage.contains(r#"["index" 2]] "find_keys" ["type" "range" "spec" ["lastkey" 0"#), "{usage}");
     let memory = ask(Resp2, "COMMAND INFO memory");
-    assert!(
-        memory.contains(r#"["memory|help" 2"#) && !memory.contains("memory|doctor"),
-        "{memory}"
-    );
+    assert!(memory.contains(r#"["memory|help" 2"#) && !memory.contains("memory|doctor"), "{memory}");
 }
 
 #[test]
@@ -94,14 +84,8 @@ fn docs() {
         r#"["name" "pattern" "type" "pattern" "display_text" "pattern" "token" "MATCH" "flags" [+optional]]"#
     ));
     let client = ask(Resp3, "COMMAND DOCS client");
-    assert!(
-        client.contains(r#""subcommands" {"client|getname" {"summary""#),
-        "{client}"
-    );
-    assert!(
-        client.contains(r#"{"name" "on" "type" "pure-token" "display_text" "on" "token" "ON"}"#),
-        "{client}"
-    );
+    assert!(client.contains(r#""subcommands" {"client|getname" {"summary""#), "{client}");
+    assert!(client.contains(r#"{"name" "on" "type" "pure-token" "display_text" "on" "token" "ON"}"#), "{client}");
     // Parses every row's syntax, in both protocols.
     assert_eq!(
         ask(Resp3, "COMMAND DOCS").matches("\"summary\"").count(),
@@ -127,29 +111,13 @@ fn keys_of_commands() {
     assert_eq!(ask(Resp2, "COMMAND GETKEYS MGET a b"), r#"["a" "b"]"#);
     assert_eq!(ask(Resp2, "COMMAND GETKEYS mset a 1 b 2"), r#"["a" "b"]"#);
     assert_eq!(ask(Resp2, "COMMAND GETKEYS memory usage k"), r#"["k"]"#);
-    assert_eq!(
-        ask(Resp2, "COMMAND GETKEYS ping"),
-        "-ERR The command has no key arguments"
-    );
-    assert_eq!(
-        ask(Resp2, "COMMAND GETKEYS get"),
-        "-ERR Invalid number of arguments specified for command"
-    );
-    for request in [
-        "COMMAND GETKEYS foo a",
-        "COMMAND GETKEYS lpush k v",
-        "COMMAND GETKEYS client foo",
-    ] {
+    assert_eq!(ask(Resp2, "COMMAND GETKEYS ping"), "-ERR The command has no key arguments");
+    assert_eq!(ask(Resp2, "COMMAND GETKEYS get"), "-ERR Invalid number of arguments specified for command");
+    for request in ["COMMAND GETKEYS foo a", "COMMAND GETKEYS lpush k v", "COMMAND GETKEYS client foo"] {
         assert_eq!(ask(Resp2, request), "-ERR Invalid command specified");
     }
-    assert_eq!(
-        ask(Resp3, "COMMAND GETKEYSANDFLAGS SET k v"),
-        r#"[["k" ~(+OW +update)]]"#
-    );
-    assert_eq!(
-        ask(Resp2, "COMMAND GETKEYSANDFLAGS SET k v get"),
-        r#"[["k" [+RW +access +update]]]"#
-    );
+    assert_eq!(ask(Resp3, "COMMAND GETKEYSANDFLAGS SET k v"), r#"[["k" ~(+OW +update)]]"#);
+    assert_eq!(ask(Resp2, "COMMAND GETKEYSANDFLAGS SET k v get"), r#"[["k" [+RW +access +update]]]"#);
     assert_eq!(ask(Resp2, "COMMAND GETKEYSANDFLAGS DEL k"), r#"[["k" [+RM +delete]]]"#);
 }
 

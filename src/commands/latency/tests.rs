@@ -28,18 +28,11 @@ fn totals_add_cores_and_reset_clears() {
     assert_eq!((total.calls, total.failed), (100, 1));
     assert_eq!(total.nanos, 98 * 900 + 3_005_000);
     assert_eq!(total.percentile_us(500), 1.024);
-    assert!(
-        (3000.0..3750.0).contains(&total.percentile_us(999)),
-        "{}",
-        total.percentile_us(999)
-    );
+    assert!((3000.0..3750.0).contains(&total.percentile_us(999)), "{}", total.percentile_us(999));
     assert_eq!(total.cumulative(), [(1, 98), (8, 99), (4194, 100)]);
     let mut text = String::new();
     write_command_statistics(&mut text, &cores);
-    assert_eq!(
-        text,
-        "cmdstat_get:calls=100,usec=3093,usec_per_call=30.93,rejected_calls=0,failed_calls=1\r\n"
-    );
+    assert_eq!(text, "cmdstat_get:calls=100,usec=3093,usec_per_call=30.93,rejected_calls=0,failed_calls=1\r\n");
     cores.iter_mut().for_each(Latency::reset);
     assert_eq!(Total::of(&cores, Command::Get).calls, 0);
 }
@@ -72,8 +65,5 @@ fn histograms_as_clients_read_them() {
     cores[0].record(Command::Set, 1_500);
     let mut out = Vec::new();
     write_histograms(&mut out, Protocol::Resp3, &[("set", Total::of(&cores, Command::Set))]);
-    assert_eq!(
-        out,
-        b"%1\r\n$3\r\nset\r\n%2\r\n$5\r\ncalls\r\n:1\r\n$14\r\nhistogram_usec\r\n%1\r\n:2\r\n:1\r\n"
-    );
+    assert_eq!(out, b"%1\r\n$3\r\nset\r\n%2\r\n$5\r\ncalls\r\n:1\r\n$14\r\nhistogram_usec\r\n%1\r\n:2\r\n:1\r\n");
 }

@@ -24,14 +24,9 @@ impl Expiry {
     /// True for the same option, which may be repeated: the last one counts.
     fn is_like(self, other: Self) -> bool {
         match (self, other) {
-            (
-                Self::Given { unit, from, .. },
-                Self::Given {
-                    unit: other_unit,
-                    from: other_from,
-                    ..
-                },
-            ) => (unit, from) == (other_unit, other_from),
+            (Self::Given { unit, from, .. }, Self::Given { unit: other_unit, from: other_from, .. }) => {
+                (unit, from) == (other_unit, other_from)
+            }
             _ => self == other,
         }
     }
@@ -63,21 +58,12 @@ pub(super) enum OptionsOf {
 impl Options {
     /// Reads the options from `first` on.
     pub(super) fn parse(args: Args<'_>, first: usize, of: OptionsOf) -> Result<Self, BadOption> {
-        let mut options = Self {
-            expiry: Expiry::Unsaid,
-            get: false,
-        };
+        let mut options = Self { expiry: Expiry::Unsaid, get: false };
         let mut at = first;
         while let Some(option) = args.get(at) {
             let mut given = |unit, from| {
                 at += 1;
-                args.get(at)
-                    .map(|_| Expiry::Given {
-                        argument: at,
-                        unit,
-                        from,
-                    })
-                    .ok_or(BadOption::Syntax)
+                args.get(at).map(|_| Expiry::Given { argument: at, unit, from }).ok_or(BadOption::Syntax)
             };
             let expiry = match (of, upper(option).as_slice()) {
                 (_, b"EX") => given(Unit::Seconds, From::Now)?,
@@ -122,76 +108,25 @@ mod tests {
     #[test]
     fn options_of_set() {
         let given = |argument, unit, from| Expiry::Given { argument, unit, from };
-        let plain = Options {
-            expiry: Expiry::Unsaid,
-            get: false,
-        };
+        let plain = Options { expiry: Expiry::Unsaid, get: false };
         let good = [
             ("", plain),
             ("get", Options { get: true, ..plain }),
             ("GET GET", Options { get: true, ..plain }),
-            (
-                "KeepTTL",
-                Options {
-                    expiry: Expiry::Keep,
-                    ..plain
-                },
-            ),
-            (
-                "ex 10",
-                Options {
-                    expiry: given(1, Unit::Seconds, From::Now),
-                    ..plain
-                },
-            ),
-            (
-                "GET PX 10",
-                Options {
-                    expiry: given(2, Unit::Milliseconds, From::Now),
-                    get: true,
-                },
-            ),
-            (
-                "EXAT 10 GET",
-                Options {
-                    expiry: given(1, Unit::Seconds, From::Epoch),
-                    get: true,
-                },
-            ),
-            (
-                "PX 9 PX 10",
-                Options {
-                    expiry: given(3, Unit::Milliseconds, From::Now),
-                    ..plain
-                },
-            ),
-            (
-                "PXAT 10",
-                Options {
-                    expiry: given(1, Unit::Milliseconds, From::Epoch),
-                    ..plain
-                },
-            ),
+            ("KeepTTL", Options { expiry: Expiry::Keep, ..plain }),
+            ("ex 10", Options { expiry: given(1, Unit::Seconds, From::Now), ..plain }),
+            ("GET PX 10", Options { expiry: given(2, Unit::Milliseconds, From::Now), get: true }),
+            ("EXAT 10 GET", Options { expiry: given(1, Unit::Seconds, From::Epoch), get: true }),
+            ("PX 9 PX 10", Options { expiry: given(3, Unit::Milliseconds, From::Now), ..plain }),
+            ("PXAT 10", Options { expiry: given(1, Unit::Milliseconds, From::Epoch), ..plain }),
         ];
         for (text, expected) in good {
             assert_eq!(parse(OptionsOf::Set, text), Ok(expected), "{text}");
         }
-        for bad in [
-            "EX",
-            "EX 1 PX 1",
-            "EX 1 KEEPTTL",
-            "KEEPTTL EX 1",
-            "PERSIST",
-            "FOO",
-            "PX 1 EX 1",
-            "KEEPTTLX",
-        ] {
+        for bad in ["EX", "EX 1 PX 1", "EX 1 KEEPTTL", "KEEPTTL EX 1", "PERSIST", "FOO", "PX 1 EX 1", "KEEPTTLX"] {
             assert_eq!(parse(OptionsOf::Set, bad), Err(BadOption::Syntax), "{bad}");
         }
-        assert_eq!(
-            parse(OptionsOf::Set, "EX 10 nx"),
-            Err(BadOption::CompareAndSet("SET NX"))
-        );
+        assert_eq!(parse(OptionsOf::Set, "EX 10 nx"), Err(BadOption::CompareAndSet("SET NX")));
         assert_eq!(parse(OptionsOf::Set, "XX"), Err(BadOption::CompareAndSet("SET XX")));
     }
 

@@ -21,43 +21,19 @@ pub fn unknown_command<'a>(out: &mut Vec<u8>, name: &[u8], arguments: impl Itera
         quoted.extend_from_slice(b"' ");
     }
     let name = cut(name, QUOTED_BYTES_MAX);
-    error(
-        out,
-        &[
-            b"ERR unknown command '",
-            name,
-            b"', with args beginning with: ",
-            &quoted,
-        ],
-    );
+    error(out, &[b"ERR unknown command '", name, b"', with args beginning with: ", &quoted]);
 }
 
 /// `ERR unknown subcommand 'x'. Try CLIENT HELP.`
 pub fn unknown_subcommand(out: &mut Vec<u8>, container: &Row, subcommand: &[u8]) {
     let subcommand = cut(subcommand, QUOTED_BYTES_MAX);
     let container = container.title();
-    error(
-        out,
-        &[
-            b"ERR unknown subcommand '",
-            subcommand,
-            b"'. Try ",
-            container.as_bytes(),
-            b" HELP.",
-        ],
-    );
+    error(out, &[b"ERR unknown subcommand '", subcommand, b"'. Try ", container.as_bytes(), b" HELP."]);
 }
 
 /// `ERR wrong number of arguments for 'get' command`
 pub fn wrong_arity(out: &mut Vec<u8>, row: &Row) {
-    error(
-        out,
-        &[
-            b"ERR wrong number of arguments for '",
-            row.name.as_bytes(),
-            b"' command",
-        ],
-    );
+    error(out, &[b"ERR wrong number of arguments for '", row.name.as_bytes(), b"' command"]);
 }
 
 /// The refusal of a row that is not served: `ERR INCR is not served by Annulus: why; instead`.
@@ -86,10 +62,7 @@ fn cut(text: &[u8], bytes_max: usize) -> &[u8] {
 fn error(out: &mut Vec<u8>, parts: &[&[u8]]) {
     out.push(b'-');
     for part in parts {
-        out.extend(
-            part.iter()
-                .map(|&byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }),
-        );
+        out.extend(part.iter().map(|&byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }));
     }
     out.extend_from_slice(b"\r\n");
 }

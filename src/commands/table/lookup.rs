@@ -92,10 +92,7 @@ const fn home(name: Packed) -> usize {
 }
 
 const fn build() -> [Slot; SLOTS] {
-    let mut table = [Slot {
-        name: [0; 3],
-        row: None,
-    }; SLOTS];
+    let mut table = [Slot { name: [0; 3], row: None }; SLOTS];
     let mut file = 0;
     let mut count = 0;
     while file < ROWS.len() {

@@ -12,8 +12,7 @@ pub fn markdown() -> String {
         if row.subcommands.is_empty() {
             text.push_str(&line(row));
         }
-        row.served_subcommands()
-            .for_each(|subcommand| text.push_str(&line(subcommand)));
+        row.served_subcommands().for_each(|subcommand| text.push_str(&line(subcommand)));
     }
     text.push_str("\n| Not served | Why | Instead |\n|---|---|---|\n");
     for (refusal, titles) in refused_by_reason() {
@@ -39,9 +38,7 @@ pub fn check_readme(readme: &str) -> Result<(), String> {
         Some((found, expected)) => format!("found\n{found}\nexpected\n{expected}"),
         None => String::from("one of them ends early"),
     };
-    Err(format!(
-        "the README's commands differ: {difference}\nThe whole block:\n{BEGIN}\n{expected}{END}"
-    ))
+    Err(format!("the README's commands differ: {difference}\nThe whole block:\n{BEGIN}\n{expected}{END}"))
 }
 
 fn line(row: &Row) -> String {

@@ -1,3 +1,5 @@
+//! The table: every row sane, every text as Redis writes it.
+
 use std::collections::HashSet;
 
 use super::*;
@@ -19,15 +21,7 @@ fn every_command_has_one_row() {
     // Redis 7.2 has 241 commands and 129 subcommands.
     assert_eq!(all().count(), 241);
     assert_eq!(with_subcommands().count() - all().count(), 129);
-    for name in [
-        "set",
-        "lpush",
-        "zadd",
-        "eval",
-        "waitaof",
-        "bitfield_ro",
-        "georadiusbymember_ro",
-    ] {
+    for name in ["set", "lpush", "zadd", "eval", "waitaof", "bitfield_ro", "georadiusbymember_ro"] {
         assert!(names.contains(name), "{name}");
     }
 }
@@ -62,10 +56,7 @@ fn rows_are_sane() {
         assert!(row.check_arity(least) && !row.check_arity(least - 1), "{name}");
         assert_eq!(row.check_arity(least + 1), row.arity < 0, "{name}");
         if let Some(keys) = row.keys {
-            assert!(
-                keys.last < 0 || keys.last >= i8::try_from(keys.first).expect("small"),
-                "{name}"
-            );
+            assert!(keys.last < 0 || keys.last >= i8::try_from(keys.first).expect("small"), "{name}");
             assert!(row.key_positions(least).all(|at| at < least), "{name}");
         }
         match row.service {
@@ -77,16 +68,9 @@ fn rows_are_sane() {
             }
         }
         for subcommand in row.subcommands {
-            assert_eq!(
-                subcommand.name.split_once('|').map(|(container, _)| container),
-                Some(name)
-            );
+            assert_eq!(subcommand.name.split_once('|').map(|(container, _)| container), Some(name));
             assert!(subcommand.subcommands.is_empty());
-            assert!(
-                row.command().is_some() || subcommand.command().is_none(),
-                "{}",
-                subcommand.name
-            );
+            assert!(row.command().is_some() || subcommand.command().is_none(), "{}", subcommand.name);
         }
     }
 }
@@ -170,20 +154,14 @@ fn categories_follow_from_flags() {
     assert_eq!(categories(b"client"), ["slow"]);
     assert_eq!(categories(b"client|kill"), ["admin", "slow", "dangerous", "connection"]);
     assert_eq!(categories(b"blpop"), ["write", "list", "slow", "blocking"]);
-    assert_eq!(
-        names(flag::WRITE | flag::FAST, flag::NAMES).collect::<Vec<_>>(),
-        ["write", "fast"]
-    );
+    assert_eq!(names(flag::WRITE | flag::FAST, flag::NAMES).collect::<Vec<_>>(), ["write", "fast"]);
 }
 
 #[test]
 fn errors_in_redis_words() {
     let row = |name: &[u8]| resolve_full_name(name).expect("known");
     let none = || std::iter::empty();
-    assert_eq!(
-        text(|out| wrong_arity(out, row(b"GET"))),
-        "-ERR wrong number of arguments for 'get' command\r\n"
-    );
+    assert_eq!(text(|out| wrong_arity(out, row(b"GET"))), "-ERR wrong number of arguments for 'get' command\r\n");
     assert_eq!(
         text(|out| wrong_arity(out, row(b"client|id"))),
         "-ERR wrong number of arguments for 'client|id' command\r\n"
@@ -206,29 +184,19 @@ fn errors_in_redis_words() {
     let arguments = [b"abc".as_slice(), long.as_bytes(), b"never"];
     assert_eq!(
         text(|out| unknown_command(out, long.as_bytes(), arguments.into_iter())),
-        format!(
-            "-ERR unknown command '{}', with args beginning with: 'abc' '{}' \r\n",
-            &long[..128],
-            &long[..122]
-        )
+        format!("-ERR unknown command '{}', with args beginning with: 'abc' '{}' \r\n", &long[..128], &long[..122])
     );
 }
 
 #[test]
 fn refusals_name_the_command_and_the_way_out() {
     let multi = text(|out| refused(out, lookup(b"multi").expect("known")));
-    assert!(
-        multi.starts_with("-ERR MULTI is not served by Annulus: keys live on different"),
-        "{multi}"
-    );
+    assert!(multi.starts_with("-ERR MULTI is not served by Annulus: keys live on different"), "{multi}");
     assert!(multi.ends_with("pipeline(transaction=False)\r\n"), "{multi}");
     let tracking = resolve(b"client", Some(b"tracking")).expect("known");
     assert!(text(|out| refused(out, tracking)).starts_with("-ERR CLIENT TRACKING is not served"));
     let option = text(|out| refuse(out, "SET NX", &refusals::COMPARE_AND_SET));
-    assert!(
-        option.starts_with("-ERR SET NX is not served by Annulus: replicas"),
-        "{option}"
-    );
+    assert!(option.starts_with("-ERR SET NX is not served by Annulus: replicas"), "{option}");
 }
 
 #[test]
@@ -237,19 +205,12 @@ fn the_readme_is_checked() {
     assert!(table.contains("| GET | `key` | Returns the value of a key. |\n"));
     assert!(table.contains("| CLIENT NO-EVICT | `<ON \\| OFF>` |"));
     assert!(table.contains("MULTI, EXEC") || table.contains("DISCARD, EXEC, MULTI"));
-    assert!(
-        table
-            .lines()
-            .all(|line| line.is_empty() || line.starts_with('|') && line.ends_with('|'))
-    );
+    assert!(table.lines().all(|line| line.is_empty() || line.starts_with('|') && line.ends_with('|')));
     let good = format!("# Title\n<!-- commands:begin -->\n\n{table}\n<!-- commands:end -->\nmore");
     assert_eq!(check_readme(&good), Ok(()));
     let bad = good.replace("| GET |", "| GOT |");
     let error = check_readme(&bad).expect_err("differs");
-    assert!(
-        error.contains("found\n| GOT |") && error.contains("expected\n| GET |"),
-        "{error}"
-    );
+    assert!(error.contains("found\n| GOT |") && error.contains("expected\n| GET |"), "{error}");
     assert!(check_readme("none").is_err());
     assert!(check_readme(&good.replace("<!-- commands:begin -->\n\n|", "<!-- commands:begin -->\n")).is_err());
 }

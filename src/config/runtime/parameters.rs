@@ -28,11 +28,7 @@ const RESTART: &str = "is fixed while the node runs: change the configuration an
 /// Every parameter, sorted by name.
 const PARAMETERS: &[Parameter] = &[
     fixed("announce", |config, _| config.announce.name().to_owned(), RESTART),
-    fixed(
-        "announce-host",
-        |config, _| config.announce_host.clone().unwrap_or_default(),
-        RESTART,
-    ),
+    fixed("announce-host", |config, _| config.announce_host.clone().unwrap_or_default(), RESTART),
     fixed(
         "appendfsync",
         |config, _| appendfsync(config).to_owned(),
@@ -45,20 +41,12 @@ const PARAMETERS: &[Parameter] = &[
     ),
     fixed("bind", |config, _| config.listen.ip().to_string(), RESTART),
     fixed("cache", |config, _| config.cache_bytes.to_string(), RESTART),
-    hot(
-        "client-output-buffer-limit",
-        |_, runtime| output_limit_text(runtime.output_limit),
-        set_output_limit,
-    ),
+    hot("client-output-buffer-limit", |_, runtime| output_limit_text(runtime.output_limit), set_output_limit),
     immutable("cluster-enabled", |config, _| yes_no(config.announce != Announce::Off)),
     immutable("databases", |_, _| "1".to_owned()),
     immutable("dir", |config, _| config.data.display().to_string()),
     fixed("durability", |config, _| config.durability.name().to_owned(), RESTART),
-    fixed(
-        "hot-log-bytes",
-        |config, _| config.hot_log_bytes.unwrap_or(0).to_string(),
-        RESTART,
-    ),
+    fixed("hot-log-bytes", |config, _| config.hot_log_bytes.unwrap_or(0).to_string(), RESTART),
     fixed("interval", |config, _| parse::format_duration(config.interval), RESTART),
     immutable("io-threads", |config, _| config.core_count().to_string()),
     hot(
@@ -66,16 +54,8 @@ const PARAMETERS: &[Parameter] = &[
         |_, runtime| yes_no(runtime.latency_tracking),
         |runtime, value| read_yes_no(value).map(|value| runtime.latency_tracking = value),
     ),
-    hot(
-        "loglevel",
-        |_, runtime| runtime.log_level.redis_name().to_owned(),
-        set_log_level,
-    ),
-    hot(
-        "maxclients",
-        |_, runtime| runtime.maxclients.to_string(),
-        set_maxclients,
-    ),
+    hot("loglevel", |_, runtime| runtime.log_level.redis_name().to_owned(), set_log_level),
+    hot("maxclients", |_, runtime| runtime.maxclients.to_string(), set_maxclients),
     fixed(
         "maxmemory",
         |config, _| config.memory_limit_bytes.to_string(),
@@ -97,11 +77,7 @@ const PARAMETERS: &[Parameter] = &[
         },
     ),
     hot("requirepass", |_, runtime| password_text(runtime), set_password),
-    fixed(
-        "save",
-        |_, _| String::new(),
-        "there are no snapshots by time: the log itself is the data",
-    ),
+    fixed("save", |_, _| String::new(), "there are no snapshots by time: the log itself is the data"),
     hot(
         "slowlog-log-slower-than",
         |_, runtime| runtime.slowlog_slower_than_us.to_string(),
@@ -129,27 +105,15 @@ const PARAMETERS: &[Parameter] = &[
 type Get = fn(&Config, &RuntimeConfig) -> String;
 
 const fn hot(name: &'static str, get: Get, set: fn(&mut RuntimeConfig, &str) -> Result<(), String>) -> Parameter {
-    Parameter {
-        name,
-        get,
-        change: Change::Hot(set),
-    }
+    Parameter { name, get, change: Change::Hot(set) }
 }
 
 const fn fixed(name: &'static str, get: Get, why: &'static str) -> Parameter {
-    Parameter {
-        name,
-        get,
-        change: Change::Fixed(why),
-    }
+    Parameter { name, get, change: Change::Fixed(why) }
 }
 
 const fn immutable(name: &'static str, get: Get) -> Parameter {
-    Parameter {
-        name,
-        get,
-        change: Change::Immutable,
-    }
+    Parameter { name, get, change: Change::Immutable }
 }
 
 /// The parameters whose lower-case names `matches`, as (name, value), sorted by name. CONFIG GET passes a function that
@@ -160,9 +124,7 @@ pub fn get(
     matches: impl Fn(&'static str) -> bool,
 ) -> Vec<(&'static str, String)> {
     let chosen = PARAMETERS.iter().filter(|parameter| matches(parameter.name));
-    chosen
-        .map(|parameter| (parameter.name, (parameter.get)(config, runtime)))
-        .collect()
+    chosen.map(|parameter| (parameter.name, (parameter.get)(config, runtime))).collect()
 }
 
 /// True when CONFIG SET of `name` can take effect while the node runs.
@@ -177,17 +139,10 @@ pub fn set(config: &Config, runtime: &RuntimeConfig, pairs: &[(&[u8], &[u8])]) -
     for (name, value) in pairs {
         let shown = String::from_utf8_lossy(name);
         let Some(parameter) = find(&shown) else {
-            return Err(format!(
-                "ERR Unknown option or number of arguments for CONFIG SET - '{}'",
-                clip(&shown)
-            ));
+            return Err(format!("ERR Unknown option or number of arguments for CONFIG SET - '{}'", clip(&shown)));
         };
-        let failed = |why: &str| {
-            format!(
-                "ERR CONFIG SET failed (possibly related to argument '{}') - {why}",
-                parameter.name
-            )
-        };
+        let failed =
+            |why: &str| format!("ERR CONFIG SET failed (possibly related to argument '{}') - {why}", parameter.name);
         if seen.contains(&parameter.name) {
             return Err(failed("duplicate parameter"));
         }
@@ -212,9 +167,7 @@ pub fn set(config: &Config, runtime: &RuntimeConfig, pairs: &[(&[u8], &[u8])]) -
 }
 
 fn find(name: &str) -> Option<&'static Parameter> {
-    PARAMETERS
-        .iter()
-        .find(|parameter| parameter.name.eq_ignore_ascii_case(name))
+    PARAMETERS.iter().find(|parameter| parameter.name.eq_ignore_ascii_case(name))
 }
 
 /// Keeps an error reply short whatever a client sends.
@@ -243,9 +196,7 @@ fn read_yes_no(value: &str) -> Result<bool, String> {
 }
 
 fn read_integer(value: &str, low: i64, high: i64) -> Result<i64, String> {
-    let integer: i64 = value
-        .parse()
-        .map_err(|_| "argument couldn't be parsed into an integer".to_owned())?;
+    let integer: i64 = value.parse().map_err(|_| "argument couldn't be parsed into an integer".to_owned())?;
     if (low..=high).contains(&integer) {
         return Ok(integer);
     }
@@ -267,9 +218,7 @@ fn read_memory(value: &str, low: u64, high: u64) -> Result<u64, String> {
 
 fn set_maxclients(runtime: &mut RuntimeConfig, value: &str) -> Result<(), String> {
     let wanted = read_count(value, 1, Limits::MAXCLIENTS_MAX)?;
-    let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile)
-        .current
-        .unwrap_or(u64::MAX);
+    let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
     let possible = descriptors.saturating_sub(Limits::DESCRIPTORS_RESERVED);
     // The number in force was accepted before, whatever the limit.
     if wanted > runtime.maxclients && u64::from(wanted) > possible {
@@ -285,17 +234,12 @@ fn set_password(runtime: &mut RuntimeConfig, value: &str) -> Result<(), String> 
     if value.len() > Limits::PASSWORD_BYTES_MAX {
         return Err(format!("a password has at most {} bytes", Limits::PASSWORD_BYTES_MAX));
     }
-    runtime.requirepass = Some(value.to_owned())
-        .filter(|text| !text.is_empty())
-        .map(Password::new);
+    runtime.requirepass = Some(value.to_owned()).filter(|text| !text.is_empty()).map(Password::new);
     Ok(())
 }
 
 fn password_text(runtime: &RuntimeConfig) -> String {
-    runtime
-        .requirepass
-        .as_ref()
-        .map_or_else(String::new, |password| password.reveal().to_owned())
+    runtime.requirepass.as_ref().map_or_else(String::new, |password| password.reveal().to_owned())
 }
 
 fn set_log_level(runtime: &mut RuntimeConfig, value: &str) -> Result<(), String> {
@@ -313,10 +257,7 @@ fn set_log_level(runtime: &mut RuntimeConfig, value: &str) -> Result<(), String>
 }
 
 fn output_limit_text(limit: OutputLimit) -> String {
-    format!(
-        "normal {} {} {} slave 0 0 0 pubsub 0 0 0",
-        limit.hard_bytes, limit.soft_bytes, limit.soft_seconds
-    )
+    format!("normal {} {} {} slave 0 0 0 pubsub 0 0 0", limit.hard_bytes, limit.soft_bytes, limit.soft_seconds)
 }
 
 /// Groups of `CLASS HARD SOFT SECONDS`; replicas and subscribers do not exist here, so their limits are read and dropped.

@@ -22,9 +22,8 @@ fn members(context: &Context) -> BTreeSet<Dot> {
 pub(crate) fn any_context() -> impl Strategy<Value = Context> {
     let entries = prop::collection::vec((0..ACTORS, 1..CLOCKS), 0..5);
     (0..4u64, entries).prop_map(|(floor, entries)| {
-        let entries = entries
-            .into_iter()
-            .map(|(actor, clock)| (Actor::from_raw(actor), Clock::from_raw(clock).unwrap()));
+        let entries =
+            entries.into_iter().map(|(actor, clock)| (Actor::from_raw(actor), Clock::from_raw(clock).unwrap()));
         Context::from_parts(Clock::from_raw(floor).unwrap(), entries)
     })
 }
@@ -57,10 +56,7 @@ fn a_floor_covers_every_actor() {
 
 #[test]
 fn decoding_refuses_what_encoding_never_writes() {
-    let context = Context::from_parts(
-        Clock::from_raw(2).unwrap(),
-        [(Actor::from_raw(1), Clock::from_raw(5).unwrap())],
-    );
+    let context = Context::from_parts(Clock::from_raw(2).unwrap(), [(Actor::from_raw(1), Clock::from_raw(5).unwrap())]);
     let bytes = encoded(&context);
     let with = |at: usize, byte: u8| {
         let mut bytes = bytes.clone();

@@ -27,9 +27,7 @@ fn sibling(dot: Dot, variant: u8) -> Sibling {
 fn any_object(variants: u8) -> impl Strategy<Value = Object> {
     let live = prop::collection::btree_map((1..9u64, 0..4u64), 0..variants, 0..5);
     (any_context(), live).prop_map(|(mut context, live)| {
-        let dots = live
-            .into_iter()
-            .map(|((clock, actor), variant)| (dot(clock, actor), variant));
+        let dots = live.into_iter().map(|((clock, actor), variant)| (dot(clock, actor), variant));
         let siblings: Vec<Sibling> = dots.map(|(dot, variant)| sibling(dot, variant)).collect();
         for sibling in &siblings {
             context.insert(sibling.dot);
@@ -52,11 +50,7 @@ fn encoded(object: &Object) -> Vec<u8> {
 }
 
 fn values(object: &Object) -> Vec<&[u8]> {
-    object
-        .siblings()
-        .iter()
-        .map(|s| s.value.as_deref().unwrap_or(b"(dead)"))
-        .collect()
+    object.siblings().iter().map(|s| s.value.as_deref().unwrap_or(b"(dead)")).collect()
 }
 
 #[test]

@@ -17,42 +17,15 @@ struct Step {
 }
 
 const STEPS: &[Step] = &[
-    Step {
-        name: "format",
-        run: format,
-    },
-    Step {
-        name: "tidy",
-        run: || tidy::run().map(|()| Vec::new()),
-    },
-    Step {
-        name: "clippy",
-        run: clippy,
-    },
-    Step {
-        name: "documentation",
-        run: documentation,
-    },
-    Step {
-        name: "fuzz targets",
-        run: fuzz,
-    },
-    Step {
-        name: "release build",
-        run: release,
-    },
-    Step {
-        name: "tests",
-        run: tests,
-    },
-    Step {
-        name: "kill rounds",
-        run: kills,
-    },
-    Step {
-        name: "clients",
-        run: clients::run_for_results,
-    },
+    Step { name: "format", run: format },
+    Step { name: "tidy", run: || tidy::run().map(|()| Vec::new()) },
+    Step { name: "clippy", run: clippy },
+    Step { name: "documentation", run: documentation },
+    Step { name: "fuzz targets", run: fuzz },
+    Step { name: "release build", run: release },
+    Step { name: "tests", run: tests },
+    Step { name: "kill rounds", run: kills },
+    Step { name: "clients", run: clients::run_for_results },
 ];
 
 /// Runs every step, then prints a table of times and the test runners' lines.
@@ -75,18 +48,9 @@ pub fn run() -> Result<(), String> {
     }
     println!("\n==> times");
     for (name, time, passed) in &times {
-        println!(
-            "{:<16}{:>8.1} s  {}",
-            name,
-            time.as_secs_f64(),
-            if *passed { "ok" } else { "FAILED" }
-        );
+        println!("{:<16}{:>8.1} s  {}", name, time.as_secs_f64(), if *passed { "ok" } else { "FAILED" });
     }
-    println!(
-        "{:<16}{:>8.1} s",
-        "all",
-        times.iter().map(|(_, time, _)| time.as_secs_f64()).sum::<f64>()
-    );
+    println!("{:<16}{:>8.1} s", "all", times.iter().map(|(_, time, _)| time.as_secs_f64()).sum::<f64>());
     println!("\n==> results");
     for (step, line) in &results {
         println!("{step}: {line}");
@@ -105,15 +69,7 @@ fn format() -> Outcome {
 }
 
 fn clippy() -> Outcome {
-    shell::run(&mut shell::cargo(&[
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--locked",
-        "--",
-        "-D",
-        "warnings",
-    ]))
+    shell::run(&mut shell::cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
 }
 
 fn documentation() -> Outcome {
@@ -146,17 +102,6 @@ fn tests() -> Outcome {
 
 fn kills() -> Outcome {
     let binary = shell::target().join("release/annulus");
-    let mut command = shell::cargo(&[
-        "test",
-        "--test",
-        "engine_crash",
-        "--",
-        "--nocapture",
-        "acknowledged_writes",
-    ]);
-    shell::run(
-        command
-            .env("ANNULUS_KILL_ROUNDS", KILL_ROUNDS)
-            .env("ANNULUS_BINARY", binary),
-    )
+    let mut command = shell::cargo(&["test", "--test", "engine_crash", "--", "--nocapture", "acknowledged_writes"]);
+    shell::run(command.env("ANNULUS_KILL_ROUNDS", KILL_ROUNDS).env("ANNULUS_BINARY", binary))
 }

@@ -55,20 +55,9 @@ fn python(place: &Path) -> Result<Command, String> {
         }
     }
     let requirements = scripts().join("requirements.txt").to_string_lossy().into_owned();
-    let options = [
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--requirement",
-        &requirements,
-    ];
+    let options = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", &requirements];
     shell::run(&mut shell::command(&python, &options))?;
-    Ok(shell::command(
-        &python,
-        &[&scripts().join("redis_py.py").to_string_lossy()],
-    ))
+    Ok(shell::command(&python, &[&scripts().join("redis_py.py").to_string_lossy()]))
 }
 
 /// `node_modules` beside copies of the script and its manifest, since node looks for modules beside the script.
@@ -92,20 +81,13 @@ fn cli(_place: &Path) -> Result<Command, String> {
     if !shell::exists("redis-cli") {
         apt("redis-tools")?;
     }
-    Ok(shell::command(
-        "bash",
-        &[&scripts().join("redis_cli.sh").to_string_lossy()],
-    ))
+    Ok(shell::command("bash", &[&scripts().join("redis_cli.sh").to_string_lossy()]))
 }
 
 fn apt(packages: &str) -> Result<(), String> {
     let line =
         format!("DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends {packages}");
-    shell::run(&mut shell::command(
-        "sh",
-        &["-c", &format!("{line} || (apt-get update --quiet && {line})")],
-    ))
-    .map(|_| ())
+    shell::run(&mut shell::command("sh", &["-c", &format!("{line} || (apt-get update --quiet && {line})")])).map(|_| ())
 }
 
 /// Runs a script against a fresh node on a free port.
@@ -144,14 +126,7 @@ impl Server {
         let cores = std::thread::available_parallelism().map_or(1, |count| count.get().min(2));
         let mut command = Command::new(shell::target().join("release/annulus"));
         command.arg("serve").arg("--data").arg(data);
-        command.args([
-            "--listen",
-            &format!("127.0.0.1:{port}"),
-            "--cores",
-            &cores.to_string(),
-            "--http",
-            "off",
-        ]);
+        command.args(["--listen", &format!("127.0.0.1:{port}"), "--cores", &cores.to_string(), "--http", "off"]);
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -168,9 +143,7 @@ impl Server {
                 }
             }
         });
-        ready
-            .recv_timeout(READY)
-            .map_err(|_| format!("the node was not ready within {READY:?}"))?;
+        ready.recv_timeout(READY).map_err(|_| format!("the node was not ready within {READY:?}"))?;
         Ok(server)
     }
 
@@ -180,11 +153,7 @@ impl Server {
         let started = Instant::now();
         while started.elapsed() < READY {
             if let Some(status) = self.child.try_wait().map_err(|error| error.to_string())? {
-                return if status.success() {
-                    Ok(())
-                } else {
-                    Err(format!("the node ended with {status}"))
-                };
+                return if status.success() { Ok(()) } else { Err(format!("the node ended with {status}")) };
             }
             std::thread::sleep(Duration::from_millis(5));
         }

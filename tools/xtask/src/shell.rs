@@ -9,10 +9,7 @@ use std::process::{Command, Stdio};
 /// The workspace's directory.
 pub fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors()
-        .nth(2)
-        .expect("tools/xtask is two below the root")
-        .to_path_buf()
+    here.ancestors().nth(2).expect("tools/xtask is two below the root").to_path_buf()
 }
 
 /// Where cargo builds.
@@ -42,18 +39,8 @@ pub fn shown(command: &Command) -> String {
         }
     }
     let program = Path::new(command.get_program());
-    words.push(
-        program
-            .file_name()
-            .unwrap_or(program.as_os_str())
-            .to_string_lossy()
-            .into_owned(),
-    );
-    words.extend(
-        command
-            .get_args()
-            .map(|argument| argument.to_string_lossy().into_owned()),
-    );
+    words.push(program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned());
+    words.extend(command.get_args().map(|argument| argument.to_string_lossy().into_owned()));
     words.join(" ")
 }
 
@@ -74,11 +61,7 @@ pub fn run(command: &mut Command) -> Result<Vec<String>, String> {
         }
     }
     let status = child.wait().map_err(|error| format!("{text}: {error}"))?;
-    if status.success() {
-        Ok(results)
-    } else {
-        Err(format!("{text}: {status}"))
-    }
+    if status.success() { Ok(results) } else { Err(format!("{text}: {status}")) }
 }
 
 /// Runs it silently and returns what it printed.
@@ -86,23 +69,14 @@ pub fn output(command: &mut Command) -> Result<String, String> {
     let text = shown(command);
     let output = command.output().map_err(|error| format!("{text}: {error}"))?;
     if !output.status.success() {
-        return Err(format!(
-            "{text}: {}\n{}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr)
-        ));
+        return Err(format!("{text}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr)));
     }
     String::from_utf8(output.stdout).map_err(|_| format!("{text}: printed bytes that are no text"))
 }
 
 /// Whether a program of that name can be started.
 pub fn exists(program: &str) -> bool {
-    Command::new(program)
-        .arg("--version")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok()
+    Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
 }
 
 /// Whether this is an automatic run, in which nothing may be skipped.

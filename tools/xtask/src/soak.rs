@@ -22,25 +22,14 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<(), String> {
     shell::run(&mut shell::cargo(&["build", "--release", "--locked"]))?;
     let binary = shell::target().join("release/annulus");
-    let clock = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .expect("the clock is past 1970");
+    let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("the clock is past 1970");
     let first = arguments.seed.unwrap_or(clock.as_secs());
     let (started, length) = (Instant::now(), Duration::from_secs(arguments.minutes * 60));
     let mut rounds = 0;
     for seed in first.. {
-        let mut command = shell::cargo(&[
-            "test",
-            "--test",
-            "engine_crash",
-            "--",
-            "--nocapture",
-            "acknowledged_writes",
-        ]);
+        let mut command = shell::cargo(&["test", "--test", "engine_crash", "--", "--nocapture", "acknowledged_writes"]);
         command.env("ANNULUS_KILL_ROUNDS", arguments.kills.to_string());
-        command
-            .env("ANNULUS_SEED", seed.to_string())
-            .env("ANNULUS_BINARY", &binary);
+        command.env("ANNULUS_SEED", seed.to_string()).env("ANNULUS_BINARY", &binary);
         shell::run(&mut command).map_err(|error| format!("after {rounds} rounds, seed {seed}: {error}"))?;
         rounds += arguments.kills;
         println!("{rounds} kill rounds in {:.0} s", started.elapsed().as_secs_f64());

@@ -28,11 +28,7 @@ pub struct Finding {
 
 impl Finding {
     fn new(path: &str, line: usize, what: impl Into<String>) -> Self {
-        Finding {
-            path: path.into(),
-            line,
-            what: what.into(),
-        }
+        Finding { path: path.into(), line, what: what.into() }
     }
 }
 
@@ -48,11 +44,7 @@ pub struct Source {
 impl Source {
     fn new(path: &str, text: String) -> Self {
         let masked = path.ends_with(".rs").then(|| Masked::new(&text));
-        Source {
-            path: path.into(),
-            text,
-            masked,
-        }
+        Source { path: path.into(), text, masked }
     }
 }
 
@@ -78,11 +70,7 @@ pub fn run() -> Result<(), String> {
     }
     let files = sources.len();
     println!("tidy: {files} files, {} findings", findings.len());
-    if findings.is_empty() {
-        Ok(())
-    } else {
-        Err(format!("tidy: {} findings", findings.len()))
-    }
+    if findings.is_empty() { Ok(()) } else { Err(format!("tidy: {} findings", findings.len())) }
 }
 
 /// Every file that is tracked, or would be by `git add`; binary ones are left out.

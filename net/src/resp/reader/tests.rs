@@ -39,15 +39,8 @@ fn every_type_ends_where_it_ends_and_no_prefix_does() {
         assert_eq!(reply_end(bytes, LIMIT), Ok(Some(bytes.len())), "{reply:?}");
         let followed = [bytes, b"+next\r\n"].concat();
         assert_eq!(reply_end(&followed, LIMIT), Ok(Some(bytes.len())), "{reply:?} followed");
-        assert_eq!(
-            reply_end(bytes, bytes.len()),
-            Ok(Some(bytes.len())),
-            "{reply:?} fills its limit"
-        );
-        assert!(
-            matches!(reply_end(bytes, bytes.len() - 1), Err(ReplyError::TooLarge { .. })),
-            "{reply:?}"
-        );
+        assert_eq!(reply_end(bytes, bytes.len()), Ok(Some(bytes.len())), "{reply:?} fills its limit");
+        assert!(matches!(reply_end(bytes, bytes.len() - 1), Err(ReplyError::TooLarge { .. })), "{reply:?}");
     }
 }
 
@@ -77,17 +70,8 @@ fn what_is_no_reply_is_refused() {
 
 #[test]
 fn announcements_beyond_the_limit_are_refused_before_they_arrive() {
-    for reply in [
-        "$1048577\r\n",
-        "*9223372036854775807\r\n",
-        "%9223372036854775807\r\n",
-        "*349526\r\n",
-    ] {
-        assert_eq!(
-            reply_end(reply.as_bytes(), LIMIT),
-            Err(ReplyError::TooLarge { limit: LIMIT }),
-            "{reply:?}"
-        );
+    for reply in ["$1048577\r\n", "*9223372036854775807\r\n", "%9223372036854775807\r\n", "*349526\r\n"] {
+        assert_eq!(reply_end(reply.as_bytes(), LIMIT), Err(ReplyError::TooLarge { limit: LIMIT }), "{reply:?}");
     }
     assert_eq!(reply_end(&[b'+'; 11], 10), Err(ReplyError::TooLarge { limit: 10 }));
 }
@@ -97,24 +81,13 @@ fn nesting_is_bounded() {
     let nested = |depth: usize| ["*1\r\n".repeat(depth), ":1\r\n".into()].concat();
     let deepest = nested(NESTING_MAX);
     assert_eq!(reply_end(deepest.as_bytes(), LIMIT), Ok(Some(deepest.len())));
-    assert_eq!(
-        reply_end(nested(NESTING_MAX + 1).as_bytes(), LIMIT),
-        Err(ReplyError::TooDeep)
-    );
+    assert_eq!(reply_end(nested(NESTING_MAX + 1).as_bytes(), LIMIT), Err(ReplyError::TooDeep));
 }
 
 #[test]
 fn numbers_strings_and_errors_are_read_back() {
     assert_eq!(read_integer(b":-9223372036854775808\r\n"), Some(i64::MIN));
-    for bytes in [
-        "",
-        ":",
-        ":1",
-        ":1\r\n:2\r\n",
-        "+1\r\n",
-        ":\r\n",
-        ":9223372036854775808\r\n",
-    ] {
+    for bytes in ["", ":", ":1", ":1\r\n:2\r\n", "+1\r\n", ":\r\n", ":9223372036854775808\r\n"] {
         assert_eq!(read_integer(bytes.as_bytes()), None, "{bytes:?}");
     }
     assert_eq!(read_bulk(b"$2\r\nab\r\n"), Some(&b"ab"[..]));

@@ -10,10 +10,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("annulus-engine", &["annulus-object"]),
     ("annulus-net", &[]),
     ("annulus-cluster", &["annulus-object"]),
-    (
-        "annulus",
-        &["annulus-object", "annulus-engine", "annulus-net", "annulus-cluster"],
-    ),
+    ("annulus", &["annulus-object", "annulus-engine", "annulus-net", "annulus-cluster"]),
     ("xtask", &[]),
 ];
 
@@ -47,10 +44,7 @@ const ACCEPTED: &[(&str, &str)] = &[
 pub fn check(sources: &[Source]) -> Result<Vec<Finding>, String> {
     let mut findings = Vec::new();
     for source in sources.iter().filter(|source| source.path.ends_with("Cargo.toml")) {
-        let manifest: toml::Table = source
-            .text
-            .parse()
-            .map_err(|error| format!("{}: {error}", source.path))?;
+        let manifest: toml::Table = source.text.parse().map_err(|error| format!("{}: {error}", source.path))?;
         findings.extend(check_manifest(&source.path, &manifest));
     }
     Ok(findings)
@@ -58,15 +52,9 @@ pub fn check(sources: &[Source]) -> Result<Vec<Finding>, String> {
 
 /// One manifest's dependencies, of every kind.
 pub fn check_manifest(path: &str, manifest: &toml::Table) -> Vec<Finding> {
-    let name = manifest
-        .get("package")
-        .and_then(|package| package.get("name"))
-        .and_then(toml::Value::as_str);
+    let name = manifest.get("package").and_then(|package| package.get("name")).and_then(toml::Value::as_str);
     let Some(name) = name else { return Vec::new() };
-    let allowed = MAY_USE
-        .iter()
-        .find(|(own, _)| *own == name)
-        .map(|(_, allowed)| *allowed);
+    let allowed = MAY_USE.iter().find(|(own, _)| *own == name).map(|(_, allowed)| *allowed);
     let mut findings = Vec::new();
     for kind in ["dependencies", "dev-dependencies", "build-dependencies"] {
         let Some(table) = manifest.get(kind).and_then(toml::Value::as_table) else {
@@ -78,19 +66,11 @@ pub fn check_manifest(path: &str, manifest: &toml::Table) -> Vec<Finding> {
                 && MAY_USE.iter().any(|(own, _)| *own == dependency)
                 && !allowed.contains(&dependency)
             {
-                findings.push(Finding::new(
-                    path,
-                    0,
-                    format!("{name} must not depend on {dependency} ({kind})"),
-                ));
+                findings.push(Finding::new(path, 0, format!("{name} must not depend on {dependency} ({kind})")));
             }
             for (reserved, users) in RESERVED {
                 if key == reserved && !users.contains(&name) {
-                    findings.push(Finding::new(
-                        path,
-                        0,
-                        format!("only {} may depend on {reserved}", users.join(", ")),
-                    ));
+                    findings.push(Finding::new(path, 0, format!("only {} may depend on {reserved}", users.join(", "))));
                 }
             }
         }
@@ -100,24 +80,11 @@ pub fn check_manifest(path: &str, manifest: &toml::Table) -> Vec<Finding> {
 
 /// The licence of every crate in the tree, as cargo knows it.
 pub fn check_licences() -> Result<Vec<Finding>, String> {
-    let arguments = [
-        "tree",
-        "--workspace",
-        "--edges",
-        "all",
-        "--target",
-        "all",
-        "--prefix",
-        "none",
-        "--format",
-        "{p}|{l}",
-    ];
+    let arguments =
+        ["tree", "--workspace", "--edges", "all", "--target", "all", "--prefix", "none", "--format", "{p}|{l}"];
     let tree = shell::output(&mut shell::cargo(&arguments))?;
-    let mut lines: Vec<&str> = tree
-        .lines()
-        .map(|line| line.trim_end_matches(" (*)"))
-        .filter(|line| line.contains('|'))
-        .collect();
+    let mut lines: Vec<&str> =
+        tree.lines().map(|line| line.trim_end_matches(" (*)")).filter(|line| line.contains('|')).collect();
     lines.sort_unstable();
     lines.dedup();
     if lines.len() < 10 {
@@ -133,9 +100,7 @@ pub fn check_licences() -> Result<Vec<Finding>, String> {
 }
 
 fn is_accepted(name: &str, licence: &str) -> bool {
-    ACCEPTED
-        .iter()
-        .any(|(crate_name, accepted)| name.split(' ').next() == Some(crate_name) && licence == *accepted)
+    ACCEPTED.iter().any(|(crate_name, accepted)| name.split(' ').next() == Some(crate_name) && licence == *accepted)
 }
 
 /// Whether an SPDX expression can be met with the list: one side of every `OR`, all of every `AND`.

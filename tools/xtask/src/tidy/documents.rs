@@ -31,19 +31,11 @@ pub fn check_document(source: &Source, exists: &dyn Fn(&Path) -> bool) -> Vec<Fi
         }
         for link in links(line) {
             if !exists(&normal(&directory.join(link))) {
-                findings.push(Finding::new(
-                    &source.path,
-                    index + 1,
-                    format!("the link to {link} leads nowhere"),
-                ));
+                findings.push(Finding::new(&source.path, index + 1, format!("the link to {link} leads nowhere")));
             }
         }
         for file in files_in_backticks(line) {
-            let places = [
-                directory.join(file),
-                directory.join("src").join(file),
-                PathBuf::from(file),
-            ];
+            let places = [directory.join(file), directory.join("src").join(file), PathBuf::from(file)];
             if !places.iter().any(|place| exists(&normal(place))) {
                 findings.push(Finding::new(&source.path, index + 1, format!("there is no {file}")));
             }
@@ -56,9 +48,7 @@ pub fn check_document(source: &Source, exists: &dyn Fn(&Path) -> bool) -> Vec<Fi
 fn links(line: &str) -> Vec<&str> {
     let targets = line.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     let targets = targets.map(|target| target.split(['#', ' ']).next().unwrap_or_default());
-    targets
-        .filter(|target| !target.is_empty() && !target.contains("://") && !target.starts_with("mailto:"))
-        .collect()
+    targets.filter(|target| !target.is_empty() && !target.contains("://") && !target.starts_with("mailto:")).collect()
 }
 
 /// Words in backticks that have a directory and the ending of a source file.

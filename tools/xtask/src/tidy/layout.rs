@@ -3,17 +3,8 @@
 use super::{Finding, Source};
 
 /// Beside these only a licence and dot files.
-const TOP_LEVEL: &[&str] = &[
-    "Cargo.toml",
-    "Cargo.lock",
-    "src",
-    "engine",
-    "net",
-    "benches",
-    "tests",
-    "tools",
-    "README.md",
-];
+const TOP_LEVEL: &[&str] =
+    &["Cargo.toml", "Cargo.lock", "src", "engine", "net", "benches", "tests", "tools", "README.md"];
 
 /// Every file's first path component is one of the fixed names.
 pub fn check(sources: &[Source]) -> Vec<Finding> {
@@ -22,7 +13,5 @@ pub fn check(sources: &[Source]) -> Vec<Finding> {
         !TOP_LEVEL.contains(&first) && !first.starts_with('.') && !first.starts_with("LICENSE")
     };
     let stray = sources.iter().filter(|source| stray(&source.path));
-    stray
-        .map(|source| Finding::new(&source.path, 0, "a stray name at the top level"))
-        .collect()
+    stray.map(|source| Finding::new(&source.path, 0, "a stray name at the top level")).collect()
 }

@@ -6,14 +6,7 @@ use super::{Finding, Source};
 /// Files that may name the executor; a name that ends in `/` is a directory.
 const EXECUTOR: &[&str] = &["src/boot.rs", "src/env.rs", "src/env/", "benches/"];
 /// Files that may name the ring's crate.
-const RING: &[&str] = &[
-    "net/src/ring.rs",
-    "net/src/ring/",
-    "net/src/probe.rs",
-    "src/boot.rs",
-    "src/env/",
-    "benches/",
-];
+const RING: &[&str] = &["net/src/ring.rs", "net/src/ring/", "net/src/probe.rs", "src/boot.rs", "src/env/", "benches/"];
 /// The one test that runs a client which needs an executor of its own.
 const TEST_EXECUTOR: &[&str] = &["tests/clients.rs"];
 
@@ -31,12 +24,8 @@ const RESERVED: &[(&str, &[&str])] = &[
 ];
 
 /// Files that may contain `unsafe`; each use stands below a comment with its proof.
-const UNSAFE: &[&str] = &[
-    "net/src/ring.rs",
-    "net/src/ring/",
-    "net/src/probe.rs",
-    "src/env/disk.rs",
-];
+const UNSAFE: &[&str] =
+    &["net/src/ring.rs", "net/src/ring/", "net/src/probe.rs", "src/env/disk.rs", "engine/src/prefetch.rs"];
 /// How far above an `unsafe` its proof may begin.
 const PROOF_LINES: usize = 12;
 
@@ -56,11 +45,7 @@ pub fn check_text(source: &Source) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (index, line) in source.text.lines().enumerate() {
         for (word, what) in FOREIGN {
-            let found = if word.starts_with('/') {
-                line.contains(word)
-            } else {
-                has_word(line, word)
-            };
+            let found = if word.starts_with('/') { line.contains(word) } else { has_word(line, word) };
             if found {
                 findings.push(Finding::new(&source.path, index + 1, format!("{word}: {what}")));
             }
@@ -78,20 +63,12 @@ pub fn check_rust(source: &Source, masked: &Masked) -> Vec<Finding> {
             continue;
         }
         for (line, _) in masked.numbered().filter(|(_, code)| names(code, name)) {
-            findings.push(Finding::new(
-                path,
-                line,
-                format!("{name} is named here; allowed in: {}", allowed.join(" ")),
-            ));
+            findings.push(Finding::new(path, line, format!("{name} is named here; allowed in: {}", allowed.join(" "))));
         }
     }
     for line in masked.lines_with("unsafe") {
         if !is_in(path, UNSAFE) {
-            findings.push(Finding::new(
-                path,
-                line,
-                format!("unsafe, allowed in: {}", UNSAFE.join(" ")),
-            ));
+            findings.push(Finding::new(path, line, format!("unsafe, allowed in: {}", UNSAFE.join(" "))));
         } else if !has_proof(source, line) {
             findings.push(Finding::new(path, line, "unsafe without a SAFETY comment above it"));
         }
@@ -117,33 +94,22 @@ pub fn check_rust(source: &Source, masked: &Masked) -> Vec<Finding> {
 fn names(code: &str, name: &str) -> bool {
     let is_type = name.starts_with(|first: char| first.is_ascii_uppercase());
     let as_path = has_word(code, name) && code.split(name).skip(1).any(|rest| rest.starts_with("::"));
-    let imported = ["use", "crate"]
-        .iter()
-        .any(|word| has_word(code, &format!("{word} {name}")));
-    if is_type {
-        has_word(code, name)
-    } else {
-        as_path || imported
-    }
+    let imported = ["use", "crate"].iter().any(|word| has_word(code, &format!("{word} {name}")));
+    if is_type { has_word(code, name) } else { as_path || imported }
 }
 
 /// Integration tests, and modules of tests beside the code.
 pub fn is_test_file(path: &str) -> bool {
-    path.split('/')
-        .any(|part| part == "tests" || part == "tests.rs" || part.ends_with("_tests.rs"))
+    path.split('/').any(|part| part == "tests" || part == "tests.rs" || part.ends_with("_tests.rs"))
 }
 
 fn is_in(path: &str, allowed: &[&str]) -> bool {
-    allowed
-        .iter()
-        .any(|name| path == *name || (name.ends_with('/') && path.starts_with(name)))
+    allowed.iter().any(|name| path == *name || (name.ends_with('/') && path.starts_with(name)))
 }
 
 /// A comment with `SAFETY:`, or a `# Safety` section, on the line itself or shortly above it.
 fn has_proof(source: &Source, line: usize) -> bool {
     let lines = source.text.lines().skip(line.saturating_sub(PROOF_LINES + 1));
     let above = lines.take(PROOF_LINES.min(line - 1) + 1);
-    above
-        .into_iter()
-        .any(|text| text.contains("SAFETY:") || text.contains("# Safety"))
+    above.into_iter().any(|text| text.contains("SAFETY:") || text.contains("# Safety"))
 }

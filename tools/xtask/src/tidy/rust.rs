@@ -29,21 +29,14 @@ impl Masked {
             lines.push(start..start + line.len());
             start += line.len();
         }
-        let mut masked = Masked {
-            code,
-            lines,
-            test_lines: Vec::new(),
-        };
+        let mut masked = Masked { code, lines, test_lines: Vec::new() };
         masked.test_lines = masked.find_test_lines();
         masked
     }
 
     /// The lines of code, numbered from 1.
     pub fn numbered(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.lines
-            .iter()
-            .enumerate()
-            .map(|(index, line)| (index + 1, &self.code[line.clone()]))
+        self.lines.iter().enumerate().map(|(index, line)| (index + 1, &self.code[line.clone()]))
     }
 
     /// Whether the line belongs to an item behind `#[cfg(test)]` or `#[test]`.
@@ -53,30 +46,19 @@ impl Masked {
 
     /// Lines on which the word stands as a whole.
     pub fn lines_with(&self, word: &str) -> Vec<usize> {
-        self.numbered()
-            .filter(|(_, code)| has_word(code, word))
-            .map(|(line, _)| line)
-            .collect()
+        self.numbered().filter(|(_, code)| has_word(code, word)).map(|(line, _)| line).collect()
     }
 
     /// Every function with a body.
     pub fn functions(&self) -> Vec<Function> {
         let mut found = Vec::new();
         for start in words(&self.code, "fn") {
-            let name: String = self.code[start + 2..]
-                .trim_start()
-                .chars()
-                .take_while(|c| is_word(*c))
-                .collect();
+            let name: String = self.code[start + 2..].trim_start().chars().take_while(|c| is_word(*c)).collect();
             if name.is_empty() {
                 continue;
             }
             if let Some(end) = self.block_after(start) {
-                found.push(Function {
-                    name,
-                    first: self.line_of(start),
-                    last: self.line_of(end),
-                });
+                found.push(Function { name, first: self.line_of(start), last: self.line_of(end) });
             }
         }
         found
@@ -146,10 +128,7 @@ fn blank(text: &str) -> String {
         let end = literal_end(bytes, at);
         match end {
             Some(end) => {
-                out[at..end]
-                    .iter_mut()
-                    .filter(|byte| **byte != b'\n')
-                    .for_each(|byte| *byte = b' ');
+                out[at..end].iter_mut().filter(|byte| **byte != b'\n').for_each(|byte| *byte = b' ');
                 at = end;
             }
             None => at += 1,

@@ -18,18 +18,10 @@ pub fn check(source: &Source, masked: &Masked) -> Vec<Finding> {
     let mut findings = Vec::new();
     let lines = source.text.lines().count();
     if lines > FILE_LINES_MAX {
-        findings.push(Finding::new(
-            path,
-            0,
-            format!("{lines} lines, at most {FILE_LINES_MAX}"),
-        ));
+        findings.push(Finding::new(path, 0, format!("{lines} lines, at most {FILE_LINES_MAX}")));
     }
     if !source.text.starts_with("//!") {
-        findings.push(Finding::new(
-            path,
-            1,
-            "the file does not begin with //! saying what it is",
-        ));
+        findings.push(Finding::new(path, 1, "the file does not begin with //! saying what it is"));
     }
     findings.extend(functions(path, masked, LONGER));
     findings
@@ -47,9 +39,7 @@ pub fn functions(path: &str, masked: &Masked, longer: &[(&str, &str, usize)]) ->
         if lines <= FUNCTION_LINES_MAX || masked.is_test(function.first) {
             continue;
         }
-        let entry = longer
-            .iter()
-            .position(|(file, name, _)| *file == path && *name == function.name);
+        let entry = longer.iter().position(|(file, name, _)| *file == path && *name == function.name);
         let most = entry.map_or(FUNCTION_LINES_MAX, |entry| longer[entry].2);
         entry.into_iter().for_each(|entry| used[entry] = true);
         if lines > most {
@@ -60,16 +50,8 @@ pub fn functions(path: &str, masked: &Masked, longer: &[(&str, &str, usize)]) ->
             ));
         }
     }
-    for ((_, name, _), _) in longer
-        .iter()
-        .zip(used)
-        .filter(|((file, ..), used)| *file == path && !used)
-    {
-        findings.push(Finding::new(
-            path,
-            0,
-            format!("fn {name} is short enough: take it out of the ratchet"),
-        ));
+    for ((_, name, _), _) in longer.iter().zip(used).filter(|((file, ..), used)| *file == path && !used) {
+        findings.push(Finding::new(path, 0, format!("fn {name} is short enough: take it out of the ratchet")));
     }
     findings
 }

@@ -9,10 +9,7 @@ fn rust(path: &str, text: &str) -> Vec<String> {
     let mut findings = names::check_rust(&source, masked);
     findings.extend(shape::check(&source, masked));
     findings.extend(names::check_text(&source));
-    findings
-        .into_iter()
-        .map(|finding| format!("{}: {}", finding.line, finding.what))
-        .collect()
+    findings.into_iter().map(|finding| format!("{}: {}", finding.line, finding.what)).collect()
 }
 
 #[test]
@@ -32,11 +29,7 @@ fn functions_are_found_by_their_braces() {
     let masked = Masked::new(
         "trait T { fn none(a: [u8; 4]); }\nfn one() {\n  if x { y }\n}\nconst fn two<'a>(s: &'a str) -> [u8; 2] where T: X { f(\"}\") }\n",
     );
-    let found: Vec<_> = masked
-        .functions()
-        .into_iter()
-        .map(|f| (f.name, f.first, f.last))
-        .collect();
+    let found: Vec<_> = masked.functions().into_iter().map(|f| (f.name, f.first, f.last)).collect();
     assert_eq!(found, [("one".into(), 2, 4), ("two".into(), 5, 5)]);
 }
 
@@ -54,10 +47,7 @@ fn reserved_names_need_their_files() {
 fn unsafe_needs_its_file_and_its_proof() {
     let bare = format!("//! x\nfn f() {{\n    {} {{ g() }}\n}}\n", "unsafe");
     let proven = bare.replace("    unsafe", "    // SAFETY: g has no conditions.\n    unsafe");
-    assert_eq!(
-        rust("net/src/ring.rs", &bare),
-        ["3: unsafe without a SAFETY comment above it"]
-    );
+    assert_eq!(rust("net/src/ring.rs", &bare), ["3: unsafe without a SAFETY comment above it"]);
     assert!(rust("net/src/ring.rs", &proven).is_empty());
     assert_eq!(rust("engine/src/index.rs", &proven).len(), 1);
 }
@@ -78,19 +68,10 @@ fn long_functions_and_files_are_found_and_the_ratchet_only_tightens() {
     assert!(rust("src/a/tests.rs", &long).is_empty());
     let masked = Masked::new(&long);
     assert!(shape::functions("src/a.rs", &masked, &[("src/a.rs", "long", 71)]).is_empty());
-    assert_eq!(
-        shape::functions("src/a.rs", &masked, &[("src/a.rs", "long", 70)]).len(),
-        1
-    );
+    assert_eq!(shape::functions("src/a.rs", &masked, &[("src/a.rs", "long", 70)]).len(), 1);
     let short = Masked::new("//! x\nfn long() {}\n");
-    assert_eq!(
-        shape::functions("src/a.rs", &short, &[("src/a.rs", "long", 71)]).len(),
-        1
-    );
-    assert_eq!(
-        rust("src/a.rs", &format!("//! x\n{}", "const A: u8 = 1;\n".repeat(450))).len(),
-        1
-    );
+    assert_eq!(shape::functions("src/a.rs", &short, &[("src/a.rs", "long", 71)]).len(), 1);
+    assert_eq!(rust("src/a.rs", &format!("//! x\n{}", "const A: u8 = 1;\n".repeat(450))).len(), 1);
     assert_eq!(rust("src/a.rs", "// x\n").len(), 1);
 }
 
@@ -106,45 +87,19 @@ fn foreign_words_are_found_in_any_text() {
 #[test]
 fn the_top_level_is_fixed() {
     let source = |path: &str| Source::new(path, String::new());
-    let sources = [
-        "notes.md",
-        "docs/a.md",
-        "src/a.toml",
-        ".gitignore",
-        "LICENSE-MIT",
-        "tests/x/y",
-    ]
-    .map(source);
-    let found: Vec<String> = layout::check(&sources)
-        .into_iter()
-        .map(|Finding { path, .. }| path)
-        .collect();
+    let sources = ["notes.md", "docs/a.md", "src/a.toml", ".gitignore", "LICENSE-MIT", "tests/x/y"].map(source);
+    let found: Vec<String> = layout::check(&sources).into_iter().map(|Finding { path, .. }| path).collect();
     assert_eq!(found, ["notes.md", "docs/a.md"]);
 }
 
 #[test]
 fn crates_keep_their_distance() {
     let check = |text: &str| crates::check_manifest("x/Cargo.toml", &text.parse().expect("a manifest")).len();
-    assert_eq!(
-        check("[package]\nname = 'annulus-net'\n[dependencies]\nannulus-engine.workspace = true\n"),
-        1
-    );
-    assert_eq!(
-        check("[package]\nname = 'annulus-net'\n[dev-dependencies]\nannulus-object = { path = 'x' }\n"),
-        1
-    );
-    assert_eq!(
-        check("[package]\nname = 'annulus-engine'\n[dependencies]\nannulus-object.workspace = true\n"),
-        0
-    );
-    assert_eq!(
-        check("[package]\nname = 'annulus-engine'\n[dependencies]\no = { package = 'annulus-net' }\n"),
-        1
-    );
-    assert_eq!(
-        check("[package]\nname = 'annulus-engine'\n[dependencies]\nglommio.workspace = true\n"),
-        1
-    );
+    assert_eq!(check("[package]\nname = 'annulus-net'\n[dependencies]\nannulus-engine.workspace = true\n"), 1);
+    assert_eq!(check("[package]\nname = 'annulus-net'\n[dev-dependencies]\nannulus-object = { path = 'x' }\n"), 1);
+    assert_eq!(check("[package]\nname = 'annulus-engine'\n[dependencies]\nannulus-object.workspace = true\n"), 0);
+    assert_eq!(check("[package]\nname = 'annulus-engine'\n[dependencies]\no = { package = 'annulus-net' }\n"), 1);
+    assert_eq!(check("[package]\nname = 'annulus-engine'\n[dependencies]\nglommio.workspace = true\n"), 1);
 }
 
 #[test]
@@ -168,9 +123,7 @@ fn documents_point_at_what_exists() {
     let text = "[a](../src/lib.rs#x) [b](gone.md) [c](https://example.org/x) `src/lib.rs` `src/gone.rs` `plain.rs`\n```\n[d](gone.md)\n```\n";
     let source = Source::new("engine/README.md", text.into());
     let exists = |path: &std::path::Path| path == std::path::Path::new("src/lib.rs");
-    let found: Vec<String> = documents::check_document(&source, &exists)
-        .into_iter()
-        .map(|finding| finding.what)
-        .collect();
+    let found: Vec<String> =
+        documents::check_document(&source, &exists).into_iter().map(|finding| finding.what).collect();
     assert_eq!(found, ["the link to gone.md leads nowhere", "there is no src/gone.rs"]);
 }
