@@ -20,6 +20,12 @@ pub const OUTPUT_BUFFERS_KEPT: usize = 1024;
 pub const SCAN_READS_MAX: usize = 64;
 /// Partitions that one SCAN passes at most.
 pub const SCAN_PARTITIONS_MAX: u32 = 4096;
+/// How long a core looks for completions before it sleeps.
+pub const SPIN: Duration = Duration::from_micros(10);
+/// How much good luck in looking is remembered.
+pub const SPIN_CREDIT_MAX: u32 = 16;
+/// Turns without looking after bad luck, before it is tried once.
+pub const SPIN_RETRY_TURNS: u32 = 64;
 /// Turns in a row that may gather requests before what they wrote is committed.
 pub const GATHER_TURNS_MAX: u32 = 8;
 /// Sub-requests of one multi-key command.

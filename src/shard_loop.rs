@@ -17,6 +17,8 @@ mod input;
 mod lifecycle;
 mod lookahead;
 mod scan;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

@@ -19,10 +19,7 @@ pub struct AlignedBuffer {
 impl AlignedBuffer {
     /// An empty buffer with room for `bytes`.
     pub fn with_capacity(bytes: usize) -> Self {
-        Self {
-            blocks: Vec::with_capacity(bytes.div_ceil(ALIGNMENT)),
-            len: 0,
-        }
+        Self { blocks: Vec::with_capacity(bytes.div_ceil(ALIGNMENT)), len: 0 }
     }
 
     /// Bytes in use.

@@ -66,11 +66,7 @@ impl Config {
         let limits = &self.limits;
         let eighth = (self.hot_log_bytes / 8).next_multiple_of(4096);
         let bytes = eighth.clamp(limits.segment_bytes_min, limits.segment_bytes_max);
-        if instance == crate::hot_log::SMALL {
-            bytes
-        } else {
-            bytes.max(limits.large_segment_bytes_min)
-        }
+        if instance == crate::hot_log::SMALL { bytes } else { bytes.max(limits.large_segment_bytes_min) }
     }
 }
 

@@ -117,11 +117,7 @@ impl<D: Disk> Engine<D> {
             node: config.actor.node(),
             cluster_id: config.cluster_id,
         };
-        let cache_bytes = if config.durability == Durability::Memory {
-            0
-        } else {
-            config.cache_bytes
-        };
+        let cache_bytes = if config.durability == Durability::Memory { 0 } else { config.cache_bytes };
         let resident_bytes = (cache_bytes / 2).min(config.limits.resident_bytes_max);
         Self {
             disk,
@@ -162,15 +158,8 @@ impl<D: Disk> Engine<D> {
     /// A key of one of this core's partitions.
     #[inline]
     pub fn key<'a>(&self, bytes: &'a [u8], partition: u16) -> Key<'a> {
-        debug_assert!(
-            self.config.partitions.contains(&partition),
-            "the core owns the partition"
-        );
-        Key {
-            bytes,
-            partition,
-            hash: keyed_hash(&self.config.hash_key, bytes),
-        }
+        debug_assert!(self.config.partitions.contains(&partition), "the core owns the partition");
+        Key { bytes, partition, hash: keyed_hash(&self.config.hash_key, bytes) }
     }
 
     /// True when nothing is logged.
@@ -197,11 +186,7 @@ impl<D: Disk> Engine<D> {
 
     /// Number of keys, what is not durable yet included.
     pub fn keys(&self) -> u64 {
-        let visible = if self.pending_mark.is_some() {
-            0
-        } else {
-            self.index.live()
-        };
+        let visible = if self.pending_mark.is_some() { 0 } else { self.index.live() };
         let keys = i64::try_from(visible).expect("keys are counted in i64") + self.pending_keys;
         u64::try_from(keys).unwrap_or(0)
     }
@@ -213,11 +198,7 @@ impl<D: Disk> Engine<D> {
 
     /// Number of keys of a partition, what is not durable yet included.
     pub fn keys_in(&self, partition: u16) -> u64 {
-        let durable = if self.pending_mark.is_some() {
-            0
-        } else {
-            self.index.live_in(partition)
-        };
+        let durable = if self.pending_mark.is_some() { 0 } else { self.index.live_in(partition) };
         let keys = i64::try_from(durable).expect("keys are counted in i64") + self.change_by_pending(Some(partition));
         u64::try_from(keys).unwrap_or(0)
     }
@@ -246,10 +227,7 @@ impl<D: Disk> Engine<D> {
 
     /// Stamps by another actor from now on, and takes writes again.
     pub fn adopt_incarnation(&mut self, actor: Actor) {
-        assert_ne!(
-            actor, self.actor,
-            "an actor that may have lost a write is not used again"
-        );
+        assert_ne!(actor, self.actor, "an actor that may have lost a write is not used again");
         self.actor = actor;
         // The new actor's versions replace what earlier ones stamped, all of which this store has merged.
         self.floor = self.clock.last();

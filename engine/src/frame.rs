@@ -158,14 +158,8 @@ pub const fn frame_bytes(payload_bytes: usize) -> usize {
 /// next frame chains.
 pub fn seal(buffer: &mut [u8], fields: &FrameFields) -> u32 {
     assert!(fields.payload_bytes <= FRAME_PAYLOAD_BYTES_MAX);
-    assert!(
-        fields.payload_bytes.is_multiple_of(RECORD_ALIGNMENT),
-        "records are aligned"
-    );
-    assert!(
-        fields.log_tail <= fields.sequence,
-        "the segment being written is replayed"
-    );
+    assert!(fields.payload_bytes.is_multiple_of(RECORD_ALIGNMENT), "records are aligned");
+    assert!(fields.log_tail <= fields.sequence, "the segment being written is replayed");
     assert_eq!(buffer.len(), frame_bytes(fields.payload_bytes));
     let mut header = FrameHeader {
         magic: MAGIC,
@@ -194,20 +188,13 @@ impl FrameHeader {
     /// vouches for it yet.
     pub fn peek(bytes: &[u8]) -> Result<FrameHeader, FrameError> {
         let Some(header) = bytes.first_chunk::<FRAME_HEADER_BYTES>() else {
-            return Err(FrameError::Truncated {
-                needed: FRAME_HEADER_BYTES,
-                available: bytes.len(),
-            });
+            return Err(FrameError::Truncated { needed: FRAME_HEADER_BYTES, available: bytes.len() });
         };
         let header: FrameHeader = bytemuck::pod_read_unaligned(header);
         if header.magic != MAGIC {
             return Err(FrameError::Magic);
         }
-        if header.is_plausible() {
-            Ok(header)
-        } else {
-            Err(FrameError::Header)
-        }
+        if header.is_plausible() { Ok(header) } else { Err(FrameError::Header) }
     }
 
     /// Bytes on disk of the whole frame: a multiple of [`BLOCK_BYTES`].
@@ -270,22 +257,13 @@ impl<'a> FrameRef<'a> {
         let header = FrameHeader::peek(bytes)?;
         let end = FRAME_HEADER_BYTES + header.payload_bytes as usize;
         let Some(covered) = bytes.get(CRC_START..end) else {
-            return Err(FrameError::Truncated {
-                needed: header.total_bytes(),
-                available: bytes.len(),
-            });
+            return Err(FrameError::Truncated { needed: header.total_bytes(), available: bytes.len() });
         };
         let computed = crc32fast::hash(covered);
         if computed != header.crc {
-            return Err(FrameError::Checksum {
-                stored: header.crc,
-                computed,
-            });
+            return Err(FrameError::Checksum { stored: header.crc, computed });
         }
-        Ok(FrameRef {
-            header,
-            payload: &bytes[FRAME_HEADER_BYTES..end],
-        })
+        Ok(FrameRef { header, payload: &bytes[FRAME_HEADER_BYTES..end] })
     }
 
     /// The frame at the start of `bytes` (more may follow) if it is whole and the expected one.
@@ -293,16 +271,12 @@ impl<'a> FrameRef<'a> {
         let frame = FrameRef::check_any(bytes)?;
         let header = frame.header;
         if (header.sequence, header.number) != (expected.sequence, expected.number) {
-            return Err(FrameError::Other {
-                sequence: header.sequence,
-                number: header.number,
-            });
+            return Err(FrameError::Other { sequence: header.sequence, number: header.number });
         }
         match expected.previous_crc {
-            Some(expected) if expected != header.previous_crc => Err(FrameError::Chain {
-                found: header.previous_crc,
-                expected,
-            }),
+            Some(expected) if expected != header.previous_crc => {
+                Err(FrameError::Chain { found: header.previous_crc, expected })
+            }
             _ => Ok(frame),
         }
     }
@@ -335,21 +309,13 @@ impl<'a> FrameRef<'a> {
     /// own checksums are not verified again: the frame's was. After an error nothing follows.
     #[must_use]
     pub fn records(&self) -> Records<'a> {
-        Records {
-            payload: self.payload,
-            offset: 0,
-            left: self.header.records,
-            check: RecordRef::check_in_frame,
-        }
+        Records { payload: self.payload, offset: 0, left: self.header.records, check: RecordRef::check_in_frame }
     }
 
     /// As [`FrameRef::records`], with every record's own checksum verified: for scrubbing and tools.
     #[must_use]
     pub fn records_checked(&self) -> Records<'a> {
-        Records {
-            check: RecordRef::check,
-            ..self.records()
-        }
+        Records { check: RecordRef::check, ..self.records() }
     }
 }
 

@@ -9,103 +9,28 @@
 //! Invariants: at most one write is in flight; frames are written in the order of their ordinals; every frame chains to the
 //! last one that became durable.
 
+mod frames;
+mod tail;
+
 use std::collections::VecDeque;
 
+use self::frames::{HEADROOM, PAYLOAD_START};
 use annulus_object::Clock;
 
 use crate::buffer::AlignedBuffer;
 use crate::disk::File;
-use crate::frame::{self, FRAME_HEADER_BYTES, FrameFields};
+use crate::frame::{self, FrameFields};
 use crate::limits::Limits;
-use crate::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::segment::SegmentHeader;
 use crate::segments::{Segments, Use};
+
+pub use frames::Commit;
+pub(crate) use frames::{Idle, InFlight, Waiting, Write};
 
 /// The instance of records up to `Limits::small_record_bytes_max`.
 pub const SMALL: u8 = 0;
 /// The instance of longer records, each in a frame of its own.
 pub const LARGE: u8 = 1;
-
-/// Room at the start of every frame's buffer for a segment's header, so that activating a segment is part of the first
-/// frame's write.
-const HEADROOM: usize = SEGMENT_HEADER_BYTES;
-/// Where the records begin in a frame's buffer.
-const PAYLOAD_START: usize = HEADROOM + FRAME_HEADER_BYTES;
-
-/// One group commit of one instance of a core's log. Ordered within an instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Commit {
-    /// Which instance.
-    pub instance: u8,
-    /// Its number, ever increasing while the process runs.
-    pub ordinal: u64,
-}
-
-/// Records that will be written together.
-#[derive(Debug)]
-pub(crate) struct Waiting {
-    pub(crate) ordinal: u64,
-    pub(crate) buffer: AlignedBuffer,
-    pub(crate) records: u32,
-    began_us: u64,
-    /// The core's newest sequence when the first record came.
-    began_at: u64,
-}
-
-impl Waiting {
-    fn payload_bytes(&self) -> usize {
-        self.buffer.len() - PAYLOAD_START
-    }
-
-    /// The records.
-    pub(crate) fn payload(&self) -> &[u8] {
-        &self.buffer.as_slice()[PAYLOAD_START..]
-    }
-}
-
-/// A frame on its way to the disk.
-#[derive(Debug)]
-pub(crate) struct InFlight {
-    pub(crate) ordinal: u64,
-    pub(crate) records: u32,
-    pub(crate) payload_bytes: usize,
-    /// Which segment.
-    pub(crate) file: u16,
-    /// Where the frame begins in it.
-    pub(crate) frame_offset: u64,
-    pub(crate) log_tail: u64,
-    crc: u32,
-    began_at: u64,
-}
-
-impl InFlight {
-    /// The records in the buffer that came back.
-    pub(crate) fn payload<'a>(&self, buffer: &'a AlignedBuffer) -> &'a [u8] {
-        &buffer.as_slice()[PAYLOAD_START..PAYLOAD_START + self.payload_bytes]
-    }
-
-    /// Where the payload begins in the segment.
-    pub(crate) fn payload_offset(&self) -> u64 {
-        self.frame_offset + FRAME_HEADER_BYTES as u64
-    }
-}
-
-/// What to write next.
-#[derive(Debug)]
-pub(crate) struct Write {
-    pub(crate) file: u16,
-    pub(crate) offset: u64,
-    pub(crate) buffer: AlignedBuffer,
-    pub(crate) skip: usize,
-}
-
-/// Why nothing can be written now.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Idle {
-    /// A write is in flight, or nothing waits.
-    Nothing,
-    /// A segment is needed first.
-    NoSegment,
-}
 
 #[derive(Debug, Clone, Copy)]
 struct Active {
@@ -209,10 +134,7 @@ impl HotLog {
         last.records += 1;
         let start = last.buffer.len();
         last.buffer.resize(start + bytes);
-        let commit = Commit {
-            instance: self.instance,
-            ordinal: last.ordinal,
-        };
+        let commit = Commit { instance: self.instance, ordinal: last.ordinal };
         (commit, &mut last.buffer.as_mut_slice()[start..])
     }
 
@@ -244,23 +166,14 @@ impl HotLog {
         }
         let payload_bytes = self.waiting[0].payload_bytes();
         let frame_bytes = frame::frame_bytes(payload_bytes);
-        if self
-            .active
-            .is_some_and(|active| active.offset + frame_bytes as u64 > segments.get(active.file).bytes)
-        {
+        if self.active.is_some_and(|active| active.offset + frame_bytes as u64 > segments.get(active.file).bytes) {
             self.seal(segments, *sequence);
         }
         let active = match self.active {
             Some(active) => active,
             None => self.activate(segments, sequence).ok_or(Idle::NoSegment)?,
         };
-        let Waiting {
-            ordinal,
-            mut buffer,
-            records,
-            began_at,
-            ..
-        } = self.waiting.pop_front().expect("checked above");
+        let Waiting { ordinal, mut buffer, records, began_at, .. } = self.waiting.pop_front().expect("checked above");
         self.waiting_bytes -= payload_bytes;
         buffer.resize(HEADROOM + frame_bytes);
         let segment = segments.get(active.file);
@@ -293,12 +206,7 @@ impl HotLog {
             began_at,
         });
         let (offset, skip) = if is_first { (0, 0) } else { (frame_offset, HEADROOM) };
-        Ok(Write {
-            file: active.file,
-            offset,
-            buffer,
-            skip,
-        })
+        Ok(Write { file: active.file, offset, buffer, skip })
     }
 
     fn activate<F>(&mut self, segments: &mut Segments<F>, sequence: &mut u64) -> Option<Active> {
@@ -311,11 +219,7 @@ impl HotLog {
         segment.resident.clear();
         segment.sequence = *sequence;
         segment.written = HEADROOM as u64;
-        let active = Active {
-            file,
-            offset: HEADROOM as u64,
-            number: 0,
-        };
+        let active = Active { file, offset: HEADROOM as u64, number: 0 };
         self.active = Some(active);
         if self.log_tail == 0 || self.sealed.is_empty() {
             self.log_tail = *sequence;
@@ -336,10 +240,7 @@ impl HotLog {
     /// The write in flight has ended well.
     pub(crate) fn on_written<F>(&mut self, segments: &mut Segments<F>) -> InFlight {
         let written = self.in_flight.take().expect("a write that ended was in flight");
-        let active = self
-            .active
-            .as_mut()
-            .expect("a segment stays active while it is written");
+        let active = self.active.as_mut().expect("a segment stays active while it is written");
         assert_eq!(active.file, written.file);
         active.offset = written.frame_offset + frame::frame_bytes(written.payload_bytes) as u64;
         active.number += 1;
@@ -381,86 +282,6 @@ impl HotLog {
         }
     }
 
-    /// True when a segment should be prepared: none is spare, and the active one is half full or there is none.
-    pub(crate) fn wants_segment<F>(&self, segments: &Segments<F>) -> bool {
-        if !self.spares.is_empty() {
-            return false;
-        }
-        match self.active {
-            Some(active) => active.offset > segments.get(active.file).bytes / 2,
-            None => self.instance == SMALL || !self.waiting.is_empty(),
-        }
-    }
-
-    /// Whether something from before segment `sequence` was begun is still on its way to the disk, or would come back from
-    /// it after a crash. Segments that only memory has let go of count:
-    /// until a durable frame says so, they are replayed.
-    pub(crate) fn replays_up_to<F>(&self, segments: &Segments<F>, sequence: u64) -> bool {
-        let on_its_way = self
-            .in_flight
-            .iter()
-            .map(|frame| frame.began_at)
-            .chain(self.waiting.iter().map(|frame| frame.began_at));
-        if on_its_way.min().is_some_and(|began_at| began_at <= sequence) {
-            return true;
-        }
-        if self.durable_tail > 0 {
-            return self.durable_tail <= sequence;
-        }
-        let active = self.active.map(|active| active.file);
-        let mut used = self.passed.iter().chain(&self.sealed).copied().chain(active);
-        used.any(|file| segments.get(file).sequence <= sequence)
-    }
-
-    /// Closes the active segment if it only stands in the way of forgetting what is up to `sequence`: begun before and without
-    /// anything live.
-    pub(crate) fn seal_dead<F>(&mut self, segments: &mut Segments<F>, sequence: u64, newest: u64) {
-        let Some(active) = self.active else { return };
-        let segment = segments.get(active.file);
-        if self.is_quiet() && segment.live == 0 && segment.sequence <= sequence {
-            self.seal(segments, newest);
-        }
-    }
-
-    /// A frame without records, to make the tail durable.
-    pub(crate) fn append_empty(&mut self, now_us: u64, newest: u64) {
-        assert!(self.is_quiet(), "other frames carry the tail just as well");
-        let mut buffer = self.free_buffers.pop().unwrap_or_default();
-        buffer.resize(PAYLOAD_START);
-        self.waiting.push_back(Waiting {
-            ordinal: self.next_ordinal,
-            buffer,
-            records: 0,
-            began_us: now_us,
-            began_at: newest,
-        });
-        self.next_ordinal += 1;
-    }
-
-    /// Whether the first waiting frame has a segment to go to.
-    pub(crate) fn can_write<F>(&self, segments: &Segments<F>) -> bool {
-        let Some(first) = self.waiting.front() else { return true };
-        let bytes = frame::frame_bytes(first.payload_bytes()) as u64;
-        let fits = |active: Active| active.offset + bytes <= segments.get(active.file).bytes;
-        !self.spares.is_empty() || self.active.is_some_and(fits)
-    }
-
-    /// Bytes that can be written without another segment.
-    pub(crate) fn room<F>(&self, segments: &Segments<F>) -> u64 {
-        let active = self
-            .active
-            .map_or(0, |active| segments.get(active.file).bytes - active.offset);
-        let spares: u64 = self
-            .spares
-            .iter()
-            .map(|file| segments.get(*file).bytes - HEADROOM as u64)
-            .sum();
-        // Every frame that waits, and the one in flight, has a header and is padded.
-        let waiting = self.waiting_bytes + self.depth() * (frame::BLOCK_BYTES + FRAME_HEADER_BYTES);
-        let in_flight = self.in_flight.as_ref().map_or(0, |in_flight| in_flight.payload_bytes);
-        (active + spares).saturating_sub((waiting + in_flight) as u64)
-    }
-
     /// True when nothing waits and nothing is in flight.
     pub(crate) fn is_quiet(&self) -> bool {
         self.waiting.is_empty() && self.in_flight.is_none()
@@ -469,26 +290,6 @@ impl HotLog {
     /// Commits that wait, and the one in flight.
     pub(crate) fn depth(&self) -> usize {
         self.waiting.len() + usize::from(self.in_flight.is_some())
-    }
-
-    /// Sequence of the oldest segment that replay would read.
-    pub(crate) fn oldest_sequence<F>(&self, segments: &Segments<F>) -> Option<u64> {
-        let active = self.active.map(|active| active.file);
-        self.sealed
-            .front()
-            .copied()
-            .or(active)
-            .map(|file| segments.get(file).sequence)
-    }
-
-    /// Sequence of the segment behind the oldest sealed one, or of the next that will be activated.
-    pub(crate) fn sequence_after_oldest<F>(&self, segments: &Segments<F>, newest: u64) -> u64 {
-        let active = self.active.map(|active| active.file);
-        self.sealed
-            .get(1)
-            .copied()
-            .or(active)
-            .map_or(newest + 1, |file| segments.get(file).sequence)
     }
 
     /// Memory of frames and buffers.
@@ -500,21 +301,6 @@ impl HotLog {
 }
 
 fn segment_header(sequence: u64, segment_bytes: u64, instance: u8, identity: &Identity) -> SegmentHeader {
-    let Identity {
-        layout,
-        core,
-        cores,
-        node,
-        cluster_id,
-    } = *identity;
-    SegmentHeader {
-        sequence,
-        layout,
-        core,
-        cores,
-        segment_bytes,
-        node,
-        cluster_id,
-        instance,
-    }
+    let Identity { layout, core, cores, node, cluster_id } = *identity;
+    SegmentHeader { sequence, layout, core, cores, segment_bytes, node, cluster_id, instance }
 }

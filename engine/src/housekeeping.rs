@@ -10,6 +10,7 @@
 
 use crate::Refusal;
 use crate::disk::{Disk, DiskError};
+use crate::disk_level::DiskLevel;
 use crate::engine::{Engine, Event};
 use crate::hot_log::{LARGE, SMALL};
 use crate::index::{Entry, Flags, IndexHash, Place};
@@ -17,42 +18,6 @@ use crate::segments::{Segment, Use};
 use crate::side_table::Extra;
 use crate::work::{Done, PrepareError, Work, WorkDone};
 use crate::write_path::commit_of;
-
-const GIB: u64 = 1 << 30;
-
-/// Which water mark the disk has reached; each by share or by free bytes, whichever is laxer.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum DiskLevel {
-    /// None.
-    #[default]
-    Ample,
-    /// 75 % used, less than 20 GiB free: garbage should go sooner.
-    Hurry,
-    /// 85 %, 10 GiB: nothing comes from other nodes.
-    NoTransfers,
-    /// 92 %, 5 GiB: deletes only.
-    NoWrites,
-    /// 96 %, 2 GiB: reads only.
-    ReadOnly,
-}
-
-impl DiskLevel {
-    /// The level of a disk.
-    pub fn of(total_bytes: u64, available_bytes: u64) -> Self {
-        let used = total_bytes.saturating_sub(available_bytes);
-        let reached = |percent: u64, free: u64| {
-            u128::from(used) * 100 >= u128::from(total_bytes) * u128::from(percent) && available_bytes < free
-        };
-        match () {
-            () if total_bytes == 0 => Self::Ample,
-            () if reached(96, 2 * GIB) => Self::ReadOnly,
-            () if reached(92, 5 * GIB) => Self::NoWrites,
-            () if reached(85, 10 * GIB) => Self::NoTransfers,
-            () if reached(75, 20 * GIB) => Self::Hurry,
-            () => Self::Ample,
-        }
-    }
-}
 
 /// What is known of the disk's space.
 #[derive(Debug, Default)]
@@ -113,16 +78,9 @@ impl<D: Disk> Engine<D> {
             let entry = self.index.remove(partition, hash).expect("what expires is indexed");
             return self.forget_in_memory(partition, &entry);
         }
-        let extra = self
-            .side
-            .get(partition, hash)
-            .expect("what expires is in the side table");
+        let extra = self.side.get(partition, hash).expect("what expires is in the side table");
         let (actor, context) = (extra.actor, extra.context.to_vec());
-        let rest = Extra {
-            expires_at_ms: 0,
-            actor,
-            context: &context,
-        };
+        let rest = Extra { expires_at_ms: 0, actor, context: &context };
         let keeps_extra = !rest.is_empty();
         self.side.set(partition, hash, rest);
         let entry = self.index.update(partition, hash, |entry| {
@@ -142,9 +100,7 @@ impl<D: Disk> Engine<D> {
         if (state.looked_ms..state.looked_ms + self.config.limits.space_interval_ms).contains(&now_ms) {
             return;
         }
-        state.prepare_after_ms = state
-            .prepare_after_ms
-            .min(now_ms + self.config.limits.space_interval_ms);
+        state.prepare_after_ms = state.prepare_after_ms.min(now_ms + self.config.limits.space_interval_ms);
         state.looked_ms = now_ms;
         match self.disk.space() {
             Err(error) => tracing::warn!(core = self.config.core, %error, "the disk does not tell its space"),
@@ -197,11 +153,8 @@ impl<D: Disk> Engine<D> {
             return;
         };
         let segment = self.segments.get(file);
-        let (live, hiding, closed_at) = (
-            segment.live,
-            segment.live_tombstones + u32::from(segment.has_mark),
-            segment.closed_at,
-        );
+        let (live, hiding, closed_at) =
+            (segment.live, segment.live_tombstones + u32::from(segment.has_mark), segment.closed_at);
         let other = 1 - instance;
         if live == 0
             || live != hiding
@@ -217,10 +170,7 @@ impl<D: Disk> Engine<D> {
         }
         self.logs[other].seal_dead(&mut self.segments, closed_at, self.sequence);
         self.advance_tail(other);
-        if self.logs[other]
-            .oldest_sequence(&self.segments)
-            .is_none_or(|oldest| oldest > closed_at)
-        {
+        if self.logs[other].oldest_sequence(&self.segments).is_none_or(|oldest| oldest > closed_at) {
             self.logs[other].append_empty(self.now_us, self.sequence);
         }
     }
@@ -285,29 +235,19 @@ impl<D: Disk> Engine<D> {
         let path = self.next_segment_path(instance);
         let instance = u8::try_from(instance).expect("there are two instances");
         let bytes = self.config.segment_bytes(instance);
-        self.work
-            .push_back(Work::prepare(self.disk.clone(), instance, path, bytes));
+        self.work.push_back(Work::prepare(self.disk.clone(), instance, path, bytes));
     }
 
     pub(crate) fn next_segment_path(&mut self, instance: usize) -> String {
         self.next_segment_number += 1;
-        let name = if instance == usize::from(SMALL) {
-            "small"
-        } else {
-            "large"
-        };
+        let name = if instance == usize::from(SMALL) { "small" } else { "large" };
         format!("{}/{name}-{:05}.log", self.config.directory(), self.next_segment_number)
     }
 
     /// A piece of background work has ended.
     pub fn on_work_done(&mut self, done: WorkDone<D>, now_ms: u64) {
         match done.0 {
-            Done::Prepared {
-                instance,
-                path,
-                bytes,
-                result,
-            } => {
+            Done::Prepared { instance, path, bytes, result } => {
                 self.preparing[usize::from(instance)] = false;
                 match result {
                     Ok(file) => self.add_spare(instance, path, bytes, file),
@@ -340,11 +280,7 @@ impl<D: Disk> Engine<D> {
             header_damaged: false,
         };
         let Some(file) = self.segments.add(segment) else {
-            tracing::error!(
-                core = self.config.core,
-                max = Place::FILES_MAX,
-                "the log has as many segments as it can"
-            );
+            tracing::error!(core = self.config.core, max = Place::FILES_MAX, "the log has as many segments as it can");
             self.work.push_back(Work::remove(self.disk.clone(), path));
             self.disk_state.is_full = true;
             self.fail_waiting(usize::from(instance));
@@ -373,9 +309,7 @@ impl<D: Disk> Engine<D> {
     fn fail_waiting(&mut self, instance: usize) -> bool {
         let mut any = false;
         while self.logs[instance].in_flight.is_none() && !self.logs[instance].can_write(&self.segments) {
-            let waiting = self.logs[instance]
-                .pop_waiting()
-                .expect("a frame that cannot be written waits");
+            let waiting = self.logs[instance].pop_waiting().expect("a frame that cannot be written waits");
             self.vanish(commit_of(instance, waiting.ordinal), waiting.payload(), waiting.records);
             any |= waiting.records > 0;
         }
@@ -417,24 +351,5 @@ impl<D: Disk> Engine<D> {
     /// What a writer is told while the store takes nothing.
     pub fn write_refusal(&self) -> Option<Refusal> {
         self.failures.read_only.then_some(Refusal::ReadOnly)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{DiskLevel, GIB};
-
-    #[test]
-    fn the_laxer_of_share_and_bytes_counts() {
-        let level = DiskLevel::of;
-        assert_eq!(level(100 * GIB, 26 * GIB), DiskLevel::Ample);
-        assert_eq!(level(100 * GIB, 19 * GIB), DiskLevel::Hurry);
-        assert_eq!(level(100 * GIB, 9 * GIB), DiskLevel::NoTransfers);
-        assert_eq!(level(100 * GIB, 4 * GIB), DiskLevel::NoWrites);
-        assert_eq!(level(100 * GIB, GIB), DiskLevel::ReadOnly);
-        // Much is left of a large disk, and little is used of a small one.
-        assert_eq!(level(10_000 * GIB, 300 * GIB), DiskLevel::Ample);
-        assert_eq!(level(4 * GIB, 3 * GIB), DiskLevel::Ample);
-        assert_eq!(level(0, 0), DiskLevel::Ample);
     }
 }

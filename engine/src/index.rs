@@ -43,17 +43,8 @@ impl Index {
     /// An empty index over `partitions`.
     #[must_use]
     pub fn new(partitions: Range<u16>) -> Index {
-        let tables = partitions.clone().map(|partition| PartitionTable {
-            table: Table::new(partition),
-            live: 0,
-        });
-        Index {
-            first: partitions.start,
-            tables: tables.collect(),
-            len: 0,
-            live: 0,
-            slot_bytes: 0,
-        }
+        let tables = partitions.clone().map(|partition| PartitionTable { table: Table::new(partition), live: 0 });
+        Index { first: partitions.start, tables: tables.collect(), len: 0, live: 0, slot_bytes: 0 }
     }
 
     /// The partitions that the index covers.
@@ -182,9 +173,7 @@ impl Index {
                 // Other bits than those that chose the partition.
                 let position = random.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
                 let mut around = of.table.iter_around(position);
-                let slot = around
-                    .find(|slot| !slot.is_tombstone())
-                    .expect("the partition has a live entry");
+                let slot = around.find(|slot| !slot.is_tombstone()).expect("the partition has a live entry");
                 return Some((partition, slot.unpack()));
             }
             rank -= of.live;

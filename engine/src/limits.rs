@@ -72,14 +72,8 @@ impl Limits {
         assert!(self.segment_bytes_min.is_multiple_of(BLOCK_BYTES as u64));
         assert!(self.segment_bytes_max.is_multiple_of(BLOCK_BYTES as u64));
         assert!(self.large_segment_bytes_min.is_multiple_of(BLOCK_BYTES as u64));
-        assert!(
-            self.segment_bytes_min >= (self.frame_bytes_max + overhead) as u64,
-            "a frame fits a segment"
-        );
-        assert!(
-            self.small_record_bytes_max <= self.frame_bytes_max,
-            "a small record fits a frame"
-        );
+        assert!(self.segment_bytes_min >= (self.frame_bytes_max + overhead) as u64, "a frame fits a segment");
+        assert!(self.small_record_bytes_max <= self.frame_bytes_max, "a small record fits a frame");
         assert!(self.large_segment_bytes_min >= self.segment_bytes_min);
         assert!(self.waiting_bytes_max >= RECORD_BYTES_MAX.min(self.large_segment_bytes_min as usize));
         assert!(self.waiting_frames_max >= 2 && self.reads_max > 0 && self.spare_segments > 0);

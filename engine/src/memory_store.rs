@@ -29,10 +29,7 @@ impl MemoryStore {
     /// An empty store.
     #[must_use]
     pub const fn new() -> MemoryStore {
-        MemoryStore {
-            records: Slab::new(),
-            record_bytes: 0,
-        }
+        MemoryStore { records: Slab::new(), record_bytes: 0 }
     }
 
     /// Stores `record` and returns its number, which may have belonged to a removed one.
@@ -66,10 +63,7 @@ impl MemoryStore {
     /// The record of `number` to be written over, if it has exactly `bytes` bytes.
     #[inline]
     pub fn overwrite(&mut self, number: u64, bytes: usize) -> Option<&mut [u8]> {
-        self.records
-            .get_mut(number)
-            .map(|record| &mut **record)
-            .filter(|record| record.len() == bytes)
+        self.records.get_mut(number).map(|record| &mut **record).filter(|record| record.len() == bytes)
     }
 
     /// Takes the record of `number` out.

@@ -32,11 +32,7 @@ impl<T> Pending<T> {
     #[must_use]
     pub fn new(limits: PendingLimits) -> Pending<T> {
         assert!(limits.entries_max > 0 && limits.bytes_max > 0);
-        Pending {
-            entries: HashMap::default(),
-            bytes: 0,
-            limits,
-        }
+        Pending { entries: HashMap::default(), bytes: 0, limits }
     }
 
     /// Whether one more entry of `bytes` is within the limits. An empty table has room for any.
@@ -116,10 +112,7 @@ impl<T> Pending<T> {
 mod tests {
     use super::*;
 
-    const LIMITS: PendingLimits = PendingLimits {
-        entries_max: 3,
-        bytes_max: 100,
-    };
+    const LIMITS: PendingLimits = PendingLimits { entries_max: 3, bytes_max: 100 };
 
     #[test]
     fn a_commit_removes_only_its_own_entries() {

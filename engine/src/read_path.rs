@@ -5,9 +5,10 @@
 //!
 //! Invariant (I8): bytes with a bad checksum are never given out.
 
-use std::rc::Rc;
+mod found;
+mod scan;
 
-use annulus_object::{Clock, Dot};
+use std::rc::Rc;
 
 use crate::ReadError;
 use crate::buffer::AlignedBuffer;
@@ -17,116 +18,14 @@ use crate::hot_log::Commit;
 use crate::index::{Entry, IndexHash, class_bytes};
 use crate::prefetch::prefetch_bytes;
 use crate::record::{Kind, RecordRef};
-use crate::write_path::{PendingWrite, is_expired};
+use crate::write_path::is_expired;
+
+pub use found::{Description, Found, ReadPlan, Record, ScanBatch, ScanEntry};
 
 /// Steps of [`Engine::warm`].
 pub const WARM_STEPS: u8 = 4;
 /// Bytes of a record that are asked for; the processor sees by itself where a longer read goes.
 const WARM_BYTES: usize = 256;
-
-/// A whole record, checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
-    bytes: Rc<[u8]>,
-}
-
-impl Record {
-    fn new(bytes: Rc<[u8]>) -> Self {
-        Self { bytes }
-    }
-
-    /// What it says.
-    pub fn view(&self) -> RecordRef<'_> {
-        RecordRef::checked_before(&self.bytes)
-    }
-
-    /// Its key.
-    pub fn key(&self) -> &[u8] {
-        self.view().key()
-    }
-
-    /// Its value.
-    pub fn value(&self) -> &[u8] {
-        self.view().value()
-    }
-
-    /// Its dot.
-    pub fn dot(&self) -> Dot {
-        self.view().dot()
-    }
-
-    /// When it expires, 0 for never.
-    pub fn expires_at_ms(&self) -> u64 {
-        self.view().expires_at_ms()
-    }
-
-    /// True when its instant has come.
-    pub fn is_expired(&self, now_ms: u64) -> bool {
-        is_expired(self.expires_at_ms(), now_ms)
-    }
-}
-
-/// Where a record has to be read from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReadPlan {
-    file: u16,
-    sequence: u64,
-    offset: u64,
-    bytes: usize,
-    hash: IndexHash,
-    clock: Clock,
-    partition: u16,
-}
-
-/// What a look-up gives without waiting.
-#[derive(Debug)]
-pub enum Found<'a> {
-    /// No such key, or it has expired.
-    Absent {
-        /// The delete that this depends on, while it is not durable.
-        after: Option<Commit>,
-    },
-    /// The record is in memory.
-    Here {
-        /// The record.
-        record: RecordRef<'a>,
-        /// The write that this depends on, while it is not durable.
-        after: Option<Commit>,
-    },
-    /// It must be read.
-    OnDisk(ReadPlan),
-}
-
-/// What is known of a key without reading its record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Description {
-    /// Clock of its version.
-    pub clock: Clock,
-    /// When it expires, 0 for never.
-    pub expires_at_ms: u64,
-    /// Bytes of its record, rounded up by at most 6.25 % and 256.
-    pub record_bytes: usize,
-    /// The write that this depends on, while it is not durable.
-    pub after: Option<Commit>,
-}
-
-/// One key of a scan.
-#[derive(Debug)]
-pub enum ScanEntry {
-    /// Its record.
-    InMemory(Rc<Record>),
-    /// Where to read its record.
-    OnDisk(ReadPlan),
-}
-
-/// A part of a scan.
-#[derive(Debug)]
-pub struct ScanBatch {
-    /// Keys that are not durable yet, then the others in the order of their hashes.
-    pub entries: Vec<ScanEntry>,
-    /// The hash to go on from; `None` at the partition's end.
-    pub next: Option<u64>,
-}
 
 /// A read in flight.
 pub(crate) struct Reading {
@@ -151,9 +50,7 @@ impl<D: Disk> Engine<D> {
         if let Some(pending) = self.pending.get(key.hash) {
             let (record, after) = (pending.view(), self.wait_for(pending.commit));
             if self.is_flushed(record.dot().clock) {
-                return Found::Absent {
-                    after: self.after_flush(),
-                };
+                return Found::Absent { after: self.after_flush() };
             }
             return match record.kind() == Kind::Value && !is_expired(record.expires_at_ms(), now_ms) {
                 true if record.key() == key.bytes => Found::Here { record, after },
@@ -162,15 +59,10 @@ impl<D: Disk> Engine<D> {
         }
         let hash = IndexHash::of(key.hash);
         let Some(entry) = self.visible(key.partition, hash, now_ms) else {
-            return Found::Absent {
-                after: self.after_flush(),
-            };
+            return Found::Absent { after: self.after_flush() };
         };
         if self.is_memory() {
-            let bytes = self
-                .store
-                .get(entry.place.raw())
-                .expect("the index names records that are there");
+            let bytes = self.store.get(entry.place.raw()).expect("the index names records that are there");
             return same_key(RecordRef::checked_before(bytes), key);
         }
         if let Some(fetched) = fetched {
@@ -179,12 +71,7 @@ impl<D: Disk> Engine<D> {
                 return same_key(record, key);
             }
         }
-        let Self {
-            cache,
-            resident,
-            segments,
-            ..
-        } = self;
+        let Self { cache, resident, segments, .. } = self;
         let segment = segments.get(entry.place.file);
         if let Some((bytes, goes_soon)) = resident.bytes(&segment.resident, entry.place.offset()) {
             self.resident_hits += 1;
@@ -221,9 +108,7 @@ impl<D: Disk> Engine<D> {
         let bytes = match (self.is_memory(), step) {
             (true, 2) => return self.store.prefetch(raw),
             (false, 2) => {
-                return self
-                    .resident
-                    .prefetch(&self.segments.get(entry.place.file).resident, offset);
+                return self.resident.prefetch(&self.segments.get(entry.place.file).resident, offset);
             }
             (true, _) => self.store.get(raw),
             (false, _) => {
@@ -242,9 +127,7 @@ impl<D: Disk> Engine<D> {
         let entry = self.index.get(partition, hash)?;
         let is_gone = entry.is_tombstone()
             || self.is_flushed(entry.clock)
-            || self
-                .expires_at(partition, &entry)
-                .is_some_and(|at| is_expired(at, now_ms));
+            || self.expires_at(partition, &entry).is_some_and(|at| is_expired(at, now_ms));
         (!is_gone).then_some(entry)
     }
 
@@ -269,12 +152,7 @@ impl<D: Disk> Engine<D> {
         let entry = self.visible(key.partition, IndexHash::of(key.hash), now_ms)?;
         let expires_at_ms = self.expires_at(key.partition, &entry).unwrap_or(0);
         let record_bytes = class_bytes(entry.size_class);
-        Some(Description {
-            clock: entry.clock,
-            expires_at_ms,
-            record_bytes,
-            after: None,
-        })
+        Some(Description { clock: entry.clock, expires_at_ms, record_bytes, after: None })
     }
 
     /// Starts to read a record; ends as [`Event::Read`]. `false` when too many reads are in flight: try later. A plan that was
@@ -284,29 +162,15 @@ impl<D: Disk> Engine<D> {
             return false;
         }
         let Some(plan) = self.current_plan(plan) else {
-            self.events.push_back(Event::Read {
-                token,
-                result: Err(ReadError::Gone),
-            });
+            self.events.push_back(Event::Read { token, result: Err(ReadError::Gone) });
             return true;
         };
         let segment = self.segments.get_mut(plan.file);
         segment.pins += 1;
         let start = plan.offset & !4095;
-        assert!(
-            start < segment.bytes,
-            "the index names records that were read or written"
-        );
-        let end = (plan.offset + plan.bytes as u64)
-            .next_multiple_of(4096)
-            .min(segment.bytes);
-        let number = self.reads.insert(Reading {
-            plan,
-            token,
-            bytes: Vec::new(),
-            next: start,
-            end,
-        });
+        assert!(start < segment.bytes, "the index names records that were read or written");
+        let end = (plan.offset + plan.bytes as u64).next_multiple_of(4096).min(segment.bytes);
+        let number = self.reads.insert(Reading { plan, token, bytes: Vec::new(), next: start, end });
         self.counts.disk_reads += 1;
         self.read_part(number);
         true
@@ -317,15 +181,8 @@ impl<D: Disk> Engine<D> {
         if self.segments.sequence(old.file) == Some(old.sequence) {
             return Some(old.clone());
         }
-        let entry = self
-            .index
-            .get(old.partition, old.hash)
-            .filter(|entry| !entry.is_tombstone())?;
-        Some(plan(
-            self.segments.get(entry.place.file).sequence,
-            old.partition,
-            &entry,
-        ))
+        let entry = self.index.get(old.partition, old.hash).filter(|entry| !entry.is_tombstone())?;
+        Some(plan(self.segments.get(entry.place.file).sequence, old.partition, &entry))
     }
 
     fn read_part(&mut self, number: u64) {
@@ -336,10 +193,7 @@ impl<D: Disk> Engine<D> {
         buffer.resize(bytes);
         let operation = OperationId(number + 2);
         self.counts.disk_read_bytes += bytes as u64;
-        self.segments
-            .get(reading.plan.file)
-            .file
-            .start_read(operation, reading.next, buffer);
+        self.segments.get(reading.plan.file).file.start_read(operation, reading.next, buffer);
     }
 
     /// A part of a record came.
@@ -367,10 +221,7 @@ impl<D: Disk> Engine<D> {
             let (partition, offset) = (reading.plan.partition, reading.plan.offset);
             tracing::error!(core = self.config.core, partition, segment = %path, offset, %error, "a record cannot be read");
         }
-        self.events.push_back(Event::Read {
-            token: reading.token,
-            result,
-        });
+        self.events.push_back(Event::Read { token: reading.token, result });
     }
 
     /// The record that a plan names, out of the blocks around it.
@@ -381,91 +232,10 @@ impl<D: Disk> Engine<D> {
             return Err(ReadError::Misplaced);
         }
         let bytes: Rc<[u8]> = Rc::from(record.bytes());
-        if self
-            .index
-            .get(plan.partition, plan.hash)
-            .is_some_and(|entry| entry.clock == plan.clock)
-        {
+        if self.index.get(plan.partition, plan.hash).is_some_and(|entry| entry.clock == plan.clock) {
             self.cache.insert(record.hash(), Rc::clone(&bytes));
         }
         Ok(Rc::new(Record::new(bytes)))
-    }
-
-    /// Keys of a partition from a hash on: about `max` of them.
-    pub fn scan(&mut self, partition: u16, from: u64, max: usize, now_ms: u64) -> ScanBatch {
-        assert!(max > 0, "a scan looks at a key");
-        let mut found = Vec::with_capacity(max.min(1024));
-        let next = self.index.scan(partition, from, max, |entry| found.push(entry));
-        let mut entries = Vec::with_capacity(found.len());
-        let is_in_range = |hash: IndexHash| hash.high >= from && next.is_none_or(|next| hash.high < next);
-        // What is pending counts, not what it replaces.
-        let mut replaced: Vec<IndexHash> = Vec::new();
-        for (hash, pending) in self
-            .pending
-            .iter()
-            .filter(|(_, pending)| pending.partition == partition)
-        {
-            let hash = IndexHash::of(hash);
-            if is_in_range(hash) {
-                replaced.push(hash);
-                entries.extend(self.pending_entry(pending, now_ms));
-            }
-        }
-        replaced.sort_unstable();
-        for entry in found {
-            let is_newest = replaced.binary_search(&entry.hash).is_err();
-            if let Some(entry) = self.visible(partition, entry.hash, now_ms).filter(|_| is_newest) {
-                entries.push(self.scan_entry(partition, &entry));
-            }
-        }
-        ScanBatch { entries, next }
-    }
-
-    /// Any key, each about as likely as the others; `None` when there is none, or by bad luck.
-    pub fn random_entry(&mut self, random: u64, now_ms: u64) -> Option<ScanEntry> {
-        const TRIES: u64 = 16;
-        for attempt in 0..TRIES {
-            let Some((partition, entry)) = self
-                .index
-                .random(random.wrapping_add(attempt.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
-            else {
-                break;
-            };
-            let is_it =
-                |hash: u128, write: &PendingWrite| write.partition == partition && IndexHash::of(hash) == entry.hash;
-            if self.pending.iter().any(|(hash, write)| is_it(hash, write)) {
-                continue;
-            }
-            if let Some(entry) = self.visible(partition, entry.hash, now_ms) {
-                return Some(self.scan_entry(partition, &entry));
-            }
-        }
-        self.pending
-            .iter()
-            .find_map(|(_, pending)| self.pending_entry(pending, now_ms))
-    }
-
-    fn pending_entry(&self, pending: &PendingWrite, now_ms: u64) -> Option<ScanEntry> {
-        let record = pending.view();
-        let is_there = record.kind() == Kind::Value && !is_expired(record.expires_at_ms(), now_ms);
-        (is_there && !self.is_flushed(record.dot().clock))
-            .then(|| ScanEntry::InMemory(Rc::new(Record::new(Rc::clone(&pending.record)))))
-    }
-
-    fn scan_entry(&mut self, partition: u16, entry: &Entry) -> ScanEntry {
-        if self.is_memory() {
-            let bytes = self
-                .store
-                .get(entry.place.raw())
-                .expect("the index names records that are there");
-            return ScanEntry::InMemory(Rc::new(Record::new(Rc::from(bytes))));
-        }
-        let segment = self.segments.get(entry.place.file);
-        if let Some((bytes, _)) = self.resident.bytes(&segment.resident, entry.place.offset()) {
-            let record = RecordRef::checked_before(bytes).bytes();
-            return ScanEntry::InMemory(Rc::new(Record::new(Rc::from(record))));
-        }
-        ScanEntry::OnDisk(plan(segment.sequence, partition, entry))
     }
 }
 
@@ -484,9 +254,5 @@ fn plan(sequence: u64, partition: u16, entry: &Entry) -> ReadPlan {
 /// A record whose 72 bits of hash are the key's is nearly always the key's.
 #[inline]
 fn same_key<'a>(record: RecordRef<'a>, key: &Key<'_>) -> Found<'a> {
-    if record.key() == key.bytes {
-        Found::Here { record, after: None }
-    } else {
-        Found::Absent { after: None }
-    }
+    if record.key() == key.bytes { Found::Here { record, after: None } } else { Found::Absent { after: None } }
 }

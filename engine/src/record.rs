@@ -197,14 +197,8 @@ impl RecordFields<'_> {
 /// [`RECORD_BYTES_MAX`]. Asserts the limits on key, value and context.
 #[must_use]
 pub fn encoded_bytes(fields: &RecordFields<'_>) -> usize {
-    assert!(
-        fields.key.len() <= KEY_BYTES_MAX,
-        "keys are bounded before they are stored"
-    );
-    assert!(
-        fields.value.len() <= VALUE_BYTES_MAX,
-        "values are bounded before they are stored"
-    );
+    assert!(fields.key.len() <= KEY_BYTES_MAX, "keys are bounded before they are stored");
+    assert!(fields.value.len() <= VALUE_BYTES_MAX, "values are bounded before they are stored");
     assert!(fields.context.len() <= CONTEXT_ENTRIES_MAX, "contexts are bounded");
     align(RECORD_HEADER_BYTES + optional::bytes(fields) + fields.key.len() + fields.value.len())
 }
@@ -254,10 +248,7 @@ pub(crate) fn encode_in_memory(fields: &RecordFields<'_>, out: &mut [u8]) {
 /// vouches for them: within the limits and consistent with the other lengths, but still a guess.
 pub fn peek_total_bytes(prefix: &[u8]) -> Result<usize, RecordError> {
     let Some(header) = prefix.first_chunk::<RECORD_HEADER_BYTES>() else {
-        return Err(RecordError::Truncated {
-            needed: RECORD_HEADER_BYTES,
-            available: prefix.len(),
-        });
+        return Err(RecordError::Truncated { needed: RECORD_HEADER_BYTES, available: prefix.len() });
     };
     let header: RecordHeader = bytemuck::pod_read_unaligned(header);
     let optional_bytes = header.optional_bytes as usize;
@@ -267,11 +258,7 @@ pub fn peek_total_bytes(prefix: &[u8]) -> Result<usize, RecordError> {
     }
     let key_bytes = usize::from(header.key_bytes);
     let total_bytes = align(RECORD_HEADER_BYTES + optional_bytes + key_bytes + value_bytes);
-    if header.total_bytes as usize == total_bytes {
-        Ok(total_bytes)
-    } else {
-        Err(RecordError::Lengths)
-    }
+    if header.total_bytes as usize == total_bytes { Ok(total_bytes) } else { Err(RecordError::Lengths) }
 }
 
 #[inline]

@@ -27,10 +27,7 @@ pub(crate) struct Blocks {
 impl Resident {
     /// An arena of so many bytes; 0 keeps nothing. Memory is taken as it is first written.
     pub(crate) fn new(capacity_bytes: usize) -> Self {
-        Self {
-            arena: vec![0; capacity_bytes],
-            head: 0,
-        }
+        Self { arena: vec![0; capacity_bytes], head: 0 }
     }
 
     /// Keeps the records of a frame that begins at `frame_offset` of a segment of `segment_bytes`; `false` when it does not.
@@ -95,10 +92,7 @@ impl Blocks {
             self.positions = vec![NOWHERE; blocks];
         }
         let first = usize::try_from(frame_offset).expect("segments fit memory") / BLOCK_BYTES;
-        for (number, block) in self.positions[first..first + bytes.div_ceil(BLOCK_BYTES)]
-            .iter_mut()
-            .enumerate()
-        {
+        for (number, block) in self.positions[first..first + bytes.div_ceil(BLOCK_BYTES)].iter_mut().enumerate() {
             *block = position + (number * BLOCK_BYTES) as u64;
         }
     }

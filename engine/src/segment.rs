@@ -143,10 +143,7 @@ impl SegmentHeader {
             return Err(SegmentError::Damaged);
         }
         if raw.format > SEGMENT_FORMAT {
-            return Err(SegmentError::Newer {
-                found: raw.format,
-                supported: SEGMENT_FORMAT,
-            });
+            return Err(SegmentError::Newer { found: raw.format, supported: SEGMENT_FORMAT });
         }
         let header = SegmentHeader {
             sequence: raw.sequence,

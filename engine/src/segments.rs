@@ -82,35 +82,23 @@ impl<F> Segments<F> {
 
     /// A segment.
     pub fn get(&self, file: u16) -> &Segment<F> {
-        self.by_file[usize::from(file)]
-            .as_ref()
-            .expect("places name segments that are there")
+        self.by_file[usize::from(file)].as_ref().expect("places name segments that are there")
     }
 
     /// Which use a segment is in; `None` when there is none of that number.
     pub fn sequence(&self, file: u16) -> Option<u64> {
-        self.by_file
-            .get(usize::from(file))?
-            .as_ref()
-            .map(|segment| segment.sequence)
+        self.by_file.get(usize::from(file))?.as_ref().map(|segment| segment.sequence)
     }
 
     /// A segment.
     pub fn get_mut(&mut self, file: u16) -> &mut Segment<F> {
-        self.by_file[usize::from(file)]
-            .as_mut()
-            .expect("places name segments that are there")
+        self.by_file[usize::from(file)].as_mut().expect("places name segments that are there")
     }
 
     /// Takes a segment that nothing needs out.
     pub fn remove(&mut self, file: u16) -> Segment<F> {
-        let segment = self.by_file[usize::from(file)]
-            .take()
-            .expect("a segment is removed once");
-        assert!(
-            segment.live == 0 && segment.pins == 0,
-            "nothing points at a segment that goes"
-        );
+        let segment = self.by_file[usize::from(file)].take().expect("a segment is removed once");
+        assert!(segment.live == 0 && segment.pins == 0, "nothing points at a segment that goes");
         segment
     }
 

@@ -70,11 +70,7 @@ struct Packed([u64; 3]);
 impl Packed {
     fn new(hash: IndexHash, expires_at_ms: u64, details: Option<u64>) -> Packed {
         let number = details.map_or(0, |number| number + 1);
-        Packed([
-            hash.high,
-            expires_at_ms.min(EXPIRY_MS_MAX) << 16 | FILLED | u64::from(hash.low),
-            number,
-        ])
+        Packed([hash.high, expires_at_ms.min(EXPIRY_MS_MAX) << 16 | FILLED | u64::from(hash.low), number])
     }
 
     fn expires_at_ms(self) -> u64 {
@@ -139,10 +135,7 @@ impl SideTable {
     #[inline]
     pub fn get(&self, partition: u16, hash: IndexHash) -> Option<Extra<'_>> {
         let slot = self.table(partition).get(hash)?;
-        let mut extra = Extra {
-            expires_at_ms: slot.expires_at_ms(),
-            ..Extra::default()
-        };
+        let mut extra = Extra { expires_at_ms: slot.expires_at_ms(), ..Extra::default() };
         if let Some(number) = slot.details() {
             let details = self.details.get(number).expect("details live as long as their slot");
             extra.actor = details.actor;
@@ -159,10 +152,7 @@ impl SideTable {
             return;
         }
         let details = (extra.actor.is_some() || !extra.context.is_empty()).then(|| {
-            let details = Details {
-                actor: extra.actor,
-                context: extra.context.into(),
-            };
+            let details = Details { actor: extra.actor, context: extra.context.into() };
             self.heap_bytes += details.heap_bytes();
             self.details.insert(details)
         });
@@ -199,10 +189,7 @@ impl SideTable {
                 return;
             }
             let before = due.len();
-            due.extend(
-                self.sharing(partition, high, expires_at_ms)
-                    .map(|slot| (partition, slot.hash())),
-            );
+            due.extend(self.sharing(partition, high, expires_at_ms).map(|slot| (partition, slot.hash())));
             assert!(due.len() > before, "a queued instant has an entry");
         }
     }
@@ -231,17 +218,13 @@ impl SideTable {
 
     /// Entries of `partition` with these upper bits and this instant: one, as good as always.
     fn sharing(&self, partition: u16, high: u64, expires_at_ms: u64) -> impl Iterator<Item = &Packed> {
-        let run = self
-            .table(partition)
-            .iter_from(high)
-            .take_while(move |slot| slot.high() == high);
+        let run = self.table(partition).iter_from(high).take_while(move |slot| slot.high() == high);
         run.filter(move |slot| slot.expires_at_ms() == expires_at_ms)
     }
 
     fn queue(&mut self, partition: u16, hash: IndexHash, expires_at_ms: u64) {
         if expires_at_ms != 0 {
-            self.queue
-                .insert((expires_at_ms << 16 | u64::from(partition), hash.high));
+            self.queue.insert((expires_at_ms << 16 | u64::from(partition), hash.high));
             self.expiring += 1;
         }
     }
@@ -253,9 +236,7 @@ impl SideTable {
         }
         self.expiring -= 1;
         if self.sharing(partition, hash.high, expires_at_ms).next().is_none() {
-            let removed = self
-                .queue
-                .remove(&(expires_at_ms << 16 | u64::from(partition), hash.high));
+            let removed = self.queue.remove(&(expires_at_ms << 16 | u64::from(partition), hash.high));
             assert!(removed, "every instant is queued");
         }
     }

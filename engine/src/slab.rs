@@ -25,11 +25,7 @@ impl<T> Slab<T> {
     pub(crate) const SLOT_BYTES: usize = size_of::<Slot<T>>();
 
     pub(crate) const fn new() -> Slab<T> {
-        Slab {
-            pages: Vec::new(),
-            free: NO_SLOT,
-            len: 0,
-        }
+        Slab { pages: Vec::new(), free: NO_SLOT, len: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -153,9 +149,7 @@ mod tests {
     fn an_empty_slab_starts_over() {
         let mut slab = Slab::new();
         let numbers: Vec<u64> = (0..PAGE_SLOTS * 3).map(|n| slab.insert(n)).collect();
-        numbers
-            .into_iter()
-            .for_each(|number| assert!(slab.remove(number).is_some()));
+        numbers.into_iter().for_each(|number| assert!(slab.remove(number).is_some()));
         assert_eq!((slab.len(), slab.bytes(), slab.pages.len()), (0, 0, 1));
         assert_eq!(slab.insert(1), 0);
     }

@@ -1,6 +1,6 @@
 //! What a store has counted, and how it stands.
 
-pub use crate::housekeeping::DiskLevel;
+pub use crate::disk_level::DiskLevel;
 
 /// Counted since the store opened; only ever grows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -24,16 +24,8 @@ enum Kind {
 pub struct WorkDone<D: Disk>(pub(crate) Done<D>);
 
 pub(crate) enum Done<D: Disk> {
-    Prepared {
-        instance: u8,
-        path: String,
-        bytes: u64,
-        result: Result<D::File, PrepareError>,
-    },
-    Removed {
-        path: String,
-        result: Result<(), DiskError>,
-    },
+    Prepared { instance: u8, path: String, bytes: u64, result: Result<D::File, PrepareError> },
+    Removed { path: String, result: Result<(), DiskError> },
 }
 
 /// Why a segment could not be prepared.
@@ -49,17 +41,11 @@ pub(crate) enum PrepareError {
 
 impl<D: Disk> Work<D> {
     pub(crate) fn prepare(disk: D, instance: u8, path: String, bytes: u64) -> Self {
-        Self {
-            disk,
-            kind: Kind::Prepare { instance, path, bytes },
-        }
+        Self { disk, kind: Kind::Prepare { instance, path, bytes } }
     }
 
     pub(crate) fn remove(disk: D, path: String) -> Self {
-        Self {
-            disk,
-            kind: Kind::Remove { path },
-        }
+        Self { disk, kind: Kind::Remove { path } }
     }
 
     /// Does it.
@@ -68,12 +54,7 @@ impl<D: Disk> Work<D> {
         WorkDone(match kind {
             Kind::Prepare { instance, path, bytes } => {
                 let result = prepare(&disk, &path, bytes).await;
-                Done::Prepared {
-                    instance,
-                    path,
-                    bytes,
-                    result,
-                }
+                Done::Prepared { instance, path, bytes, result }
             }
             Kind::Remove { path } => {
                 let result = remove(&disk, &path).await;

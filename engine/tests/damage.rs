@@ -51,23 +51,12 @@ fn record(recycles: bool) -> Recorded {
         } else {
             (0..6).for_each(|_| drop(node.turn(2)));
         }
-        let now = node
-            .known_keys()
-            .into_iter()
-            .filter_map(|key| Some((key.clone(), node.visible(&key)?)));
+        let now = node.known_keys().into_iter().filter_map(|key| Some((key.clone(), node.visible(&key)?)));
         snapshots.push(now.collect());
     }
     node.note_counts();
-    assert!(
-        !recycles || node.told.recycled > 3,
-        "files were used again: {:?}",
-        node.told
-    );
-    Recorded {
-        disk: node.disk.clone(),
-        snapshots,
-        incarnation: node.incarnation,
-    }
+    assert!(!recycles || node.told.recycled > 3, "files were used again: {:?}", node.told);
+    Recorded { disk: node.disk.clone(), snapshots, incarnation: node.incarnation }
 }
 
 #[derive(Default, Debug)]
@@ -95,15 +84,8 @@ fn judge(recorded: &Recorded, disk: MemoryDisk, what: &str, outcomes: &mut Outco
         }
     }
     for (key, value) in &found {
-        let written = recorded
-            .snapshots
-            .iter()
-            .any(|snapshot| snapshot.get(key) == Some(value));
-        assert!(
-            written,
-            "{what}: {} holds what nobody wrote",
-            String::from_utf8_lossy(key)
-        );
+        let written = recorded.snapshots.iter().any(|snapshot| snapshot.get(key) == Some(value));
+        assert!(written, "{what}: {} holds what nobody wrote", String::from_utf8_lossy(key));
     }
     if node.told.corruption > 0 {
         outcomes.named += 1;
@@ -111,30 +93,18 @@ fn judge(recorded: &Recorded, disk: MemoryDisk, what: &str, outcomes: &mut Outco
     }
     let prefix = recorded.snapshots.iter().rposition(|snapshot| *snapshot == found);
     let prefix = prefix.unwrap_or_else(|| panic!("{what}: neither a prefix nor named: {:?}", found.keys()));
-    let counter = if prefix + 1 == recorded.snapshots.len() {
-        &mut outcomes.whole
-    } else {
-        &mut outcomes.prefixes
-    };
+    let counter = if prefix + 1 == recorded.snapshots.len() { &mut outcomes.whole } else { &mut outcomes.prefixes };
     *counter += 1;
     // The log goes on behind the damage.
     node.believe(b"key-0", found.remove(&b"key-0"[..]));
     node.write(b"key-0", Some((b"afterwards".to_vec(), 0)));
     node.settle_all();
-    assert_eq!(
-        node.read(b"key-0").unwrap().as_deref(),
-        Some(&b"afterwards"[..]),
-        "{what}"
-    );
+    assert_eq!(node.read(b"key-0").unwrap().as_deref(), Some(&b"afterwards"[..]), "{what}");
     node.cores.clear();
     node.disk.crash();
     node.incarnation += 1;
     node.open(1, None).unwrap();
-    assert_eq!(
-        node.read(b"key-0").unwrap().as_deref(),
-        Some(&b"afterwards"[..]),
-        "{what}, after a crash"
-    );
+    assert_eq!(node.read(b"key-0").unwrap().as_deref(), Some(&b"afterwards"[..]), "{what}, after a crash");
 }
 
 #[test]
@@ -149,12 +119,7 @@ fn cut_at_every_byte() {
             for cut in cuts {
                 let disk = recorded.disk.copy(cut as u64);
                 disk.cut(&path, cut);
-                judge(
-                    &recorded,
-                    disk,
-                    &format!("{path} cut at {cut}, recycled {recycles}"),
-                    &mut outcomes,
-                );
+                judge(&recorded, disk, &format!("{path} cut at {cut}, recycled {recycles}"), &mut outcomes);
             }
         }
         println!("cut, recycled {recycles}: {outcomes:?}");
@@ -176,12 +141,7 @@ fn flipped_bits() {
             // Headers are small: half of the flips go there.
             let at = if random.one_in(2) { at } else { at & !4095 | at & 127 };
             disk.flip_bit(path, at, random.below(8) as u32);
-            judge(
-                &recorded,
-                disk,
-                &format!("{path} flipped at {at}, recycled {recycles}"),
-                &mut outcomes,
-            );
+            judge(&recorded, disk, &format!("{path} flipped at {at}, recycled {recycles}"), &mut outcomes);
         }
         println!("flipped, recycled {recycles}: {outcomes:?}");
         assert!(outcomes.named > 100 && outcomes.whole > 100, "{outcomes:?}");
@@ -213,10 +173,7 @@ fn the_nth_call_fails_for_every_n() {
             node.limits = tiny();
             if node.open(1, None).is_err() {
                 refused_to_open += 1;
-                assert!(
-                    disk.injected().failed_calls > 0,
-                    "only a failing disk keeps a store from opening"
-                );
+                assert!(disk.injected().failed_calls > 0, "only a failing disk keeps a store from opening");
                 disk.fail_call(None, false);
                 disk.crash();
                 node.open(1, None).unwrap();

@@ -38,11 +38,8 @@ fn run(seed: u64, mix: &Mix, durability: Durability) -> Told {
         let key = format!("key-{}", random.below(mix.keys)).into_bytes();
         match random.below(100) {
             0..45 => {
-                let expires_at_ms = if mix.expiry && random.one_in(5) {
-                    node.now_ms + 1 + random.below(400)
-                } else {
-                    0
-                };
+                let expires_at_ms =
+                    if mix.expiry && random.one_in(5) { node.now_ms + 1 + random.below(400) } else { 0 };
                 let state: State = Some((value(&mut random, step), expires_at_ms));
                 node.write(&key, state);
             }
@@ -61,11 +58,7 @@ fn run(seed: u64, mix: &Mix, durability: Durability) -> Told {
                 node.disk.fail_call(Some(node.disk.calls() + random.below(6)), false)
             }
             98 if mix.crashes && random.one_in(6) => {
-                let cores = if random.one_in(3) {
-                    1 + random.below(4) as u16
-                } else {
-                    node.cores.len() as u16
-                };
+                let cores = if random.one_in(3) { 1 + random.below(4) as u16 } else { node.cores.len() as u16 };
                 node.disk.fail_call(None, false);
                 node.restart(random.one_in(3), cores);
                 // The disk was found healthy again.
@@ -77,11 +70,7 @@ fn run(seed: u64, mix: &Mix, durability: Durability) -> Told {
                 node.now_ms += 1;
                 node.tick();
                 let expected = node.expected_keys();
-                assert_eq!(
-                    node.counted_keys(),
-                    expected.len() as u64,
-                    "keys counted, seed {seed} step {step}"
-                );
+                assert_eq!(node.counted_keys(), expected.len() as u64, "keys counted, seed {seed} step {step}");
                 assert_eq!(node.scan_keys(3), expected, "keys scanned, seed {seed} step {step}");
             }
             _ => {}
@@ -102,14 +91,8 @@ fn run(seed: u64, mix: &Mix, durability: Durability) -> Told {
 }
 
 fn campaign(name: &str, mix: &Mix, durability: Durability, needs: impl Fn(&Told) -> bool) {
-    let count: u64 = std::env::var("ANNULUS_SEEDS")
-        .ok()
-        .and_then(|seeds| seeds.parse().ok())
-        .unwrap_or(40);
-    let first: u64 = std::env::var("ANNULUS_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or(1);
+    let count: u64 = std::env::var("ANNULUS_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(40);
+    let first: u64 = std::env::var("ANNULUS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
     let mut total = Told::default();
     for seed in first..first + count {
         let result = std::panic::catch_unwind(|| run(seed, mix, durability));
@@ -130,14 +113,7 @@ fn campaign(name: &str, mix: &Mix, durability: Durability, needs: impl Fn(&Told)
     assert!(count < 40 || needs(&total), "{name} tested too little: {total:?}");
 }
 
-const BASE: Mix = Mix {
-    steps: 3000,
-    keys: 40,
-    faults: false,
-    crashes: false,
-    expiry: false,
-    flushes: false,
-};
+const BASE: Mix = Mix { steps: 3000, keys: 40, faults: false, crashes: false, expiry: false, flushes: false };
 
 #[test]
 fn plain() {
@@ -154,11 +130,7 @@ fn expiry() {
 
 #[test]
 fn crashes_and_restarts() {
-    let mix = Mix {
-        crashes: true,
-        expiry: true,
-        ..BASE
-    };
+    let mix = Mix { crashes: true, expiry: true, ..BASE };
     campaign("crashes", &mix, Durability::Sync, |told| {
         told.restarts > 100 && told.migrations > 20 && told.recycled > 50
     });
@@ -166,35 +138,19 @@ fn crashes_and_restarts() {
 
 #[test]
 fn crashes_and_flushes() {
-    let mix = Mix {
-        crashes: true,
-        flushes: true,
-        ..BASE
-    };
+    let mix = Mix { crashes: true, flushes: true, ..BASE };
     campaign("flushes", &mix, Durability::Sync, |told| told.restarts > 100);
 }
 
 #[test]
 fn everything_with_failing_calls() {
-    let mix = Mix {
-        crashes: true,
-        flushes: true,
-        expiry: true,
-        faults: true,
-        ..BASE
-    };
-    campaign("faults", &mix, Durability::Sync, |told| {
-        told.failed > 50 && told.restarts > 100
-    });
+    let mix = Mix { crashes: true, flushes: true, expiry: true, faults: true, ..BASE };
+    campaign("faults", &mix, Durability::Sync, |told| told.failed > 50 && told.restarts > 100);
 }
 
 #[test]
 fn memory_only() {
-    let mix = Mix {
-        expiry: true,
-        flushes: true,
-        ..BASE
-    };
+    let mix = Mix { expiry: true, flushes: true, ..BASE };
     let seeds = 1..=10;
     for seed in seeds {
         run_memory(seed, &mix);
@@ -208,11 +164,7 @@ fn run_memory(seed: u64, mix: &Mix) {
         let key = format!("key-{}", random.below(mix.keys)).into_bytes();
         match random.below(100) {
             0..50 => {
-                let expires_at_ms = if random.one_in(5) {
-                    node.now_ms + 1 + random.below(400)
-                } else {
-                    0
-                };
+                let expires_at_ms = if random.one_in(5) { node.now_ms + 1 + random.below(400) } else { 0 };
                 node.write(&key, Some((value(&mut random, step), expires_at_ms)));
             }
             50..65 => node.write(&key, None),

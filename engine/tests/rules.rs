@@ -104,12 +104,7 @@ fn a_full_disk_refuses_values_and_takes_deletes() {
         node.tick();
     }
     assert!(node.told.refusals > 100 && disk.injected().full > 0, "{:?}", node.told);
-    assert_eq!(
-        (node.told.failed, node.told.read_only),
-        (0, 0),
-        "what was taken is kept: {:?}",
-        node.told
-    );
+    assert_eq!((node.told.failed, node.told.read_only), (0, 0), "what was taken is kept: {:?}", node.told);
     let refusals = node.told.refusals;
     let kept = node.counted_keys();
     assert!(kept > 20);

@@ -101,8 +101,7 @@ impl Story {
                 self.engine = None;
             }
             ["flip", file, offset] => {
-                self.disk
-                    .flip_bit(&format!("log-0001/core-00/{file}"), offset.parse().unwrap(), 3);
+                self.disk.flip_bit(&format!("log-0001/core-00/{file}"), offset.parse().unwrap(), 3);
             }
             ["log"] => {
                 let statistics = self.engine().statistics();
@@ -125,22 +124,11 @@ impl Story {
             Err(error) => self.say(&format!("refused: {error}")),
             Ok(engine) => {
                 let report = engine.recovery().clone();
-                self.say(&format!(
-                    "keys {} records {} frames {}",
-                    engine.keys(),
-                    report.records,
-                    report.frames
-                ));
+                self.say(&format!("keys {} records {} frames {}", engine.keys(), report.records, report.frames));
                 if report.torn_tails + report.disregarded_frames > 0 {
-                    self.say(&format!(
-                        "torn {} left out {}",
-                        report.torn_tails, report.disregarded_frames
-                    ));
+                    self.say(&format!("torn {} left out {}", report.torn_tails, report.disregarded_frames));
                 }
-                report
-                    .corruption
-                    .iter()
-                    .for_each(|corruption| self.say(&format!("damaged: {corruption}")));
+                report.corruption.iter().for_each(|corruption| self.say(&format!("damaged: {corruption}")));
                 self.engine = Some(engine);
             }
         }
@@ -171,9 +159,9 @@ impl Story {
             Err(refusal) => self.say(&format!("refused: {refusal}")),
             Ok(None) => self.say("absent"),
             Ok(Some(written)) => {
-                let after = written.after.map_or("nothing".to_owned(), |commit| {
-                    format!("{}.{}", commit.instance, commit.ordinal)
-                });
+                let after = written
+                    .after
+                    .map_or("nothing".to_owned(), |commit| format!("{}.{}", commit.instance, commit.ordinal));
                 self.say(&format!(
                     "by incarnation {}, existed {}, after {after}",
                     written.dot.actor.incarnation(),
@@ -193,15 +181,13 @@ impl Story {
         };
         let plan = match engine.find(&known, now_ms) {
             Found::Absent { after } => {
-                let waits = after.map_or(String::new(), |commit| {
-                    format!(", after {}.{}", commit.instance, commit.ordinal)
-                });
+                let waits =
+                    after.map_or(String::new(), |commit| format!(", after {}.{}", commit.instance, commit.ordinal));
                 return self.say(&format!("absent{waits}"));
             }
             Found::Here { record, after } => {
-                let waits = after.map_or(String::new(), |commit| {
-                    format!(", after {}.{}", commit.instance, commit.ordinal)
-                });
+                let waits =
+                    after.map_or(String::new(), |commit| format!(", after {}.{}", commit.instance, commit.ordinal));
                 let line = format!("{}{waits}", show(record.value()));
                 return self.say(&line);
             }
@@ -264,10 +250,7 @@ fn scripts() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/testscripts");
     let mut count = 0;
     let mut wrong = Vec::new();
-    let mut paths: Vec<_> = std::fs::read_dir(directory)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let mut paths: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     for path in paths {
         let text = std::fs::read_to_string(&path).unwrap();

@@ -122,6 +122,11 @@ impl<B: StableBytes> Ring<B> {
         self.sockets.len()
     }
 
+    /// Hands over what was queued, without collecting what is complete.
+    pub fn submit(&mut self) -> io::Result<()> {
+        if self.io.submission().is_empty() { Ok(()) } else { self.enter(0, None) }
+    }
+
     /// True when a turn without waiting would find something, found out without a system call.
     pub fn has_work(&mut self) -> bool {
         let pending = {

@@ -9,6 +9,7 @@
 //! Invariant: whatever was reported durable survives every crash unless a test damages it by name.
 
 mod file;
+mod names;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use crate::buffer::AlignedBuffer;
-use crate::disk::{Completion, Disk, DiskError, OpenMode, OperationId, Space};
+use crate::disk::{Completion, DiskError, OpenMode, OperationId};
 
 const SECTOR_BYTES: usize = 512;
 const EIO: i32 = 5;
@@ -105,9 +106,7 @@ impl State {
     fn call(&mut self, what: &'static str) -> Result<(), DiskError> {
         let number = self.calls;
         self.calls += 1;
-        let fails = self
-            .fail_call
-            .is_some_and(|fail| fail == number || (self.fails_on && number > fail));
+        let fails = self.fail_call.is_some_and(|fail| fail == number || (self.fails_on && number > fail));
         if !fails {
             return Ok(());
         }
@@ -126,10 +125,7 @@ impl State {
         let sectors = bytes.len() / SECTOR_BYTES;
         let kept = usize::try_from(self.random(sectors as u64 + 1)).expect("sectors of a buffer") * SECTOR_BYTES;
         self.injected.torn_writes += u64::from(kept < bytes.len());
-        operation
-            .file
-            .borrow_mut()
-            .write(operation.offset, &bytes[..kept], true);
+        operation.file.borrow_mut().write(operation.offset, &bytes[..kept], true);
     }
 }
 
@@ -164,19 +160,13 @@ impl MemoryDisk {
             total_bytes: 1 << 40,
             injected: Injected::default(),
         };
-        MemoryDisk {
-            state: Rc::new(RefCell::new(state)),
-            core: 0,
-        }
+        MemoryDisk { state: Rc::new(RefCell::new(state)), core: 0 }
     }
 
     /// The same disk for another core: [`MemoryDisk::poll`] ends that core's operations only.
     #[must_use]
     pub fn for_core(&self, core: u16) -> MemoryDisk {
-        MemoryDisk {
-            state: Rc::clone(&self.state),
-            core,
-        }
+        MemoryDisk { state: Rc::clone(&self.state), core }
     }
 
     /// Ends one of this core's operations; `None` when there is none.
@@ -189,18 +179,10 @@ impl MemoryDisk {
             return None;
         }
         let chosen = usize::try_from(state.random(count as u64)).expect("an index");
-        let mut owned = state
-            .operations
-            .iter()
-            .enumerate()
-            .filter(|(_, operation)| own(operation));
+        let mut owned = state.operations.iter().enumerate().filter(|(_, operation)| own(operation));
         let (index, _) = owned.nth(chosen).expect("there are more than `chosen`");
         let mut operation = state.operations.remove(index);
-        let result = state.call(if operation.write_from.is_some() {
-            "write"
-        } else {
-            "read"
-        });
+        let result = state.call(if operation.write_from.is_some() { "write" } else { "read" });
         let result = match (result, operation.write_from) {
             (Err(error), _) => {
                 state.tear(&operation);
@@ -217,19 +199,11 @@ impl MemoryDisk {
                 let there = content.bytes.get(operation.offset..).unwrap_or_default();
                 let there = &there[..there.len().min(wanted)];
                 operation.buffer.as_mut_slice()[..there.len()].copy_from_slice(there);
-                let short = DiskError::Short {
-                    what: "read",
-                    bytes: there.len() as u64,
-                    expected: wanted as u64,
-                };
+                let short = DiskError::Short { what: "read", bytes: there.len() as u64, expected: wanted as u64 };
                 if there.len() == wanted { Ok(()) } else { Err(short) }
             }
         };
-        Some(Completion {
-            operation: operation.id,
-            result,
-            buffer: operation.buffer,
-        })
+        Some(Completion { operation: operation.id, result, buffer: operation.buffer })
     }
 
     /// How many operations of all cores were started and have not ended.
@@ -246,12 +220,7 @@ impl MemoryDisk {
         for operation in std::mem::take(&mut state.operations) {
             state.tear(&operation);
         }
-        let files: Vec<Shared> = state
-            .names
-            .values()
-            .chain(state.durable_names.values())
-            .cloned()
-            .collect();
+        let files: Vec<Shared> = state.names.values().chain(state.durable_names.values()).cloned().collect();
         for file in files {
             let mut content = file.borrow_mut();
             while let Some((offset, old, length)) = content.unsynced.pop() {
@@ -273,11 +242,7 @@ impl MemoryDisk {
                 state.injected.lost_names += 1;
             }
         }
-        let removed: Vec<String> = names
-            .keys()
-            .filter(|name| !state.names.contains_key(*name))
-            .cloned()
-            .collect();
+        let removed: Vec<String> = names.keys().filter(|name| !state.names.contains_key(*name)).cloned().collect();
         for name in removed {
             if flip(&mut state.random) {
                 names.remove(&name);
@@ -342,10 +307,7 @@ impl MemoryDisk {
         let copy = MemoryDisk::new(seed);
         let state = self.state.borrow();
         for (name, file) in &state.names {
-            let content = Content {
-                bytes: file.borrow().bytes.clone(),
-                unsynced: Vec::new(),
-            };
+            let content = Content { bytes: file.borrow().bytes.clone(), unsynced: Vec::new() };
             let content = Rc::new(RefCell::new(content));
             let mut to = copy.state.borrow_mut();
             to.names.insert(name.clone(), Rc::clone(&content));
@@ -356,13 +318,7 @@ impl MemoryDisk {
     }
 
     fn file(&self, path: &str) -> Shared {
-        Rc::clone(
-            self.state
-                .borrow()
-                .names
-                .get(path)
-                .expect("a test names files that are there"),
-        )
+        Rc::clone(self.state.borrow().names.get(path).expect("a test names files that are there"))
     }
 
     fn call(&self, what: &'static str) -> Result<(), DiskError> {
@@ -371,91 +327,8 @@ impl MemoryDisk {
 }
 
 fn flip(random: &mut u64) -> bool {
-    *random = random
-        .wrapping_mul(0x5851_f42d_4c95_7f2d)
-        .wrapping_add(0x1405_7b7e_f767_814f);
+    *random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
     *random >> 63 == 0
-}
-
-impl Disk for MemoryDisk {
-    type File = MemoryFile;
-
-    async fn create_directory(&self, path: &str) -> Result<(), DiskError> {
-        self.call("create directory")?;
-        let mut state = self.state.borrow_mut();
-        if !state.directories.iter().any(|other| other == path) {
-            state.directories.push(path.to_owned());
-        }
-        Ok(())
-    }
-
-    async fn list(&self, directory: &str) -> Result<Vec<String>, DiskError> {
-        self.call("list directory")?;
-        let prefix = format!("{directory}/");
-        let state = self.state.borrow();
-        let names = state.names.keys().filter_map(|path| path.strip_prefix(&prefix));
-        Ok(names.filter(|name| !name.contains('/')).map(str::to_owned).collect())
-    }
-
-    async fn open(&self, path: &str, mode: OpenMode) -> Result<MemoryFile, DiskError> {
-        self.call("open")?;
-        let mut state = self.state.borrow_mut();
-        let content = match state.names.get(path) {
-            Some(content) => Rc::clone(content),
-            None if mode == OpenMode::Prepare => Shared::default(),
-            None => return Err(DiskError::NotFound),
-        };
-        state.names.insert(path.to_owned(), Rc::clone(&content));
-        Ok(MemoryFile {
-            disk: self.clone(),
-            content,
-            mode,
-        })
-    }
-
-    async fn remove(&self, path: &str) -> Result<(), DiskError> {
-        self.call("remove")?;
-        self.state
-            .borrow_mut()
-            .names
-            .remove(path)
-            .map(drop)
-            .ok_or(DiskError::NotFound)
-    }
-
-    async fn remove_directory(&self, path: &str) -> Result<(), DiskError> {
-        self.call("remove directory")?;
-        self.state.borrow_mut().directories.retain(|other| other != path);
-        Ok(())
-    }
-
-    async fn sync_directory(&self, path: &str) -> Result<(), DiskError> {
-        self.call("sync directory")?;
-        let prefix = format!("{path}/");
-        let mut state = self.state.borrow_mut();
-        state.durable_names.retain(|name, _| !name.starts_with(&prefix));
-        let inside: Vec<_> = state
-            .names
-            .iter()
-            .filter(|(name, _)| name.starts_with(&prefix))
-            .collect();
-        let inside: Vec<_> = inside
-            .into_iter()
-            .map(|(name, file)| (name.clone(), Rc::clone(file)))
-            .collect();
-        state.durable_names.extend(inside);
-        Ok(())
-    }
-
-    fn space(&self) -> Result<Space, DiskError> {
-        self.call("statvfs")?;
-        let state = self.state.borrow();
-        let available_bytes = state.total_bytes.saturating_sub(state.used());
-        Ok(Space {
-            total_bytes: state.total_bytes,
-            available_bytes,
-        })
-    }
 }
 
 /// Runs a future that never waits, as those over a [`MemoryDisk`] are.

@@ -5,11 +5,7 @@ use crate::record::{self, Kind, RecordFields};
 use annulus_object::{Actor, Dot};
 use proptest::prelude::*;
 
-const EXPECTED: FrameExpected = FrameExpected {
-    sequence: 9,
-    number: 4,
-    previous_crc: Some(0xdead_beef),
-};
+const EXPECTED: FrameExpected = FrameExpected { sequence: 9, number: 4, previous_crc: Some(0xdead_beef) };
 
 fn record(key: &[u8], value: &[u8]) -> Vec<u8> {
     let fields = RecordFields {
@@ -109,11 +105,7 @@ fn every_truncation_of_header_or_payload_is_an_error() {
     let bytes = frame(&records);
     let used = FRAME_HEADER_BYTES + records.concat().len();
     for end in 0..used {
-        let needed = if end < FRAME_HEADER_BYTES {
-            FRAME_HEADER_BYTES
-        } else {
-            BLOCK_BYTES
-        };
+        let needed = if end < FRAME_HEADER_BYTES { FRAME_HEADER_BYTES } else { BLOCK_BYTES };
         let error = FrameRef::check(&bytes[..end], &EXPECTED).unwrap_err();
         assert_eq!(error, FrameError::Truncated { needed, available: end });
     }
@@ -137,31 +129,10 @@ fn another_frame_than_the_expected_one_is_told_apart() {
     let other = Err(FrameError::Other { sequence: 9, number: 4 });
     let check = |expected: FrameExpected| FrameRef::check(&bytes, &expected).map(|_| ());
     assert_eq!(check(FrameExpected { number: 5, ..EXPECTED }), other);
-    assert_eq!(
-        check(FrameExpected {
-            sequence: 10,
-            ..EXPECTED
-        }),
-        other
-    );
-    assert_eq!(
-        check(FrameExpected {
-            previous_crc: None,
-            ..EXPECTED
-        }),
-        Ok(())
-    );
-    let chain = FrameError::Chain {
-        found: 0xdead_beef,
-        expected: 1,
-    };
-    assert_eq!(
-        check(FrameExpected {
-            previous_crc: Some(1),
-            ..EXPECTED
-        }),
-        Err(chain)
-    );
+    assert_eq!(check(FrameExpected { sequence: 10, ..EXPECTED }), other);
+    assert_eq!(check(FrameExpected { previous_crc: None, ..EXPECTED }), Ok(()));
+    let chain = FrameError::Chain { found: 0xdead_beef, expected: 1 };
+    assert_eq!(check(FrameExpected { previous_crc: Some(1), ..EXPECTED }), Err(chain));
 }
 
 #[test]
@@ -208,17 +179,8 @@ fn a_frame_whose_count_or_records_are_wrong_says_so() {
     assert_eq!(sealed(&payload, 2), Err(FrameError::Header));
     let mut damaged = payload.clone();
     damaged[records[0].len() + 70] ^= 1;
-    assert!(matches!(
-        sealed(&damaged, 3),
-        Err(FrameError::Record {
-            offset: 80,
-            error: RecordError::Checksum { .. }
-        })
-    ));
-    assert!(matches!(
-        sealed(&payload[..payload.len() - 64], 3),
-        Err(FrameError::Record { .. })
-    ));
+    assert!(matches!(sealed(&damaged, 3), Err(FrameError::Record { offset: 80, error: RecordError::Checksum { .. } })));
+    assert!(matches!(sealed(&payload[..payload.len() - 64], 3), Err(FrameError::Record { .. })));
 }
 
 proptest! {

@@ -64,12 +64,7 @@ impl ActorTable {
         if slot == ACTOR_IN_SIDE_TABLE {
             return None;
         }
-        Some(
-            *self
-                .pairs
-                .get(usize::from(slot))
-                .expect("the slot was given out by this table"),
-        )
+        Some(*self.pairs.get(usize::from(slot)).expect("the slot was given out by this table"))
     }
 
     /// How many pairs there are.
@@ -102,12 +97,7 @@ mod tests {
     #[test]
     fn pairs_keep_their_slots_until_the_table_is_full() {
         let mut table = ActorTable::new();
-        let pair = |n: u16| {
-            (
-                Actor::new(u64::from(n / 2), n),
-                Clock::from_raw(u64::from(n % 7)).unwrap(),
-            )
-        };
+        let pair = |n: u16| (Actor::new(u64::from(n / 2), n), Clock::from_raw(u64::from(n % 7)).unwrap());
         for n in 0..ACTOR_IN_SIDE_TABLE {
             let (actor, floor) = pair(n);
             assert_eq!(table.intern(actor, floor), Ok(n));

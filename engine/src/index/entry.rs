@@ -50,10 +50,7 @@ impl IndexHash {
     #[must_use]
     #[inline]
     pub const fn of(hash: u128) -> IndexHash {
-        IndexHash {
-            high: (hash >> 64) as u64,
-            low: (hash >> 56) as u8,
-        }
+        IndexHash { high: (hash >> 64) as u64, low: (hash >> 56) as u8 }
     }
 }
 
@@ -79,10 +76,7 @@ impl Place {
     #[inline]
     pub const fn at(file: u16, offset: u64) -> Place {
         assert!(file < Place::FILES_MAX && offset < Place::FILE_BYTES_MAX && offset.is_multiple_of(16));
-        Place {
-            file,
-            block: (offset / 16) as u32,
-        }
+        Place { file, block: (offset / 16) as u32 }
     }
 
     /// Bytes from the start of the file.
@@ -105,10 +99,7 @@ impl Place {
     #[inline]
     pub const fn from_raw(raw: u64) -> Place {
         assert!(raw < Place::RAW_END, "a place has 38 bits");
-        Place {
-            file: (raw >> BLOCK_BITS) as u16,
-            block: (raw & ((1 << BLOCK_BITS) - 1)) as u32,
-        }
+        Place { file: (raw >> BLOCK_BITS) as u16, block: (raw & ((1 << BLOCK_BITS) - 1)) as u32 }
     }
 }
 
@@ -197,11 +188,7 @@ impl Entry {
         last = last << CLASS_BITS | u64::from(self.size_class);
         last = last << ACTOR_BITS | u64::from(self.actor_slot);
         last = last << FLAG_BITS | u64::from(self.flags.bits());
-        PackedEntry([
-            self.hash.high,
-            self.clock.raw() << LOW_BITS | u64::from(self.hash.low),
-            last,
-        ])
+        PackedEntry([self.hash.high, self.clock.raw() << LOW_BITS | u64::from(self.hash.low), last])
     }
 }
 
@@ -273,10 +260,6 @@ pub const fn size_class(bytes: usize) -> u8 {
 #[inline]
 pub const fn class_bytes(class: u8) -> usize {
     let (exponent, mantissa) = (class >> 4, (class & 15) as usize);
-    let units = if exponent == 0 {
-        mantissa
-    } else {
-        (16 + mantissa) << (exponent - 1)
-    };
+    let units = if exponent == 0 { mantissa } else { (16 + mantissa) << (exponent - 1) };
     units * SIZE_CLASS_UNIT_BYTES
 }

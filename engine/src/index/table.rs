@@ -35,10 +35,7 @@ pub(crate) trait Slot: Copy {
     /// The whole hash.
     #[inline]
     fn hash(&self) -> IndexHash {
-        IndexHash {
-            high: self.high(),
-            low: self.low(),
-        }
+        IndexHash { high: self.high(), low: self.low() }
     }
 }
 
@@ -70,13 +67,7 @@ impl<S: Slot> Table<S> {
     pub(crate) fn new(ordinal: u16) -> Table<S> {
         const { assert!(size_of::<Chunk<S>>() + 8 <= CHUNK_BYTES) };
         let phase = (f64::from(ordinal) * 0.618_033_988_749_894_9).fract() as f32;
-        Table {
-            chunks: Vec::new(),
-            homes: 0,
-            len: 0,
-            level: 0,
-            phase,
-        }
+        Table { chunks: Vec::new(), homes: 0, len: 0, level: 0, phase }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -139,9 +130,7 @@ impl<S: Slot> Table<S> {
         let index = self.find(hash).ok()?;
         let removed = *self.slot(index);
         let behind = self.iter_slots(index + 1).zip(index + 1..);
-        let displaced = behind
-            .take_while(|(slot, at)| !slot.is_empty() && self.home(slot.high()) < *at)
-            .count();
+        let displaced = behind.take_while(|(slot, at)| !slot.is_empty() && self.home(slot.high()) < *at).count();
         self.close(index, index + displaced);
         self.len -= 1;
         self.maybe_shrink();

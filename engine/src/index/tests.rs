@@ -29,10 +29,7 @@ fn entry(hash: IndexHash, clock: u64, flags: Flags) -> Entry {
 }
 
 fn hash_of(random: u64) -> IndexHash {
-    IndexHash {
-        high: Random(random).next(),
-        low: random as u8,
-    }
+    IndexHash { high: Random(random).next(), low: random as u8 }
 }
 
 impl Index {
@@ -44,19 +41,10 @@ impl Index {
             let mut seen = Vec::new();
             assert_eq!(self.scan(partition, 0, usize::MAX, |entry| seen.push(entry)), None);
             let low = (partition, IndexHash { high: 0, low: 0 });
-            let high = (
-                partition,
-                IndexHash {
-                    high: u64::MAX,
-                    low: u8::MAX,
-                },
-            );
+            let high = (partition, IndexHash { high: u64::MAX, low: u8::MAX });
             assert!(truth.range(low..=high).map(|(_, entry)| entry).eq(&seen));
             assert_eq!(self.len_in(partition), seen.len());
-            assert_eq!(
-                self.live_in(partition),
-                seen.iter().filter(|entry| !entry.is_tombstone()).count()
-            );
+            assert_eq!(self.live_in(partition), seen.iter().filter(|entry| !entry.is_tombstone()).count());
         }
         let tombstones = truth.values().filter(|entry| entry.is_tombstone()).count();
         assert_eq!((self.len(), self.tombstones()), (truth.len(), tombstones));
@@ -71,11 +59,7 @@ fn change(index: &mut Index, truth: &mut BTreeMap<(u16, IndexHash), Entry>, rand
     let key = random.next() % keys;
     let partition = partitions.start + (key % partitions.len() as u64) as u16;
     let hash = hash_of(key);
-    let tombstone = if random.next().is_multiple_of(5) {
-        Flags::TOMBSTONE
-    } else {
-        Flags::NONE
-    };
+    let tombstone = if random.next().is_multiple_of(5) { Flags::TOMBSTONE } else { Flags::NONE };
     let fresh = entry(hash, (random.next() >> 8).max(1), tombstone.with(Flags::EXTRA));
     match random.next() % 10 {
         choice if choice < grow => {
@@ -172,22 +156,13 @@ fn size_classes_are_their_own() {
         assert_eq!(size_class(class_bytes(class)), class);
         assert!(class == 0 || class_bytes(class - 1) < class_bytes(class));
     }
-    assert_eq!(
-        (size_class(0), size_class(1), size_class(256), size_class(257)),
-        (0, 1, 1, 2)
-    );
+    assert_eq!((size_class(0), size_class(1), size_class(256), size_class(257)), (0, 1, 1, 2));
 }
 
 #[test]
 fn the_identity_is_the_top_of_the_hash() {
     let hash = IndexHash::of(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
-    assert_eq!(
-        hash,
-        IndexHash {
-            high: 0x0011_2233_4455_6677,
-            low: 0x88
-        }
-    );
+    assert_eq!(hash, IndexHash { high: 0x0011_2233_4455_6677, low: 0x88 });
 }
 
 #[test]
@@ -236,11 +211,7 @@ fn random_entries_are_live_and_from_everywhere() {
     let mut index = Index::new(3..6);
     assert_eq!(index.random(1), None);
     for key in 0..300u64 {
-        let flags = if key.is_multiple_of(2) {
-            Flags::TOMBSTONE
-        } else {
-            Flags::NONE
-        };
+        let flags = if key.is_multiple_of(2) { Flags::TOMBSTONE } else { Flags::NONE };
         index.insert(3 + (key % 3) as u16, entry(hash_of(key), key + 1, flags));
     }
     let mut random = Random(2);
@@ -258,11 +229,7 @@ fn retain_and_clear_leave_what_they_should() {
     let mut index = Index::new(0..4);
     let mut truth = BTreeMap::new();
     for key in 0..4_000 {
-        let entry = entry(
-            hash_of(key),
-            key + 1,
-            if key % 3 == 0 { Flags::TOMBSTONE } else { Flags::NONE },
-        );
+        let entry = entry(hash_of(key), key + 1, if key % 3 == 0 { Flags::TOMBSTONE } else { Flags::NONE });
         index.insert((key % 4) as u16, entry);
         truth.insert(((key % 4) as u16, entry.hash), entry);
     }

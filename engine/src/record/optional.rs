@@ -18,11 +18,7 @@ const _: () =
     assert!(EXPIRY_FIELD_BYTES + FIELD_HEADER_BYTES + CONTEXT_ENTRIES_MAX * CONTEXT_ENTRY_BYTES <= OPTIONAL_BYTES_MAX);
 
 pub(super) fn bytes(fields: &RecordFields<'_>) -> usize {
-    let expiry = if fields.expires_at_ms == 0 {
-        0
-    } else {
-        EXPIRY_FIELD_BYTES
-    };
+    let expiry = if fields.expires_at_ms == 0 { 0 } else { EXPIRY_FIELD_BYTES };
     if fields.context.is_empty() {
         return expiry;
     }
@@ -57,10 +53,7 @@ pub(super) fn encode(fields: &RecordFields<'_>, mut out: &mut [u8]) {
         let (slots, _) = entries.as_chunks_mut::<CONTEXT_ENTRY_BYTES>();
         let mut last = None;
         for (slot, (actor, clock)) in slots.iter_mut().zip(stored_entries(fields)) {
-            assert!(
-                last < Some(actor) && clock > fields.floor,
-                "a context is in normal form"
-            );
+            assert!(last < Some(actor) && clock > fields.floor, "a context is in normal form");
             last = Some(actor);
             slot[..8].copy_from_slice(&actor.raw().to_le_bytes());
             slot[8..].copy_from_slice(&clock.raw().to_le_bytes());

@@ -42,11 +42,7 @@ fn with(bytes: &[u8], change: impl FnOnce(&mut [u8])) -> Vec<u8> {
 
 fn full() -> Vec<u8> {
     let context = [(Actor::new(1, 1), clock(400)), (Actor::new(9, 1), clock(2_000))];
-    encoded(&RecordFields {
-        expires_at_ms: 1_900_000_000_000,
-        context: &context,
-        ..fields(b"key", b"value")
-    })
+    encoded(&RecordFields { expires_at_ms: 1_900_000_000_000, context: &context, ..fields(b"key", b"value") })
 }
 
 #[test]
@@ -71,24 +67,12 @@ fn what_the_dot_implies_is_not_stored() {
     let own = Actor::new(7, 3);
     let context = [(own, clock(1_000))];
     let plain = fields(b"key", b"value");
-    let same = RecordFields {
-        context: &context,
-        ..plain
-    };
+    let same = RecordFields { context: &context, ..plain };
     assert_eq!(encoded(&plain), encoded(&same));
     let older = [(own, clock(999))];
-    assert_eq!(
-        encoded(&plain),
-        encoded(&RecordFields {
-            context: &older,
-            ..plain
-        })
-    );
+    assert_eq!(encoded(&plain), encoded(&RecordFields { context: &older, ..plain }));
     let newer = [(own, clock(1_001))];
-    let bytes = encoded(&RecordFields {
-        context: &newer,
-        ..plain
-    });
+    let bytes = encoded(&RecordFields { context: &newer, ..plain });
     let record = RecordRef::check(&bytes).unwrap();
     assert_eq!(record.context_entries().collect::<Vec<_>>(), newer);
     assert_eq!(record.context().entries(), newer);
@@ -103,22 +87,14 @@ fn empty_keys_and_values_are_records() {
 
 #[test]
 fn the_largest_record_fits_its_limits() {
-    let context: Vec<(Actor, Clock)> = (0..CONTEXT_ENTRIES_MAX as u64)
-        .map(|node| (Actor::new(node, 9), clock(2_000)))
-        .collect();
+    let context: Vec<(Actor, Clock)> =
+        (0..CONTEXT_ENTRIES_MAX as u64).map(|node| (Actor::new(node, 9), clock(2_000))).collect();
     let (key, value) = (vec![1; KEY_BYTES_MAX], vec![2; VALUE_BYTES_MAX]);
-    let bytes = encoded(&RecordFields {
-        expires_at_ms: 1,
-        context: &context,
-        ..fields(&key, &value)
-    });
+    let bytes = encoded(&RecordFields { expires_at_ms: 1, context: &context, ..fields(&key, &value) });
     assert!(bytes.len() <= RECORD_BYTES_MAX);
     let record = RecordRef::check(&bytes).unwrap();
     assert_eq!(record.context_entries().count(), context.len());
-    assert_eq!(
-        (record.key().len(), record.value().len()),
-        (KEY_BYTES_MAX, VALUE_BYTES_MAX)
-    );
+    assert_eq!((record.key().len(), record.value().len()), (KEY_BYTES_MAX, VALUE_BYTES_MAX));
 }
 
 #[test]
@@ -126,11 +102,7 @@ fn objects_go_through_records() {
     let plain = fields(b"key", b"value");
     let bytes = encoded(&plain);
     let object = RecordRef::check(&bytes).unwrap().object().unwrap().unwrap();
-    let sibling = Sibling {
-        dot: plain.dot,
-        expires_at_ms: 0,
-        value: Some(b"value".to_vec()),
-    };
+    let sibling = Sibling { dot: plain.dot, expires_at_ms: 0, value: Some(b"value".to_vec()) };
     assert_eq!(object, Object::single(sibling, Context::with_floor(clock(10))));
 
     let mut both = object.clone();
@@ -138,20 +110,12 @@ fn objects_go_through_records() {
     both.write(beside, &Context::default(), None, 0);
     let mut value = Vec::new();
     both.encode(&mut value);
-    let siblings = RecordFields {
-        dot: beside,
-        kind: Kind::Siblings,
-        value: &value,
-        ..plain
-    };
+    let siblings = RecordFields { dot: beside, kind: Kind::Siblings, value: &value, ..plain };
     let bytes = encoded(&siblings);
     let record = RecordRef::check(&bytes).unwrap();
     assert_eq!(record.object(), Ok(Some(both)));
 
-    let mark = RecordFields {
-        kind: Kind::Mark,
-        ..fields(b"", b"")
-    };
+    let mark = RecordFields { kind: Kind::Mark, ..fields(b"", b"") };
     let bytes = encoded(&mark);
     assert_eq!(RecordRef::check(&bytes).unwrap().object(), Ok(None));
 }
@@ -205,11 +169,7 @@ fn fields_of_later_versions_are_passed_over_or_refused() {
     // The expiry field begins at 64, the context field at 80.
     let bytes = full();
     let check = |bytes: &[u8]| RecordRef::check(bytes).map(|record| record.value().to_vec());
-    let tag = |at: usize, tag: u16| {
-        check(&with(&bytes, |bytes| {
-            bytes[at..at + 2].copy_from_slice(&tag.to_le_bytes())
-        }))
-    };
+    let tag = |at: usize, tag: u16| check(&with(&bytes, |bytes| bytes[at..at + 2].copy_from_slice(&tag.to_le_bytes())));
     assert_eq!(tag(80, 0x0042), Err(RecordError::UnknownField(0x42)));
     assert_eq!(tag(80, 0x0042 | TAG_SKIPPABLE), Ok(b"value".to_vec()));
     assert_eq!(tag(80, TAG_EXPIRY), Err(RecordError::Field(TAG_EXPIRY)), "twice");

@@ -158,11 +158,7 @@ impl<'a> RecordRef<'a> {
             Kind::Siblings => return Object::decode(self.value()).map(Some),
             Kind::Mark => return Ok(None),
         };
-        let sibling = Sibling {
-            dot: self.dot(),
-            expires_at_ms: self.expires_at_ms(),
-            value,
-        };
+        let sibling = Sibling { dot: self.dot(), expires_at_ms: self.expires_at_ms(), value };
         Ok(Some(Object::single(sibling, self.context())))
     }
 
@@ -171,10 +167,7 @@ impl<'a> RecordRef<'a> {
         let needed = peek_total_bytes(bytes)?;
         match bytes.get(..needed) {
             Some(bytes) => Ok(RecordRef { bytes }),
-            None => Err(RecordError::Truncated {
-                needed,
-                available: bytes.len(),
-            }),
+            None => Err(RecordError::Truncated { needed, available: bytes.len() }),
         }
     }
 
@@ -211,8 +204,6 @@ impl<'a> RecordRef<'a> {
     #[inline]
     fn fields(&self) -> Fields<'a> {
         let optional_bytes = u32::from_le_bytes(array(self.bytes, 52)) as usize;
-        Fields {
-            rest: &self.bytes[RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + optional_bytes],
-        }
+        Fields { rest: &self.bytes[RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + optional_bytes] }
     }
 }

@@ -62,11 +62,7 @@ fn foreign_empty_newer_and_impossible_headers_are_told_apart() {
     assert_eq!(newer, Err(SegmentError::Newer { found: 2, supported: 1 }));
     assert_eq!(with(|block| block[12] = 0), Err(SegmentError::Damaged));
     assert_eq!(with(|block| block[100] = 1), Err(SegmentError::Damaged));
-    assert_eq!(
-        with(|block| block[28] = 2),
-        Err(SegmentError::Damaged),
-        "core beyond cores"
-    );
+    assert_eq!(with(|block| block[28] = 2), Err(SegmentError::Damaged), "core beyond cores");
     assert_eq!(with(|block| block[64] = 2), Err(SegmentError::Damaged), "instance");
     assert_eq!(with(|block| block[16] = 0), Err(SegmentError::Damaged), "sequence zero");
     assert_eq!(with(|_| ()), Ok(header()));

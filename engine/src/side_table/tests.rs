@@ -7,17 +7,11 @@ use std::collections::BTreeMap;
 type Owned = (u64, Option<(Actor, Clock)>, Vec<(Actor, Clock)>);
 
 fn hash(high: u64) -> IndexHash {
-    IndexHash {
-        high: high << 56,
-        low: high as u8,
-    }
+    IndexHash { high: high << 56, low: high as u8 }
 }
 
 fn expiring(expires_at_ms: u64) -> Extra<'static> {
-    Extra {
-        expires_at_ms,
-        ..Extra::default()
-    }
+    Extra { expires_at_ms, ..Extra::default() }
 }
 
 fn pair(n: u64) -> (Actor, Clock) {
@@ -33,42 +27,20 @@ fn due(table: &SideTable, now_ms: u64, max: usize) -> Vec<(u16, IndexHash)> {
 fn check(table: &SideTable, truth: &BTreeMap<(u16, IndexHash), Owned>) {
     for (&(partition, hash), (expires_at_ms, actor, context)) in truth {
         let extra = table.get(partition, hash).unwrap();
-        assert_eq!(
-            extra,
-            Extra {
-                expires_at_ms: *expires_at_ms,
-                actor: *actor,
-                context
-            }
-        );
+        assert_eq!(extra, Extra { expires_at_ms: *expires_at_ms, actor: *actor, context });
     }
-    let mut expected: Vec<_> = truth
-        .iter()
-        .filter(|(_, owned)| owned.0 != 0)
-        .map(|(key, owned)| (owned.0, *key))
-        .collect();
+    let mut expected: Vec<_> =
+        truth.iter().filter(|(_, owned)| owned.0 != 0).map(|(key, owned)| (owned.0, *key)).collect();
     expected.sort_unstable();
-    let found: Vec<_> = due(table, u64::MAX, usize::MAX)
-        .into_iter()
-        .map(|key| (truth[&key].0, key))
-        .collect();
+    let found: Vec<_> = due(table, u64::MAX, usize::MAX).into_iter().map(|key| (truth[&key].0, key)).collect();
     assert!(found.is_sorted_by_key(|(expires_at_ms, _)| *expires_at_ms));
     let mut sorted = found;
     sorted.sort_unstable();
     assert_eq!(sorted, expected);
     assert_eq!((table.len, table.expiring()), (truth.len(), expected.len()));
-    assert_eq!(
-        table.details.len(),
-        truth
-            .values()
-            .filter(|owned| owned.1.is_some() || !owned.2.is_empty())
-            .count()
-    );
+    assert_eq!(table.details.len(), truth.values().filter(|owned| owned.1.is_some() || !owned.2.is_empty()).count());
     assert_eq!(table.slot_bytes, table.tables.iter().map(Table::bytes).sum::<usize>());
-    assert_eq!(
-        table.heap_bytes,
-        truth.values().map(|owned| owned.2.len() * 16).sum::<usize>()
-    );
+    assert_eq!(table.heap_bytes, truth.values().map(|owned| owned.2.len() * 16).sum::<usize>());
     table.tables.iter().for_each(Table::check);
 }
 
@@ -115,10 +87,7 @@ fn what_is_due_comes_in_order_and_stays_until_it_is_removed() {
     for (partition, hash) in due(&table, 1_049, usize::MAX) {
         assert!(table.remove(partition, hash) && !table.remove(partition, hash));
     }
-    assert_eq!(
-        (table.len, due(&table, 1_049, 9).len(), due(&table, 1_050, 9).len()),
-        (50, 0, 1)
-    );
+    assert_eq!((table.len, due(&table, 1_049, 9).len(), due(&table, 1_050, 9).len()), (50, 0, 1));
 }
 
 #[test]
@@ -131,14 +100,7 @@ fn overwriting_an_instant_leaves_nothing_behind() {
     assert_eq!((table.queue.len(), table.expiring()), (1, 1));
     table.set(0, hash(1), expiring(5));
     assert_eq!((table.bytes(), due(&table, 5, 9)), (bytes, vec![(0, hash(1))]));
-    table.set(
-        0,
-        hash(1),
-        Extra {
-            context: &[pair(1)],
-            ..Extra::default()
-        },
-    );
+    table.set(0, hash(1), Extra { context: &[pair(1)], ..Extra::default() });
     assert_eq!((table.queue.len(), table.expiring(), table.len), (0, 0, 1));
     table.set(0, hash(1), Extra::default());
     assert!(table.len == 0 && table.get(0, hash(1)).is_none());

@@ -114,9 +114,7 @@ pub struct Node {
 }
 
 pub fn partition_of(key: &[u8]) -> u16 {
-    key.iter()
-        .fold(0u16, |sum, byte| sum.wrapping_mul(31).wrapping_add(u16::from(*byte)))
-        % PARTITIONS
+    key.iter().fold(0u16, |sum, byte| sum.wrapping_mul(31).wrapping_add(u16::from(*byte))) % PARTITIONS
 }
 
 fn owned(core: u16, cores: u16) -> std::ops::Range<u16> {
@@ -185,9 +183,7 @@ impl Node {
     fn core_of(&self, key: &[u8]) -> u16 {
         let partition = partition_of(key);
         let cores = self.cores.len() as u16;
-        (0..cores)
-            .find(|core| owned(*core, cores).contains(&partition))
-            .unwrap()
+        (0..cores).find(|core| owned(*core, cores).contains(&partition)).unwrap()
     }
 
     /// Writes, unless the store refuses; a stalled write is tried again after some turns.
@@ -204,23 +200,13 @@ impl Node {
             };
             match result {
                 Ok(Some(written)) => {
-                    assert_eq!(
-                        written.existed,
-                        visible.is_some(),
-                        "of {}",
-                        String::from_utf8_lossy(key)
-                    );
+                    assert_eq!(written.existed, visible.is_some(), "of {}", String::from_utf8_lossy(key));
                     let fate = written.after.map_or(Fate::Durable, |commit| Fate::Open(core, commit));
                     self.push(key, state, fate);
                     return;
                 }
                 Ok(None) => {
-                    assert_eq!(
-                        visible,
-                        None,
-                        "a delete found nothing of {}",
-                        String::from_utf8_lossy(key)
-                    );
+                    assert_eq!(visible, None, "a delete found nothing of {}", String::from_utf8_lossy(key));
                     return;
                 }
                 Err(Refusal::Stall) => {
@@ -246,12 +232,7 @@ impl Node {
             return;
         };
         let fate = written.after.map_or(Fate::Durable, |commit| Fate::Open(core, commit));
-        let keys: Vec<Vec<u8>> = self
-            .model
-            .keys()
-            .filter(|key| self.core_of(key) == core)
-            .cloned()
-            .collect();
+        let keys: Vec<Vec<u8>> = self.model.keys().filter(|key| self.core_of(key) == core).cloned().collect();
         keys.iter().for_each(|key| self.push(key, None, fate));
     }
 
@@ -308,13 +289,7 @@ impl Node {
             Err(ReadError::Disk(_)) => return self.told.failed_reads += 1,
             Err(error) => panic!("{} cannot be read: {error}", String::from_utf8_lossy(key)),
         };
-        assert_eq!(
-            found,
-            expected,
-            "of {} at {}",
-            String::from_utf8_lossy(key),
-            self.now_ms
-        );
+        assert_eq!(found, expected, "of {} at {}", String::from_utf8_lossy(key), self.now_ms);
     }
 
     /// One turn of every core: work is done, up to `completions` operations end.
@@ -347,11 +322,9 @@ impl Node {
     fn take_events(&mut self, core: usize, reads: &mut Vec<(u64, Result<Rc<Record>, ReadError>)>) {
         while let Some(event) = self.cores[core].next_event() {
             match event {
-                Event::Durable(commit) => self.settle(
-                    core as u16,
-                    |open| open.instance == commit.instance && open <= commit,
-                    Fate::Durable,
-                ),
+                Event::Durable(commit) => {
+                    self.settle(core as u16, |open| open.instance == commit.instance && open <= commit, Fate::Durable)
+                }
                 Event::Failed(commit) => self.settle(core as u16, |open| open == commit, Fate::Failed),
                 Event::Read { token, result } => reads.push((token, result)),
                 Event::NeedIncarnation => {
@@ -367,11 +340,7 @@ impl Node {
         for write in self.model.values_mut().flatten() {
             if matches!(write.fate, Fate::Open(of, commit) if of == core && is_of(commit)) {
                 write.fate = fate;
-                let counter = if fate == Fate::Durable {
-                    &mut self.told.acknowledged
-                } else {
-                    &mut self.told.failed
-                };
+                let counter = if fate == Fate::Durable { &mut self.told.acknowledged } else { &mut self.told.failed };
                 *counter += 1;
             }
         }
@@ -407,20 +376,13 @@ impl Node {
 
     /// Takes what a key was found to hold for certain.
     pub fn believe(&mut self, key: &[u8], found: Option<Vec<u8>>) {
-        let write = Write {
-            state: found.map(|value| (value, 0)),
-            fate: Fate::Durable,
-        };
+        let write = Write { state: found.map(|value| (value, 0)), fate: Fate::Durable };
         self.model.insert(key.to_vec(), vec![write]);
     }
 
     /// The keys that are there, sorted.
     pub fn expected_keys(&self) -> Vec<Vec<u8>> {
-        self.model
-            .keys()
-            .filter(|key| self.visible(key).is_some())
-            .cloned()
-            .collect()
+        self.model.keys().filter(|key| self.visible(key).is_some()).cloned().collect()
     }
 
     pub fn counted_keys(&self) -> u64 {

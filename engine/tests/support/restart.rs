@@ -33,11 +33,7 @@ impl Node {
     }
 
     pub fn note_counts(&mut self) {
-        self.told.recycled += self
-            .cores
-            .iter()
-            .map(|core| core.statistics().counts.segments_recycled)
-            .sum::<u64>();
+        self.told.recycled += self.cores.iter().map(|core| core.statistics().counts.segments_recycled).sum::<u64>();
     }
 
     fn remove_layout(&self, layout: u32, cores: u16) {
@@ -62,19 +58,15 @@ impl Node {
             let first = (writes[0].fate != Fate::Durable).then_some(None);
             let allowed = first.iter().chain(writes.iter().rev().map(|write| &write.state));
             let Some(state) = allowed.clone().find(|state| at(state, now_ms) == found) else {
-                let allowed: Vec<_> = allowed
-                    .map(|state| state.as_ref().map(|(value, expires)| (value.len(), *expires)))
-                    .collect();
+                let allowed: Vec<_> =
+                    allowed.map(|state| state.as_ref().map(|(value, expires)| (value.len(), *expires))).collect();
                 panic!(
                     "{} holds {:?}, allowed are {allowed:?}",
                     String::from_utf8_lossy(&key),
                     found.map(|value| value.len())
                 );
             };
-            *writes = vec![Write {
-                state: state.clone(),
-                fate: Fate::Durable,
-            }];
+            *writes = vec![Write { state: state.clone(), fate: Fate::Durable }];
         }
     }
 
@@ -83,9 +75,7 @@ impl Node {
         let mut keys = Vec::new();
         for partition in 0..PARTITIONS {
             let cores = self.cores.len() as u16;
-            let core = (0..cores)
-                .find(|core| owned(*core, cores).contains(&partition))
-                .unwrap();
+            let core = (0..cores).find(|core| owned(*core, cores).contains(&partition)).unwrap();
             let mut from = Some(0);
             while let Some(start) = from {
                 let now_ms = self.now_ms;

@@ -137,7 +137,7 @@ fn errors_have_the_texts_of_redis() {
         ("*99999999999999999999\r\n", "invalid multibulk length"),
         ("*3000000000\r\n", "invalid multibulk length (3000000000 arguments; the maximum is 1048576)"),
         ("*1\r\nfoo\r\n", "expected '$', got 'f'"),
-        ("*1\r\n\r\n", r"expected '$', got '\r'"),
+        ("*1\r\n\r\n", "expected '$', got ' '"),
         ("*1\r\n$-1\r\n", "invalid bulk length"),
         ("*1\r\n$blabla\r\n", "invalid bulk length"),
         ("*1\r\n$\r\n", "invalid bulk length"),

@@ -48,7 +48,7 @@ fn ask(protocol: Protocol, request: &str) -> String {
 
 #[test]
 fn entries_have_ten_elements() {
-    let get = r#"["get" 2 ~(+readonly +fast) 1 1 1 ~(+@read +@string +@fast) ~() ~({"flags" ~(+RO +access) "begin_search" {"type" "index" "spec" {"index" 1}} "find_keys" {"type" "range" "spec" {"lastkey" 0 "keystep" 1 "limit" 0}}}) []]"#;
+    let get = r#"["get" 2 ~(+readonly +fast) 1 1 1 ~(+@read +@string +@fast) ~() ~({"flags" ~(+RO +access) "begin_search" {"type" "index" "spec" {"index" 1}} "find_keys" {"type" "range" "spec" {"lastkey" 0 "keystep" 1 "limit" 0}}}) ~()]"#;
     assert_eq!(ask(Resp3, "COMMAND INFO get"), format!("[{get}]"));
     let plain = get.replace("~(", "[").replace('{', "[").replace(['}', ')'], "]");
     assert_eq!(ask(Resp2, "COMMAND INFO Get lpush foo config|nothing"), format!("[{plain} null null null]"));

@@ -12,25 +12,13 @@ impl MemoryFile {
     fn start(&self, id: OperationId, offset: u64, buffer: AlignedBuffer, write_from: Option<usize>) {
         let from = write_from.unwrap_or(0);
         assert!(offset.is_multiple_of(ALIGNMENT as u64), "direct I/O is aligned");
-        assert!(
-            buffer.len().is_multiple_of(ALIGNMENT) && from.is_multiple_of(ALIGNMENT),
-            "direct I/O is aligned"
-        );
+        assert!(buffer.len().is_multiple_of(ALIGNMENT) && from.is_multiple_of(ALIGNMENT), "direct I/O is aligned");
         assert!(from < buffer.len(), "an operation moves something");
         let offset = usize::try_from(offset).expect("test files fit memory");
-        let operation = Operation {
-            id,
-            file: Rc::clone(&self.content),
-            offset,
-            buffer,
-            write_from,
-            core: self.disk.core,
-        };
+        let operation =
+            Operation { id, file: Rc::clone(&self.content), offset, buffer, write_from, core: self.disk.core };
         let mut state = self.disk.state.borrow_mut();
-        let taken = state
-            .operations
-            .iter()
-            .any(|other| (other.id, other.core) == (id, operation.core));
+        let taken = state.operations.iter().any(|other| (other.id, other.core) == (id, operation.core));
         assert!(!taken, "an operation's id is not reused in flight");
         state.operations.push(operation);
     }
@@ -63,15 +51,9 @@ impl File for MemoryFile {
 
     async fn read_at(&self, offset: u64, bytes: usize) -> Result<AlignedBuffer, DiskError> {
         self.disk.call("read")?;
-        assert!(
-            offset.is_multiple_of(ALIGNMENT as u64) && bytes.is_multiple_of(ALIGNMENT),
-            "direct I/O is aligned"
-        );
+        assert!(offset.is_multiple_of(ALIGNMENT as u64) && bytes.is_multiple_of(ALIGNMENT), "direct I/O is aligned");
         let content = self.content.borrow();
-        let there = content
-            .bytes
-            .get(usize::try_from(offset).expect("small")..)
-            .unwrap_or_default();
+        let there = content.bytes.get(usize::try_from(offset).expect("small")..).unwrap_or_default();
         let mut buffer = AlignedBuffer::with_capacity(bytes);
         buffer.extend_from_slice(&there[..there.len().min(bytes)]);
         Ok(buffer)
@@ -86,9 +68,7 @@ impl File for MemoryFile {
         self.disk.call("write")?;
         let bytes = &buffer.as_slice()[skip..];
         let durable = self.mode == OpenMode::Log;
-        self.content
-            .borrow_mut()
-            .write(usize::try_from(offset).expect("small"), bytes, durable);
+        self.content.borrow_mut().write(usize::try_from(offset).expect("small"), bytes, durable);
         Ok(buffer)
     }
 

@@ -1,0 +1,70 @@
+//! The names of a disk in memory: files come, go, and are durable when their directory was synced.
+//!
+//! Invariant: every call here counts, and may be told to fail.
+
+use std::rc::Rc;
+
+use super::{MemoryDisk, MemoryFile, Shared};
+use crate::disk::{Disk, DiskError, OpenMode, Space};
+
+impl Disk for MemoryDisk {
+    type File = MemoryFile;
+
+    async fn create_directory(&self, path: &str) -> Result<(), DiskError> {
+        self.call("create directory")?;
+        let mut state = self.state.borrow_mut();
+        if !state.directories.iter().any(|other| other == path) {
+            state.directories.push(path.to_owned());
+        }
+        Ok(())
+    }
+
+    async fn list(&self, directory: &str) -> Result<Vec<String>, DiskError> {
+        self.call("list directory")?;
+        let prefix = format!("{directory}/");
+        let state = self.state.borrow();
+        let names = state.names.keys().filter_map(|path| path.strip_prefix(&prefix));
+        Ok(names.filter(|name| !name.contains('/')).map(str::to_owned).collect())
+    }
+
+    async fn open(&self, path: &str, mode: OpenMode) -> Result<MemoryFile, DiskError> {
+        self.call("open")?;
+        let mut state = self.state.borrow_mut();
+        let content = match state.names.get(path) {
+            Some(content) => Rc::clone(content),
+            None if mode == OpenMode::Prepare => Shared::default(),
+            None => return Err(DiskError::NotFound),
+        };
+        state.names.insert(path.to_owned(), Rc::clone(&content));
+        Ok(MemoryFile { disk: self.clone(), content, mode })
+    }
+
+    async fn remove(&self, path: &str) -> Result<(), DiskError> {
+        self.call("remove")?;
+        self.state.borrow_mut().names.remove(path).map(drop).ok_or(DiskError::NotFound)
+    }
+
+    async fn remove_directory(&self, path: &str) -> Result<(), DiskError> {
+        self.call("remove directory")?;
+        self.state.borrow_mut().directories.retain(|other| other != path);
+        Ok(())
+    }
+
+    async fn sync_directory(&self, path: &str) -> Result<(), DiskError> {
+        self.call("sync directory")?;
+        let prefix = format!("{path}/");
+        let mut state = self.state.borrow_mut();
+        state.durable_names.retain(|name, _| !name.starts_with(&prefix));
+        let inside: Vec<_> = state.names.iter().filter(|(name, _)| name.starts_with(&prefix)).collect();
+        let inside: Vec<_> = inside.into_iter().map(|(name, file)| (name.clone(), Rc::clone(file))).collect();
+        state.durable_names.extend(inside);
+        Ok(())
+    }
+
+    fn space(&self) -> Result<Space, DiskError> {
+        self.call("statvfs")?;
+        let state = self.state.borrow();
+        let available_bytes = state.total_bytes.saturating_sub(state.used());
+        Ok(Space { total_bytes: state.total_bytes, available_bytes })
+    }
+}

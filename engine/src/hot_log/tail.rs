@@ -1,0 +1,93 @@
+//! Where a log begins and where it can go on: what a crash would replay, and which room is left.
+//!
+//! Invariant: whatever may come back after a crash counts as replayed until a durable frame says otherwise.
+
+use super::frames::{HEADROOM, PAYLOAD_START, Waiting};
+use super::{Active, HotLog, SMALL};
+use crate::frame::{self, FRAME_HEADER_BYTES};
+use crate::segments::Segments;
+
+impl HotLog {
+    /// True when a segment should be prepared: none is spare, and the active one is half full or there is none.
+    pub(crate) fn wants_segment<F>(&self, segments: &Segments<F>) -> bool {
+        if !self.spares.is_empty() {
+            return false;
+        }
+        match self.active {
+            Some(active) => active.offset > segments.get(active.file).bytes / 2,
+            None => self.instance == SMALL || !self.waiting.is_empty(),
+        }
+    }
+
+    /// Whether something from before segment `sequence` was begun is still on its way to the disk, or would come back from
+    /// it after a crash. Segments that only memory has let go of count:
+    /// until a durable frame says so, they are replayed.
+    pub(crate) fn replays_up_to<F>(&self, segments: &Segments<F>, sequence: u64) -> bool {
+        let on_its_way =
+            self.in_flight.iter().map(|frame| frame.began_at).chain(self.waiting.iter().map(|frame| frame.began_at));
+        if on_its_way.min().is_some_and(|began_at| began_at <= sequence) {
+            return true;
+        }
+        if self.durable_tail > 0 {
+            return self.durable_tail <= sequence;
+        }
+        let active = self.active.map(|active| active.file);
+        let mut used = self.passed.iter().chain(&self.sealed).copied().chain(active);
+        used.any(|file| segments.get(file).sequence <= sequence)
+    }
+
+    /// Closes the active segment if it only stands in the way of forgetting what is up to `sequence`: begun before and without
+    /// anything live.
+    pub(crate) fn seal_dead<F>(&mut self, segments: &mut Segments<F>, sequence: u64, newest: u64) {
+        let Some(active) = self.active else { return };
+        let segment = segments.get(active.file);
+        if self.is_quiet() && segment.live == 0 && segment.sequence <= sequence {
+            self.seal(segments, newest);
+        }
+    }
+
+    /// A frame without records, to make the tail durable.
+    pub(crate) fn append_empty(&mut self, now_us: u64, newest: u64) {
+        assert!(self.is_quiet(), "other frames carry the tail just as well");
+        let mut buffer = self.free_buffers.pop().unwrap_or_default();
+        buffer.resize(PAYLOAD_START);
+        self.waiting.push_back(Waiting {
+            ordinal: self.next_ordinal,
+            buffer,
+            records: 0,
+            began_us: now_us,
+            began_at: newest,
+        });
+        self.next_ordinal += 1;
+    }
+
+    /// Whether the first waiting frame has a segment to go to.
+    pub(crate) fn can_write<F>(&self, segments: &Segments<F>) -> bool {
+        let Some(first) = self.waiting.front() else { return true };
+        let bytes = frame::frame_bytes(first.payload_bytes()) as u64;
+        let fits = |active: Active| active.offset + bytes <= segments.get(active.file).bytes;
+        !self.spares.is_empty() || self.active.is_some_and(fits)
+    }
+
+    /// Bytes that can be written without another segment.
+    pub(crate) fn room<F>(&self, segments: &Segments<F>) -> u64 {
+        let active = self.active.map_or(0, |active| segments.get(active.file).bytes - active.offset);
+        let spares: u64 = self.spares.iter().map(|file| segments.get(*file).bytes - HEADROOM as u64).sum();
+        // Every frame that waits, and the one in flight, has a header and is padded.
+        let waiting = self.waiting_bytes + self.depth() * (frame::BLOCK_BYTES + FRAME_HEADER_BYTES);
+        let in_flight = self.in_flight.as_ref().map_or(0, |in_flight| in_flight.payload_bytes);
+        (active + spares).saturating_sub((waiting + in_flight) as u64)
+    }
+
+    /// Sequence of the oldest segment that replay would read.
+    pub(crate) fn oldest_sequence<F>(&self, segments: &Segments<F>) -> Option<u64> {
+        let active = self.active.map(|active| active.file);
+        self.sealed.front().copied().or(active).map(|file| segments.get(file).sequence)
+    }
+
+    /// Sequence of the segment behind the oldest sealed one, or of the next that will be activated.
+    pub(crate) fn sequence_after_oldest<F>(&self, segments: &Segments<F>, newest: u64) -> u64 {
+        let active = self.active.map(|active| active.file);
+        self.sealed.get(1).copied().or(active).map_or(newest + 1, |file| segments.get(file).sequence)
+    }
+}

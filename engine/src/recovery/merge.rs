@@ -1,0 +1,149 @@
+//! Records become index entries: of two versions of a key, the one that saw the other stays.
+//!
+//! Invariant: the order in which records are merged makes no difference.
+
+use annulus_object::{Actor, Clock, Dot};
+
+use super::chain::{Scanned, Tip};
+use crate::Error;
+use crate::disk::{Disk, File};
+use crate::engine::Engine;
+use crate::entries::FieldsView;
+use crate::frame::{FRAME_HEADER_BYTES, FrameRef};
+use crate::index::{Entry, Flags, IndexHash, Place};
+use crate::record::{Kind, RecordRef};
+
+impl<D: Disk> Engine<D> {
+    pub(super) async fn merge_segment(&mut self, scanned: &Scanned, tip: &mut Tip) -> Result<(), Error> {
+        let path = self.segments.get(scanned.file).path.clone();
+        if scanned.frames.is_empty() {
+            return Ok(());
+        }
+        let handle = self.segments.get(scanned.file).file.clone();
+        handle.sync().await.map_err(|error| Error::Disk { path: path.clone(), error })?;
+        self.segments.get_mut(scanned.file).written = scanned.end as u64;
+        self.recovery.segments += 1;
+        for (offset, crc) in &scanned.frames {
+            let frame = FrameRef::check_any(&scanned.bytes.as_slice()[*offset..]).expect("it was checked");
+            self.recovery.frames += 1;
+            self.clock.observe(frame.clock_ceiling());
+            let header = frame.header();
+            tip.crc = *crc;
+            tip.ordinal = tip.ordinal.max(header.ordinal);
+            for record in frame.records() {
+                let (at, record) = record.map_err(|error| Error::Frame { path: path.clone(), error })?;
+                let place = Place::at(scanned.file, (offset + FRAME_HEADER_BYTES + at) as u64);
+                self.merge_record(&record, place)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Merges one record into the index.
+    fn merge_record(&mut self, record: &RecordRef<'_>, place: Place) -> Result<(), Error> {
+        let dot = record.dot();
+        self.clock.observe(dot.clock);
+        self.recovery.records += 1;
+        if record.kind() == Kind::Mark {
+            if self.mark.is_none_or(|(mark, _)| mark < dot.clock) {
+                self.mark = Some((dot.clock, place.file));
+            }
+            return Ok(());
+        }
+        let partition = record.partition();
+        if !self.config.partitions.contains(&partition) {
+            assert!(self.config.migrate_from.is_some(), "a core logs its own partitions only");
+            return Ok(());
+        }
+        let context: Vec<(Actor, Clock)> = record.context_entries().collect();
+        let view = FieldsView::of_record(record, &context);
+        if let Some(old) = self.index.get(partition, IndexHash::of(view.hash)) {
+            match self.newer(partition, &old, &view) {
+                Some(true) => {}
+                Some(false) => return Ok(()),
+                None => {
+                    let old_actor = self.version_of(partition, &old).0;
+                    let show = |dot: Dot| format!("{:?}", dot);
+                    return Err(Error::Concurrent {
+                        partition,
+                        first: show(Dot::new(old.clock, old_actor)),
+                        second: show(dot),
+                    });
+                }
+            }
+        }
+        self.enter(partition, &view, place, record.total_bytes());
+        Ok(())
+    }
+
+    fn version_of(&self, partition: u16, entry: &Entry) -> (Actor, Clock) {
+        self.actors.resolve(entry.actor_slot).unwrap_or_else(|| {
+            let extra = self.side.get(partition, entry.hash);
+            extra.and_then(|extra| extra.actor).expect("an actor without a slot is in the side table")
+        })
+    }
+
+    /// Whether a record replaces an entry (`Some(true)`), is replaced by it, or neither saw the other (`None`).
+    fn newer(&self, partition: u16, old: &Entry, new: &FieldsView<'_>) -> Option<bool> {
+        let (old_actor, old_floor) = self.version_of(partition, old);
+        let old_dot = Dot::new(old.clock, old_actor);
+        let sees = |actor: Actor, clock: Clock, floor: Clock, context: &[(Actor, Clock)], dot: Dot| {
+            dot.clock <= floor
+                || (dot.actor == actor && dot.clock <= clock)
+                || context.iter().any(|(actor, clock)| *actor == dot.actor && dot.clock <= *clock)
+        };
+        // The same version, copied.
+        if new.dot == old_dot {
+            return Some(false);
+        }
+        // Larger clocks see smaller ones, never the other way round; so one test is enough for each direction.
+        if new.dot.clock > old.clock && sees(new.dot.actor, new.dot.clock, new.floor, new.context, old_dot) {
+            return Some(true);
+        }
+        let extra = old.flags.contains(Flags::EXTRA).then(|| self.side.get(partition, old.hash)).flatten();
+        let old_context = extra.map_or(&[][..], |extra| extra.context);
+        sees(old_actor, old.clock, old_floor, old_context, new.dot).then_some(false)
+    }
+
+    /// Counts what points where, drops what FLUSHALL deleted, notes what has expired.
+    pub(super) fn finish_recovery(&mut self) {
+        if let Some((clock, _)) = self.mark {
+            let Self { index, side, .. } = self;
+            for partition in self.config.partitions.clone() {
+                let mut dropped = Vec::new();
+                index.retain(partition, |entry| {
+                    if entry.clock <= clock && entry.flags.contains(Flags::EXTRA) {
+                        dropped.push(entry.hash);
+                    }
+                    entry.clock > clock
+                });
+                dropped.into_iter().for_each(|hash| assert!(side.remove(partition, hash)));
+            }
+        }
+        // What migration wrote anew was counted when it became durable.
+        if self.config.migrate_from.is_none() {
+            if let Some((_, file)) = self.mark {
+                self.segments.gained(file, false);
+                self.segments.get_mut(file).has_mark = true;
+            }
+            let Self { index, segments, .. } = self;
+            for partition in self.config.partitions.clone() {
+                index.scan(partition, 0, usize::MAX, |entry| {
+                    segments.gained(entry.place.file, entry.is_tombstone());
+                    if entry.is_tombstone() {
+                        segments.get_mut(entry.place.file).tombstones.push((partition, entry.hash));
+                    }
+                });
+            }
+        }
+        self.floor = self.clock.last();
+        self.expire_all();
+    }
+
+    fn expire_all(&mut self) {
+        let mut due = Vec::new();
+        self.side.due(self.config.now_unix_ms, usize::MAX / 2, &mut due);
+        due.into_iter().for_each(|(partition, hash)| self.expire(partition, hash));
+        self.counts.expired = 0;
+    }
+}

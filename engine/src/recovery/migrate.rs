@@ -1,0 +1,146 @@
+//! Another number of cores: what is this core's own in the logs of all old cores is written anew, byte for byte.
+//!
+//! Invariant: the old logs stay as they are; all that was moved is durable in the new log when this ends.
+
+use annulus_object::Clock;
+
+use crate::Error;
+use crate::config::{layout_directory, log_directory};
+use crate::disk::{Disk, File};
+use crate::engine::{Engine, Event};
+use crate::frame::{FRAME_HEADER_BYTES, FrameRef};
+use crate::hot_log::{LARGE, SMALL, Write};
+use crate::index::{Flags, IndexHash, Place};
+use crate::record::RecordRef;
+use crate::segment::SegmentHeader;
+use crate::segments::Use;
+use crate::write_path::is_expired;
+
+impl<D: Disk> Engine<D> {
+    /// Reads every core's log of another layout, and writes what is this core's own into its own log.
+    pub(super) async fn migrate(&mut self, layout: u32, cores: u16) -> Result<(), Error> {
+        let mut foreign = Vec::new();
+        for core in 0..cores {
+            let directory = log_directory(layout, core);
+            let found = self.list_segments(&directory, (layout, core, cores), Use::Foreign).await?;
+            // A mark deletes what its own core had; the log of another core goes on without it.
+            let mark = self.mark.take();
+            for instance in [SMALL, LARGE] {
+                let files = found.iter().filter(|(_, header)| header.instance == instance).copied().collect();
+                self.recover_instance(files).await?;
+            }
+            if let Some((clock, _)) = self.mark.take() {
+                self.drop_foreign(clock, &found);
+            }
+            self.mark = mark;
+            foreign.extend(found);
+        }
+        self.expire_all_foreign();
+        self.write_anew(&foreign).await?;
+        tracing::info!(core = self.config.core, from = %layout_directory(layout), moved = self.recovery.moved, "moved");
+        for (file, _) in foreign {
+            self.segments.remove(file);
+        }
+        Ok(())
+    }
+
+    /// Drops the entries of one core's old log that its FLUSHALL had deleted.
+    fn drop_foreign(&mut self, clock: Clock, found: &[(u16, SegmentHeader)]) {
+        let is_of_core = |file: u16| found.iter().any(|(other, _)| *other == file);
+        let Self { index, side, .. } = self;
+        for partition in self.config.partitions.clone() {
+            let mut dropped = Vec::new();
+            index.retain(partition, |entry| {
+                let keep = entry.clock > clock || !is_of_core(entry.place.file);
+                if !keep && entry.flags.contains(Flags::EXTRA) {
+                    dropped.push(entry.hash);
+                }
+                keep
+            });
+            dropped.into_iter().for_each(|hash| assert!(side.remove(partition, hash)));
+        }
+    }
+
+    /// Leaves tombstones and expired values out.
+    fn expire_all_foreign(&mut self) {
+        let now_ms = self.config.now_unix_ms;
+        let Self { index, side, .. } = self;
+        for partition in self.config.partitions.clone() {
+            let mut dropped = Vec::new();
+            index.retain(partition, |entry| {
+                let expires_at_ms = side.get(partition, entry.hash).map_or(0, |extra| extra.expires_at_ms);
+                let keep = !entry.is_tombstone() && !is_expired(expires_at_ms, now_ms);
+                if !keep && entry.flags.contains(Flags::EXTRA) {
+                    dropped.push(entry.hash);
+                }
+                keep
+            });
+            dropped.into_iter().for_each(|hash| assert!(side.remove(partition, hash)));
+        }
+    }
+
+    async fn write_anew(&mut self, foreign: &[(u16, SegmentHeader)]) -> Result<(), Error> {
+        for (file, header) in foreign {
+            let written = self.segments.get(*file).written;
+            if written == 0 {
+                continue;
+            }
+            let scanned = self.scan_segment(*file, *header).await?;
+            for (offset, _) in scanned.frames.iter().filter(|(offset, _)| (*offset as u64) < written) {
+                let frame = FrameRef::check_any(&scanned.bytes.as_slice()[*offset..]).expect("it was checked");
+                for (at, record) in frame.records().map_while(Result::ok) {
+                    let place = Place::at(*file, (offset + FRAME_HEADER_BYTES + at) as u64);
+                    if !self.config.partitions.contains(&record.partition()) {
+                        continue;
+                    }
+                    let entry = self.index.get(record.partition(), IndexHash::of(record.hash()));
+                    if entry.is_some_and(|entry| entry.place == place) {
+                        self.copy_record(&record).await?;
+                    }
+                }
+            }
+        }
+        self.flush_now(SMALL).await?;
+        self.flush_now(LARGE).await
+    }
+
+    async fn copy_record(&mut self, record: &RecordRef<'_>) -> Result<(), Error> {
+        let bytes = record.total_bytes();
+        let instance = if bytes <= self.config.limits.small_record_bytes_max { SMALL } else { LARGE };
+        if !self.logs[usize::from(instance)].has_room(bytes, &self.config.limits) {
+            self.flush_now(instance).await?;
+        }
+        // The copy takes the place of the record in the index, which must not look like a newer version.
+        self.index.remove(record.partition(), IndexHash::of(record.hash()));
+        let (_, place) = self.logs[usize::from(instance)].append(bytes, 0, self.sequence, &self.config.limits);
+        place.copy_from_slice(record.bytes());
+        self.recovery.moved += 1;
+        Ok(())
+    }
+
+    /// Writes what waits in an instance, before any turn.
+    async fn flush_now(&mut self, instance: u8) -> Result<(), Error> {
+        let number = usize::from(instance);
+        while !self.logs[number].is_quiet() {
+            let Write { file, offset, buffer, skip } = match self.next_write(number) {
+                Ok(write) => write,
+                Err(_) => {
+                    self.prepare_now(instance).await?;
+                    continue;
+                }
+            };
+            let segment = self.segments.get(file);
+            let (path, handle) = (segment.path.clone(), segment.file.clone());
+            let buffer = handle.write_at(offset, buffer, skip).await.map_err(|error| Error::Disk { path, error })?;
+            let written = self.logs[number].on_written(&mut self.segments);
+            self.apply(number, &written, written.payload(&buffer));
+            self.logs[number].recycle_buffer(buffer, &self.config.limits);
+        }
+        // Nothing of this is news to anybody.
+        self.work.clear();
+        self.preparing = [false; 2];
+        self.pending_keys = 0;
+        self.events.retain(|event| !matches!(event, Event::Durable(_)));
+        Ok(())
+    }
+}

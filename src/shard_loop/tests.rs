@@ -1,0 +1,410 @@
+//! Cores driven by hand, over a disk in memory: what clients send, when the disk and the other cores answer, and what must
+//! come back. No socket, no clock, no thread; everything is a function of the test and its seed.
+//!
+//! [`Cluster`] stands for the driver and the ring: it keeps what they keep (one send in flight per client, an id reused only
+//! after its close) and asserts it.
+
+mod clients;
+mod disk_reads;
+mod endings;
+mod failures;
+mod pipelines;
+mod random;
+mod two_cores;
+
+use std::sync::Arc;
+
+use annulus_engine::disk::memory::{MemoryDisk, block_on};
+use annulus_engine::{Config as EngineConfig, Durability, Engine, Limits};
+use annulus_net::resp::reader;
+use annulus_net::ring::ConnectionId;
+use annulus_object::{Actor, Clock};
+
+use super::{Now, Progress, ShardLoop};
+use crate::config::{Config, Environment, Sources};
+use crate::mesh::{CoreMap, Mesh};
+use crate::metrics::NodeMetrics;
+use crate::node::{Node, Phase};
+use crate::slot;
+
+const START_MS: u64 = 1_800_000_000_000;
+const NODE_ID: u64 = 77;
+/// What one receive brings at most.
+const RECEIVE_BYTES: usize = 16 << 10;
+
+/// Small segments, so that a test's disk is small.
+fn limits() -> Limits {
+    Limits {
+        segment_bytes_min: 256 << 10,
+        segment_bytes_max: 256 << 10,
+        large_segment_bytes_min: 1 << 20,
+        small_record_bytes_max: 8 << 10,
+        frame_bytes_max: 64 << 10,
+        frame_bytes_eager: 4 << 10,
+        waiting_bytes_max: 4 << 20,
+        reads_max: 64,
+        read_bytes_max: 64 << 10,
+        recovery_read_bytes: 64 << 10,
+        ..Limits::PRODUCTION
+    }
+}
+
+/// One client and its socket.
+struct Client {
+    core: usize,
+    connection: ConnectionId,
+    /// Sent, not received yet.
+    wire: Vec<u8>,
+    /// Sends no more after `wire`.
+    fin: bool,
+    fin_seen: bool,
+    /// Whether the core receives from it.
+    receives: bool,
+    /// Whether it reads what is sent to it.
+    reads: bool,
+    in_flight: Option<Vec<u8>>,
+    output: Vec<u8>,
+    closing: bool,
+    closed: bool,
+}
+
+struct Core {
+    shard: ShardLoop<MemoryDisk>,
+    disk: MemoryDisk,
+    free: Vec<usize>,
+    next_connection: usize,
+}
+
+/// A node and its clients.
+struct Cluster {
+    node: Arc<Node>,
+    cores: Vec<Core>,
+    clients: Vec<Client>,
+    now: Now,
+    incarnation: u16,
+    /// Operations of the disk that end in a turn, at most.
+    completions_max: usize,
+    /// Bytes of each client that arrive in a turn, at most.
+    bytes_max: usize,
+    /// A new incarnation is given as soon as it is needed.
+    gives_incarnations: bool,
+    needs_incarnation: Vec<usize>,
+}
+
+impl Cluster {
+    fn new(cores: u16, cache_bytes: usize) -> Self {
+        Self::open(MemoryDisk::new(1), cores, cache_bytes, limits(), 1)
+    }
+
+    fn open(disk: MemoryDisk, cores: u16, cache_bytes: usize, limits: Limits, incarnation: u16) -> Self {
+        let environment = Environment { affinity: (0..usize::from(cores)).collect(), memory_bytes: 1 << 30 };
+        let config = Config::build(&Sources::none(), &environment).unwrap();
+        let map = CoreMap::new(config.partitions, cores);
+        let listen = config.listen;
+        let identity = ([9; 16], NODE_ID, incarnation);
+        let runtime = config.runtime.clone();
+        let metrics = NodeMetrics::new(cores);
+        let node = Arc::new(Node::new(config, identity, "0".repeat(40), map.clone(), listen, START_MS, metrics));
+        let cores = Mesh::for_cores(cores).into_iter().map(|mesh| {
+            let core = mesh.core();
+            let owned = map.owned(core);
+            let config = EngineConfig {
+                core,
+                cores: map.cores(),
+                layout: 1,
+                migrate_from: None,
+                partitions: u16::try_from(owned.start).unwrap()..u16::try_from(owned.end).unwrap(),
+                hash_key: [7; 16],
+                cluster_id: [9; 16],
+                actor: Actor::new(NODE_ID, incarnation),
+                clock: Clock::ZERO,
+                durability: Durability::Sync,
+                hot_log_bytes: 4 << 20,
+                cache_bytes,
+                memory_bytes: 256 << 20,
+                limits: limits.clone(),
+                now_unix_ms: START_MS,
+            };
+            let disk = disk.for_core(core);
+            let engine = block_on(Engine::open(disk.clone(), config)).unwrap();
+            let shard = ShardLoop::new(Arc::clone(&node), engine, mesh, runtime.clone(), || 0);
+            Core { shard, disk, free: Vec::new(), next_connection: 0 }
+        });
+        let cores = cores.collect();
+        node.enter(Phase::Ready);
+        Self {
+            node,
+            cores,
+            clients: Vec::new(),
+            now: Now { unix_ms: START_MS, steady_ns: 1 },
+            incarnation,
+            completions_max: usize::MAX,
+            bytes_max: 1 << 20,
+            gives_incarnations: true,
+            needs_incarnation: Vec::new(),
+        }
+    }
+
+    /// The number of a new client of a core.
+    fn connect(&mut self, core: usize) -> usize {
+        let place = &mut self.cores[core];
+        assert!(place.shard.may_connect());
+        let index = place.free.pop().unwrap_or_else(|| {
+            place.next_connection += 1;
+            place.next_connection - 1
+        });
+        let connection = ConnectionId::from_index(index);
+        let peer = format!("127.0.0.1:{}", 20_000 + self.clients.len()).parse().unwrap();
+        place.shard.on_connected(connection, (peer, self.node.listen));
+        self.clients.push(Client {
+            core,
+            connection,
+            wire: Vec::new(),
+            fin: false,
+            fin_seen: false,
+            receives: true,
+            reads: true,
+            in_flight: None,
+            output: Vec::new(),
+            closing: false,
+            closed: false,
+        });
+        self.clients.len() - 1
+    }
+
+    /// A client sends commands, separated by `;`, which arrive in the next turns.
+    fn say(&mut self, client: usize, commands: &str) {
+        self.clients[client].wire.extend_from_slice(&encode(commands));
+    }
+
+    /// Begins a turn of a core.
+    fn begin(&mut self, core: usize) {
+        self.now.unix_ms += 1;
+        self.now.steady_ns += 1_000_000;
+        self.cores[core].shard.begin_turn(self.now);
+    }
+
+    /// Lets one operation of a core's disk end; `false` when none is under way.
+    fn complete(&mut self, core: usize) -> bool {
+        let Core { shard, disk, .. } = &mut self.cores[core];
+        let completion = disk.poll();
+        completion.is_some_and(|completion| {
+            shard.on_disk(completion);
+            true
+        })
+    }
+
+    /// What a client sent arrives, as far as the core receives it.
+    fn arrive(&mut self, client: usize) -> bool {
+        let at = &mut self.clients[client];
+        if !at.receives || at.fin_seen || at.closed {
+            return false;
+        }
+        let arrived: Vec<u8> = at.wire.drain(..self.bytes_max.min(at.wire.len())).collect();
+        let shard = &mut self.cores[at.core].shard;
+        arrived.chunks(RECEIVE_BYTES).for_each(|bytes| shard.on_received(at.connection, bytes));
+        let ends = at.fin && at.wire.is_empty();
+        if ends {
+            at.fin_seen = true;
+            shard.on_ended(at.connection, true);
+        }
+        ends || !arrived.is_empty()
+    }
+
+    /// What became of sends and closes.
+    fn finish_socket_operations(&mut self, core: usize) -> bool {
+        let Core { shard, free, .. } = &mut self.cores[core];
+        let mut any = false;
+        for client in self.clients.iter_mut().filter(|client| client.core == core && !client.closed) {
+            if client.closing {
+                client.closed = true;
+                client.in_flight = None;
+                free.push(client.connection.index());
+                shard.on_closed(client.connection);
+            } else if client.reads && client.in_flight.is_some() {
+                let buffer = client.in_flight.take().unwrap();
+                client.output.extend_from_slice(&buffer);
+                shard.on_sent(client.connection, buffer, true);
+            } else {
+                continue;
+            }
+            any = true;
+        }
+        any
+    }
+
+    /// Ends a turn of a core and does what it says; `true` when it said something.
+    fn end(&mut self, core: usize) -> bool {
+        let shard = &mut self.cores[core].shard;
+        shard.end_turn(false);
+        let outbox = std::mem::take(shard.outbox());
+        let mut any = !outbox.sends.is_empty() || !outbox.closes.is_empty() || !outbox.wakes.is_empty();
+        let find = |clients: &mut Vec<Client>, connection: ConnectionId| {
+            let is = |client: &Client| client.core == core && client.connection == connection && !client.closed;
+            clients.iter().position(is).expect("a connection that is open")
+        };
+        for (connection, buffer) in outbox.sends {
+            let client = find(&mut self.clients, connection);
+            let client = &mut self.clients[client];
+            assert!(client.in_flight.is_none() && !client.closing && !buffer.is_empty());
+            client.in_flight = Some(buffer);
+        }
+        for (connection, receives) in outbox.receives {
+            let client = find(&mut self.clients, connection);
+            self.clients[client].receives = receives;
+        }
+        for connection in outbox.closes {
+            let client = find(&mut self.clients, connection);
+            assert!(!std::mem::replace(&mut self.clients[client].closing, true), "a connection is closed once");
+        }
+        if outbox.shutdown {
+            self.node.enter(Phase::Draining);
+        }
+        if outbox.needs_incarnation {
+            self.needs_incarnation.push(core);
+        }
+        while let Some(work) = self.cores[core].shard.next_work() {
+            let done = block_on(work.run());
+            self.cores[core].shard.on_work_done(done);
+            any = true;
+        }
+        any
+    }
+
+    /// Gives the cores that need it a new incarnation.
+    fn give_incarnations(&mut self) {
+        for core in std::mem::take(&mut self.needs_incarnation) {
+            self.incarnation += 1;
+            self.cores[core].shard.engine().adopt_incarnation(Actor::new(NODE_ID, self.incarnation));
+        }
+    }
+
+    /// A whole turn of a core; `true` when something happened.
+    fn turn(&mut self, core: usize) -> bool {
+        self.begin(core);
+        let mut any = self.finish_socket_operations(core);
+        for client in 0..self.clients.len() {
+            any |= self.clients[client].core == core && self.arrive(client);
+        }
+        if self.gives_incarnations {
+            self.give_incarnations();
+        }
+        for _ in 0..self.completions_max {
+            if !self.complete(core) {
+                break;
+            }
+            any = true;
+        }
+        let shard = &mut self.cores[core].shard;
+        any |= !shard.mesh().is_quiet();
+        shard.on_mesh(|_| panic!("no client is handed over here"));
+        any | self.end(core)
+    }
+
+    /// So many turns of a core.
+    fn turns(&mut self, core: usize, count: usize) {
+        for _ in 0..count {
+            self.turn(core);
+        }
+    }
+
+    /// Turns until nothing happens any more, housekeeping included.
+    fn settle(&mut self) {
+        let mut quiet = 0;
+        for _ in 0..200_000 {
+            let any = (0..self.cores.len()).fold(false, |any, core| any | self.turn(core));
+            quiet = if any { 0 } else { quiet + 1 };
+            if quiet == 50 {
+                return;
+            }
+        }
+        panic!("it never comes to rest");
+    }
+
+    /// Stops the node; every core must end.
+    fn drain(&mut self) {
+        self.node.enter(Phase::Draining);
+        for _ in 0..10_000 {
+            (0..self.cores.len()).for_each(|core| self.turns(core, 1));
+            if self.cores.iter().all(|core| core.shard.progress() == Progress::Ended) {
+                return;
+            }
+        }
+        let left: Vec<usize> = self.cores.iter().map(|core| core.shard.sessions.len()).collect();
+        panic!("the drain never ends; sessions left: {left:?}");
+    }
+
+    /// A client's replies since the last call, line ends shown as `|`; all of them must be whole.
+    fn replies(&mut self, client: usize) -> Vec<String> {
+        let output = std::mem::take(&mut self.clients[client].output);
+        let mut rest = &output[..];
+        let mut replies = Vec::new();
+        while !rest.is_empty() {
+            let end = reader::reply_end(rest, 1 << 30).unwrap().expect("a whole reply");
+            replies.push(String::from_utf8_lossy(&rest[..end]).replace("\r\n", "|"));
+            rest = &rest[end..];
+        }
+        replies
+    }
+
+    /// Says, settles, and gives the replies.
+    fn ask(&mut self, client: usize, commands: &str) -> Vec<String> {
+        self.say(client, commands);
+        self.settle();
+        self.replies(client)
+    }
+
+    fn expect(&mut self, client: usize, commands: &str, replies: &[&str]) {
+        assert_eq!(self.ask(client, commands), replies, "{commands}");
+    }
+
+    fn in_flight(&self) -> usize {
+        self.cores[0].disk.in_flight()
+    }
+}
+
+/// Commands separated by `;`, their arguments by blanks.
+fn encode(commands: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for command in commands.split(';').map(str::trim).filter(|command| !command.is_empty()) {
+        let args: Vec<&str> = command.split_whitespace().collect();
+        encode_command(&mut bytes, &args);
+    }
+    bytes
+}
+
+fn encode_command(bytes: &mut Vec<u8>, args: &[&str]) {
+    bytes.extend_from_slice(format!("*{}\r\n", args.len()).as_bytes());
+    for arg in args {
+        bytes.extend_from_slice(format!("${}\r\n{arg}\r\n", arg.len()).as_bytes());
+    }
+}
+
+/// The n-th key that a core of two owns.
+fn key_of(core: u16, number: usize) -> String {
+    let map = CoreMap::new(1024, 2);
+    let keys = (0..).map(|at| format!("key:{at}"));
+    let mut own = keys.filter(|key| map.core_of(slot::partition(slot::of_key(key.as_bytes()), 1024)) == core);
+    own.nth(number).unwrap()
+}
+
+fn bulk(text: &str) -> String {
+    format!("${}|{text}|", text.len())
+}
+
+/// A random stream (SplitMix64).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((z ^ (z >> 31)) % end as u64).unwrap()
+    }
+
+    fn one_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+}
