@@ -14,6 +14,8 @@ pub const SESSION_OUTSTANDING_MAX: usize = 4096;
 pub const SESSION_OUTPUT_PAUSE_BYTES: usize = 4 << 20;
 /// Bytes of an idle client's buffers that are kept.
 pub const SESSION_BUFFER_KEEP_BYTES: usize = 16 << 10;
+/// How long replies may wait for those behind them, to leave together.
+pub const PARTIAL_REPLIES_HOLD: Duration = Duration::from_micros(200);
 /// Empty output buffers that a core keeps for its clients.
 pub const OUTPUT_BUFFERS_KEPT: usize = 1024;
 /// Keys of which one SCAN, KEYS or RANDOMKEY reads records at a time.

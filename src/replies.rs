@@ -12,16 +12,28 @@ use smallvec::SmallVec;
 /// A reply's bytes; short ones need no allocation.
 pub type ReplyBytes = SmallVec<[u8; 40]>;
 
+/// Held bytes above which the gaps that replies left are closed.
+const HELD_SLACK_BYTES: usize = 64 << 10;
+
+/// The place of a reply: where its bytes are held, once they are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Slot {
+    Missing,
+    Held { start: usize, bytes: usize },
+}
+
 /// Where replies of one client gather.
 #[derive(Debug, Default)]
 pub struct Replies {
     output: Vec<u8>,
-    slots: VecDeque<Option<ReplyBytes>>,
+    slots: VecDeque<Slot>,
     /// Number of the slot at the front; wraps.
     first_slot: u32,
     /// Slots that are not filled.
     outstanding: usize,
-    /// Bytes waiting in filled slots.
+    /// Bytes of filled slots, with gaps where replies have left.
+    held: Vec<u8>,
+    /// Bytes of filled slots.
     held_bytes: usize,
 }
 
@@ -36,40 +48,67 @@ impl Replies {
         if self.slots.is_empty() {
             self.output.extend_from_slice(reply);
         } else {
-            self.held_bytes += reply.len();
-            self.slots.push_back(Some(ReplyBytes::from_slice(reply)));
+            let slot = self.hold(reply);
+            self.slots.push_back(slot);
         }
     }
 
     /// Reserves the place of a reply that comes later; [`Replies::fill`] takes the number.
     pub fn reserve(&mut self) -> u32 {
-        let slot =
-            self.first_slot.wrapping_add(u32::try_from(self.slots.len()).expect("slots are bounded by the session"));
-        self.slots.push_back(None);
+        let ahead = u32::try_from(self.slots.len()).expect("slots are bounded by the session");
+        self.slots.push_back(Slot::Missing);
         self.outstanding += 1;
-        slot
+        self.first_slot.wrapping_add(ahead)
     }
 
     /// Fills a reserved place. An empty reply stands for none (`CLIENT REPLY OFF`).
     pub fn fill(&mut self, slot: u32, reply: &[u8]) {
         let index = slot.wrapping_sub(self.first_slot) as usize;
         assert!(index < self.slots.len(), "a slot leaves only after it was filled");
-        assert!(self.slots[index].is_none(), "a slot is filled once");
+        assert!(self.slots[index] == Slot::Missing, "a slot is filled once");
         self.outstanding -= 1;
         if index > 0 {
-            self.held_bytes += reply.len();
-            self.slots[index] = Some(ReplyBytes::from_slice(reply));
+            self.slots[index] = self.hold(reply);
             return;
         }
         self.output.extend_from_slice(reply);
+        self.leave();
+        while let Some(&Slot::Held { start, bytes }) = self.slots.front() {
+            self.output.extend_from_slice(&self.held[start..start + bytes]);
+            self.held_bytes -= bytes;
+            self.leave();
+        }
+        if self.slots.is_empty() {
+            assert_eq!(self.held_bytes, 0, "held bytes belong to slots");
+            self.held.clear();
+        }
+    }
+
+    /// The slot at the front has left for the output.
+    fn leave(&mut self) {
         self.slots.pop_front();
         self.first_slot = self.first_slot.wrapping_add(1);
-        while let Some(Some(held)) = self.slots.front() {
-            self.held_bytes -= held.len();
-            self.output.extend_from_slice(held);
-            self.slots.pop_front();
-            self.first_slot = self.first_slot.wrapping_add(1);
+    }
+
+    fn hold(&mut self, reply: &[u8]) -> Slot {
+        if self.held.len() > HELD_SLACK_BYTES + 2 * self.held_bytes {
+            self.close_gaps();
         }
+        let start = self.held.len();
+        self.held.extend_from_slice(reply);
+        self.held_bytes += reply.len();
+        Slot::Held { start, bytes: reply.len() }
+    }
+
+    fn close_gaps(&mut self) {
+        let mut packed = Vec::with_capacity(2 * self.held_bytes);
+        for slot in &mut self.slots {
+            if let Slot::Held { start, bytes } = slot {
+                let from = std::mem::replace(start, packed.len());
+                packed.extend_from_slice(&self.held[from..from + *bytes]);
+            }
+        }
+        self.held = packed;
     }
 
     /// Replies that are not ready.
@@ -95,6 +134,9 @@ impl Replies {
     /// Takes the output to send it, leaving `spare` (empty) to gather the next.
     pub fn take_output(&mut self, spare: Vec<u8>) -> Vec<u8> {
         assert!(spare.is_empty());
+        if self.slots.is_empty() && self.held.capacity() > HELD_SLACK_BYTES {
+            self.held = Vec::new();
+        }
         std::mem::replace(&mut self.output, spare)
     }
 }
@@ -130,6 +172,26 @@ mod tests {
             assert!(replies.direct().is_some());
             assert_eq!(replies.bytes(), 0);
         }
+    }
+
+    #[test]
+    fn gaps_are_closed_while_replies_keep_coming() {
+        let mut replies = Replies::default();
+        let reply = vec![b'x'; 1000];
+        let mut slots: std::collections::VecDeque<u32> = (0..10).map(|_| replies.reserve()).collect();
+        for number in 0..5000 {
+            // The second is filled before the first, so that every reply is held for a while.
+            slots.push_back(replies.reserve());
+            let second = slots.remove(1).unwrap();
+            replies.fill(second, &reply);
+            if number % 3 == 0 {
+                replies.fill(slots.pop_front().unwrap(), &reply);
+            }
+            assert!(replies.held.len() <= super::HELD_SLACK_BYTES + 3 * replies.held_bytes + 1000);
+        }
+        slots.into_iter().rev().for_each(|slot| replies.fill(slot, &reply));
+        assert_eq!(output(&mut replies).len(), 5010 * 1000);
+        assert_eq!((replies.held_bytes, replies.held.len()), (0, 0));
     }
 
     #[test]

@@ -67,6 +67,8 @@ pub struct Session {
     pub above_soft_since_ms: u64,
     /// The core's list of sessions to flush has it.
     pub dirty: bool,
+    /// Since when replies are held back until those behind them are ready, steady nanoseconds.
+    pub held_since_ns: Option<u64>,
     /// Receiving is paused.
     pub paused: bool,
     /// Why it waits.
@@ -133,6 +135,7 @@ impl Session {
             sending_bytes: 0,
             above_soft_since_ms: now_ms,
             dirty: false,
+            held_since_ns: None,
             paused: false,
             blocked: Blocked::No,
             ended: false,

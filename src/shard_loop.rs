@@ -97,6 +97,8 @@ pub struct ShardLoop<D: Disk> {
     sessions: Sessions,
     /// Sessions whose output may have to leave at the end of the turn.
     dirty: Vec<u32>,
+    /// Sessions whose output waits a moment for replies that come behind it.
+    held_sessions: Vec<u32>,
     /// Sessions that wait until the core or the mesh takes more.
     busy_sessions: Vec<u32>,
     /// Sessions that may go on.
@@ -158,6 +160,7 @@ impl<D: Disk> ShardLoop<D> {
             mesh,
             sessions: Sessions::default(),
             dirty: Vec::new(),
+            held_sessions: Vec::new(),
             busy_sessions: Vec::new(),
             ready_sessions: Vec::new(),
             commits: CommitWaiters::default(),
@@ -290,6 +293,9 @@ impl<D: Disk> ShardLoop<D> {
     pub fn sleep_at_most(&self) -> Duration {
         if !self.mesh.is_flushed() || !self.ready_sessions.is_empty() || !self.local.is_empty() {
             return Duration::ZERO;
+        }
+        if !self.held_sessions.is_empty() {
+            return limits::PARTIAL_REPLIES_HOLD;
         }
         if !self.stalled.is_empty() || !self.engine.is_quiet() || self.drain != lifecycle::Drain::No {
             return limits::TICK / 4;

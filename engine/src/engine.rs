@@ -1,7 +1,7 @@
 //! One core's store: the state, the events it gives out, and what it is asked about itself.
 //!
-//! How it writes is in `write_path`, how it reads in `read_path`, how it starts in `recovery`, what it does on the side in
-//! `housekeeping`.
+//! How it writes is in `write_path`, what becomes of a write in `durable` and `entries`, how it reads in `read_path`, how it
+//! starts in `recovery`, what it does on the side in `housekeeping`.
 //!
 //! Invariant: the index names exactly the durable, newest record of every key (with memory durability: the newest); what is
 //! newer and not yet durable is in `pending`.

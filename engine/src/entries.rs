@@ -56,13 +56,14 @@ impl<D: Disk> Engine<D> {
     ) {
         if let Some(old) = old {
             let is_plain = fields.expires_at_ms == 0 && old.flags == Flags::NONE;
-            if is_plain && self.actors.resolve(old.actor_slot) == Some((self.actor, self.floor)) {
-                if let Some(place) = self.store.overwrite(old.place.raw(), bytes) {
-                    record::encode_in_memory(fields, place);
-                    let updated = self.index.update(key.partition, old.hash, |entry| entry.clock = fields.dot.clock);
-                    assert!(updated.is_some(), "the key is indexed");
-                    return;
-                }
+            if is_plain
+                && self.actors.resolve(old.actor_slot) == Some((self.actor, self.floor))
+                && let Some(place) = self.store.overwrite(old.place.raw(), bytes)
+            {
+                record::encode_in_memory(fields, place);
+                let updated = self.index.update(key.partition, old.hash, |entry| entry.clock = fields.dot.clock);
+                assert!(updated.is_some(), "the key is indexed");
+                return;
             }
         }
         let number = self.store.insert_with(bytes, |out| record::encode_in_memory(fields, out));

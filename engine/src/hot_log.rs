@@ -4,7 +4,7 @@
 //! put → the last waiting frame → (no write in flight) sealed and written → durable → index
 //! ```
 //!
-//! Not here: what records mean, and which segments are still needed (`segments`, `recycle`).
+//! Not here: what records mean, and which segments are still needed (`segments`, `housekeeping`).
 //!
 //! Invariants: at most one write is in flight; frames are written in the order of their ordinals; every frame chains to the
 //! last one that became durable.

@@ -1,6 +1,7 @@
 //! One core's data: keys, versions and values are bytes, partitions are numbers. Knows no sockets and no cluster.
 //!
-//! * [`Engine`]: the store of one core; `write_path`, `read_path`, `recovery` and `housekeeping` are its parts.
+//! * [`Engine`]: the store of one core; `write_path`, `durable`, `entries`, `read_path`, `recovery` and `housekeeping` are its
+//!   parts.
 //! * `hot_log`, `segments`: the log on disk and which of its files are still needed; [`record`], [`frame`], [`segment`]: its
 //!   formats.
 //! * [`index`], `side_table`, `resident`, `cache`, `memory_store`, `pending`: what is in memory.

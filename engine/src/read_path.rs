@@ -136,6 +136,12 @@ impl<D: Disk> Engine<D> {
         self.pending_mark.and_then(|mark| self.wait_for(mark.commit))
     }
 
+    /// The commit that decides what a key holds, while it is not durable. A reply waits for it only with sync durability.
+    pub fn open_commit(&self, key: &Key<'_>) -> Option<Commit> {
+        let pending = self.pending.get(key.hash).filter(|pending| !self.is_flushed(pending.view().dot().clock));
+        pending.map(|pending| pending.commit).or(self.pending_mark.map(|mark| mark.commit))
+    }
+
     /// What is known of a key without its record. Two keys with the same 72 bits of hash are not told apart.
     pub fn describe(&self, key: &Key<'_>, now_ms: u64) -> Option<Description> {
         if let Some(pending) = self.pending.get(key.hash) {

@@ -3,6 +3,7 @@
 //! acknowledged before a crash survives it.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it does not hold")]
+#![allow(clippy::print_stdout, reason = "how much was tested shows with --nocapture")]
 
 mod support;
 
@@ -107,22 +108,35 @@ fn judge(recorded: &Recorded, disk: MemoryDisk, what: &str, outcomes: &mut Outco
     assert_eq!(node.read(b"key-0").unwrap().as_deref(), Some(&b"afterwards"[..]), "{what}, after a crash");
 }
 
+/// Damages every file of a log from every byte on.
+fn from_every_byte(recycles: bool, what: &str, damage: impl Fn(&MemoryDisk, &str, usize)) -> Outcomes {
+    let recorded = record(recycles);
+    let mut outcomes = Outcomes::default();
+    for path in recorded.disk.paths() {
+        let length = recorded.disk.contents(&path).len();
+        // Every byte of a fresh log; around every block of a recycled one, where the same code meets old frames.
+        for at in (0..length).filter(|at| !recycles || at % 512 < 2 || at % 4096 < 200) {
+            let disk = recorded.disk.copy(at as u64);
+            damage(&disk, &path, at);
+            judge(&recorded, disk, &format!("{path} {what} at {at}, recycled {recycles}"), &mut outcomes);
+        }
+    }
+    println!("{what}, recycled {recycles}: {outcomes:?}");
+    outcomes
+}
+
 #[test]
 fn cut_at_every_byte() {
     for recycles in [false, true] {
-        let recorded = record(recycles);
-        let mut outcomes = Outcomes::default();
-        for path in recorded.disk.paths() {
-            let length = recorded.disk.contents(&path).len();
-            // Every byte of a fresh log; around every block of a recycled one, where the same code meets old frames.
-            let cuts = (0..length).filter(|at| !recycles || at % 512 < 2 || at % 4096 < 200);
-            for cut in cuts {
-                let disk = recorded.disk.copy(cut as u64);
-                disk.cut(&path, cut);
-                judge(&recorded, disk, &format!("{path} cut at {cut}, recycled {recycles}"), &mut outcomes);
-            }
-        }
-        println!("cut, recycled {recycles}: {outcomes:?}");
+        let outcomes = from_every_byte(recycles, "cut", |disk, path, at| disk.cut(path, at));
+        assert!(outcomes.named > 1000, "a file that became shorter is named: {outcomes:?}");
+    }
+}
+
+#[test]
+fn blank_from_every_byte() {
+    for recycles in [false, true] {
+        let outcomes = from_every_byte(recycles, "blank", |disk, path, at| disk.blank(path, at));
         assert!(outcomes.prefixes > 1000 || outcomes.named > 100, "{outcomes:?}");
     }
 }

@@ -2,6 +2,8 @@
 //! other numbers of cores, failing calls. Acknowledged writes survive; of the others each may or may not; nothing is
 //! invented; while the store runs it shows the newest write that has not failed.
 
+#![allow(clippy::print_stdout, reason = "how much was tested shows with --nocapture")]
+
 mod support;
 
 use annulus_engine::Durability;
@@ -146,6 +148,15 @@ fn crashes_and_flushes() {
 fn everything_with_failing_calls() {
     let mix = Mix { crashes: true, flushes: true, expiry: true, faults: true, ..BASE };
     campaign("faults", &mix, Durability::Sync, |told| told.failed > 50 && told.restarts > 100);
+}
+
+/// A reply does not wait here, so what a crash must keep is what became durable before it.
+#[test]
+fn everything_with_interval_durability() {
+    let mix = Mix { crashes: true, flushes: true, expiry: true, faults: true, ..BASE };
+    campaign("interval", &mix, Durability::Interval { ms: 20 }, |told| {
+        told.acknowledged > 10_000 && told.failed > 50 && told.restarts > 100 && told.recycled > 20
+    });
 }
 
 #[test]

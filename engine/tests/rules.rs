@@ -6,6 +6,7 @@ mod support;
 
 use annulus_engine::Durability;
 use annulus_engine::disk::memory::{MemoryDisk, block_on};
+use annulus_engine::frame::{self, FrameFields};
 use support::{Node, partition_of};
 
 fn put(node: &mut Node, key: &str, bytes: usize) {
@@ -127,4 +128,92 @@ fn keys_and_values_beyond_the_limits_are_refused_by_name() {
     let key = engine.key(b"key", 0);
     assert!(engine.put(&key, &vec![1; 100_000], 0, now_ms).is_err());
     assert!(engine.put(&key, &vec![1; (32 << 20) + 1], 0, now_ms).is_err());
+}
+
+#[test]
+fn a_file_that_became_shorter_is_reported() {
+    let disk = MemoryDisk::new(7);
+    let mut node = Node::new(disk.clone(), 1, Durability::Sync);
+    put(&mut node, "key", 50);
+    node.settle_all();
+    // Behind all frames, so nothing else tells.
+    let path = "log-0001/core-00/small-00001.log";
+    disk.cut(path, 16 << 10);
+    let mut damaged = Node::closed(disk, Durability::Sync);
+    damaged.incarnation = 2;
+    damaged.open(1, None).unwrap();
+    let corruption = &damaged.cores[0].recovery().corruption;
+    assert_eq!((corruption.len(), corruption[0].path.as_str(), corruption[0].offset), (1, path, 16 << 10));
+    assert_eq!(damaged.counted_keys(), 1);
+}
+
+/// Writes one frame, which fails.
+fn fail_a_write(node: &mut Node, key: &str) {
+    put(node, key, 50);
+    (0..2).for_each(|_| drop(node.turn(0)));
+    assert_eq!(node.disk.in_flight(), 1);
+    node.disk.fail_call(Some(node.disk.calls()), false);
+    node.turn(1);
+}
+
+#[test]
+fn a_failed_frame_and_a_torn_activation_are_no_damage() {
+    let mut left_out = 0;
+    for seed in 0..200 {
+        let mut node = Node::new(MemoryDisk::new(seed), 1, Durability::Sync);
+        put(&mut node, "kept", 50);
+        node.settle_all();
+        fail_a_write(&mut node, "failed");
+        // Long enough ago for a second failure not to end writing.
+        node.now_ms += 3_600_000;
+        fail_a_write(&mut node, "torn");
+        assert_eq!((node.told.failed, node.told.read_only), (2, 0));
+        put(&mut node, "later", 50);
+        node.settle_all();
+        node.cores.clear();
+        node.disk.crash();
+        node.incarnation += 1;
+        node.open(1, None).unwrap();
+        assert_eq!(node.told.corruption, 0, "seed {seed}: {:?}", node.cores[0].recovery());
+        for (key, is_there) in [("kept", true), ("failed", false), ("torn", false), ("later", true)] {
+            assert_eq!(node.read(key.as_bytes()).unwrap().is_some(), is_there, "{key}, seed {seed}");
+        }
+        left_out += node.cores[0].recovery().disregarded_frames;
+    }
+    assert!(left_out > 10, "some failed frames were whole: {left_out}");
+}
+
+#[test]
+fn a_stored_copy_of_a_log_is_not_taken_for_the_log() {
+    let disk = MemoryDisk::new(8);
+    let mut node = Node::new(disk.clone(), 1, Durability::Sync);
+    // The value's second part begins a block, and is a whole frame of a later use.
+    let mut copy = vec![0; 4096];
+    let fields = FrameFields {
+        sequence: 99,
+        number: 0,
+        payload_bytes: 0,
+        previous_crc: 0,
+        records: 0,
+        clock_ceiling: annulus_object::Clock::ZERO,
+        log_tail: 1,
+        ordinal: 1,
+    };
+    frame::seal(&mut copy, &fields);
+    let mut value = vec![7; 4096 - 64 - 64 - 3];
+    value.extend_from_slice(&copy);
+    node.write(b"key", Some((value.clone(), 0)));
+    node.settle_all();
+    let path = disk.paths().into_iter().find(|path| path.contains("large")).unwrap();
+    assert_eq!(disk.contents(&path)[8192..8192 + 4096], copy, "the frame lies at a block's start");
+    for (flips, keys) in [(&[20][..], 1), (&[20, 5000][..], 0)] {
+        let copy = disk.copy(1);
+        flips.iter().for_each(|at| copy.flip_bit(&path, *at, 2));
+        let mut damaged = Node::closed(copy, Durability::Sync);
+        damaged.incarnation = 2;
+        damaged.open(1, None).unwrap();
+        assert_eq!((damaged.told.corruption, damaged.counted_keys()), (1, keys), "{flips:?}");
+        let expected = (keys == 1).then(|| value.clone());
+        assert_eq!(damaged.read(b"key").unwrap(), expected);
+    }
 }

@@ -1,17 +1,29 @@
 //! Replies on their way back: to a client, into a gather, to another core. And requests as they come from other cores.
 
-use annulus_engine::{Commit, Disk};
+use annulus_engine::{Commit, Disk, Key};
 use annulus_net::limits::Limits;
 use annulus_net::resp::{Parsed, Parser};
 use smallvec::SmallVec;
 
 use super::ShardLoop;
 use super::execute::Request;
-use crate::commands::table;
-use crate::mesh::{Batch, Message};
+use crate::commands::table::{self, Route, Row};
+use crate::mesh::{Batch, Message, RequestFlags};
 use crate::metrics::Metric;
 use crate::session::{Blocked, Session};
 use crate::waiting::ReplyTo;
+
+/// Requests of another core that are looked at together before the first is run.
+const AHEAD_MAX: usize = 16;
+
+/// A request of another core.
+struct Ahead<'a> {
+    row: &'static Row,
+    flags: RequestFlags,
+    to: ReplyTo,
+    args: SmallVec<[&'a [u8]; 6]>,
+    key: Option<Key<'a>>,
+}
 
 /// What is answered when the write that a reply stands for failed.
 const FAILED_WRITE: &[u8] =
@@ -103,24 +115,47 @@ impl<D: Disk> ShardLoop<D> {
         self.start_timing();
         let mut parser = std::mem::replace(&mut self.mesh_parser, mesh_parser());
         let mut offset = 0;
-        while let Some((token, flags, bytes, next)) = batch.message(offset) {
-            offset = next;
-            self.counts.add(Metric::MeshReceived, 1);
-            let parsed = parser.parse(bytes, true);
-            assert!(
-                matches!(parsed, Ok(Parsed::Command { consumed }) if consumed == bytes.len()),
-                "another core sends whole commands"
-            );
-            let args: SmallVec<[&[u8]; 8]> = parser.arguments(bytes).iter().collect();
-            let row = table::resolve(args[0], args.get(1).copied()).expect("another core sends known commands");
-            let request = Request { row, protocol: flags.protocol(), partition: flags.partition(), args: &args };
-            let to = match ReplyTo::from_token(token) {
-                ReplyTo::Nobody => ReplyTo::Nobody,
-                _ => ReplyTo::Core { core, token },
-            };
-            self.run_request(&request, to);
+        loop {
+            let mut ahead: SmallVec<[Ahead<'_>; AHEAD_MAX]> = SmallVec::new();
+            while let (true, Some((token, flags, bytes, next))) = (ahead.len() < AHEAD_MAX, batch.message(offset)) {
+                offset = next;
+                ahead.push(self.parse_request(&mut parser, core, (token, flags), bytes));
+            }
+            if ahead.is_empty() {
+                break;
+            }
+            self.warm_keys(|| ahead.iter().filter_map(|ahead| ahead.key.as_ref()));
+            for Ahead { row, flags, to, args, key } in &ahead {
+                let request = Request { row, protocol: flags.protocol(), partition: flags.partition(), args };
+                self.run_request(&request, key.as_ref(), *to);
+            }
         }
         self.mesh_parser = parser;
+    }
+
+    /// Takes apart what another core, which has checked it, sent.
+    fn parse_request<'a>(
+        &mut self,
+        parser: &mut Parser,
+        core: u16,
+        (token, flags): (u64, RequestFlags),
+        bytes: &'a [u8],
+    ) -> Ahead<'a> {
+        self.counts.add(Metric::MeshReceived, 1);
+        let parsed = parser.parse(bytes, true);
+        let is_whole = matches!(parsed, Ok(Parsed::Command { consumed }) if consumed == bytes.len());
+        assert!(is_whole, "another core sends whole commands");
+        let args: SmallVec<[&[u8]; 6]> = parser.arguments_in(bytes).expect("another core sends no inline command").collect();
+        let row = table::resolve(args[0], args.get(1).copied()).expect("another core sends known commands");
+        let key = (row.route == Route::OneKey).then(|| {
+            let first = usize::from(row.keys.expect("a data command has a key").first);
+            self.engine.key(args[first], flags.partition())
+        });
+        let to = match ReplyTo::from_token(token) {
+            ReplyTo::Nobody => ReplyTo::Nobody,
+            _ => ReplyTo::Core { core, token },
+        };
+        Ahead { row, flags, to, args, key }
     }
 
     /// Notes that a session's output may have to leave.

@@ -15,9 +15,18 @@ use crate::session::{ReplyMode, Session};
 use crate::slot;
 use crate::waiting::{Parked, ReplyTo};
 
+/// What looking ahead has found out about a command.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Known<'a> {
+    /// Its key, when it has one key that is this core's.
+    pub(super) key: Option<&'a Key<'a>>,
+    /// The request as it came.
+    pub(super) raw: Option<&'a [u8]>,
+}
+
 impl<D: Disk> ShardLoop<D> {
-    /// Runs or forwards one command of a client; `known` is its key, when looking ahead has found that it is this core's.
-    pub(super) fn dispatch(&mut self, session: &mut Session, index: u32, args: Args<'_>, known: Option<&Key<'_>>) {
+    /// Runs or forwards one command of a client.
+    pub(super) fn dispatch(&mut self, session: &mut Session, index: u32, args: Args<'_>, known: Known<'_>) {
         session.commands += 1;
         session.last_served = None;
         let row = match table::resolve(args[0], args.get(1).copied()) {
@@ -52,11 +61,11 @@ impl<D: Disk> ShardLoop<D> {
         };
     }
 
-    fn route(&mut self, session: &mut Session, index: u32, row: &'static Row, args: Args<'_>, known: Option<&Key<'_>>) {
+    fn route(&mut self, session: &mut Session, index: u32, row: &'static Row, args: Args<'_>, known: Known<'_>) {
         match row.route {
-            Route::OneKey => match known {
+            Route::OneKey => match known.key {
                 Some(key) => self.run_for_session(session, index, row, key, args),
-                None => self.route_key(session, index, row, args),
+                None => self.route_key(session, index, row, args, known.raw),
             },
             Route::Session => self.answer(session, index, row, args),
             Route::Gather(kind) => self.route_keys(session, index, row, kind, args),
@@ -76,7 +85,14 @@ impl<D: Disk> ShardLoop<D> {
     }
 
     /// One key: run here, or where the key's partition is.
-    fn route_key(&mut self, session: &mut Session, index: u32, row: &'static Row, args: Args<'_>) {
+    fn route_key(
+        &mut self,
+        session: &mut Session,
+        index: u32,
+        row: &'static Row,
+        args: Args<'_>,
+        raw: Option<&[u8]>,
+    ) {
         let first = usize::from(row.keys.expect("a row on one key says where the key is").first);
         let key = args[first];
         if key.len() > usize::from(u16::MAX) {
@@ -95,7 +111,15 @@ impl<D: Disk> ShardLoop<D> {
             self.counts.add(Metric::CommandErrors, 1);
             return self.reply(session, |out| writer::error(out, &format!("MOVED {slot} {target}")));
         }
-        self.forward(session, index, core, partition, args);
+        let to = self.reserve(session, index);
+        let flags = RequestFlags::new(session.protocol, partition);
+        match raw {
+            Some(raw) => {
+                self.counts.add(Metric::MeshSent, 1);
+                self.mesh.requests_to(core).push_request(to.token(), flags, |out| out.extend_from_slice(raw));
+            }
+            None => self.send_request(core, to, flags, args),
+        }
     }
 
     fn advises_moved(&mut self, session: &mut Session) -> bool {
@@ -120,13 +144,9 @@ impl<D: Disk> ShardLoop<D> {
             let to = self.reserve(session, index);
             self.local.push_back(Parked::new(row, session.protocol, to, partition, args));
         } else {
-            self.forward(session, index, core, partition, args);
+            let to = self.reserve(session, index);
+            self.send_request(core, to, RequestFlags::new(session.protocol, partition), args);
         }
-    }
-
-    fn forward(&mut self, session: &mut Session, index: u32, core: u16, partition: u16, args: Args<'_>) {
-        let to = self.reserve(session, index);
-        self.send_request(core, to, RequestFlags::new(session.protocol, partition), args);
     }
 
     /// Sends a command to another core.

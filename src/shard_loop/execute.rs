@@ -100,19 +100,22 @@ impl<D: Disk> ShardLoop<D> {
     }
 
     /// Runs a command whose reply goes anywhere.
-    pub(super) fn run_request(&mut self, request: &Request<'_>, to: ReplyTo) {
+    pub(super) fn run_request(&mut self, request: &Request<'_>, key: Option<&Key<'_>>, to: ReplyTo) {
         if !self.stalled.is_empty() {
             return self.stalled.push_back(request.park(to));
         }
-        self.run_unstalled(request, to);
+        self.run_unstalled(request, key, to);
     }
 
-    fn run_unstalled(&mut self, request: &Request<'_>, to: ReplyTo) {
+    fn run_unstalled(&mut self, request: &Request<'_>, key: Option<&Key<'_>>, to: ReplyTo) {
         match request.row.route {
             Route::OneKey | Route::Gather(_) => {
                 // A part of a multi-key command has its one key where a command on one key has it.
                 let first = usize::from(request.row.keys.expect("a data command has a key").first);
-                let key = self.engine.key(request.args[first], request.partition);
+                let key = match key {
+                    Some(key) => *key,
+                    None => self.engine.key(request.args[first], request.partition),
+                };
                 if self.must_wait(&key) {
                     return self.wait_for_key(&key, request.park(to));
                 }
@@ -243,7 +246,7 @@ impl<D: Disk> ShardLoop<D> {
     pub(super) fn run_parked(&mut self, parked: &Parked) {
         let args = parked.arguments();
         let request = Request { row: parked.row, protocol: parked.protocol, partition: parked.partition, args: &args };
-        self.run_request(&request, parked.to);
+        self.run_request(&request, None, parked.to);
     }
 
     /// Runs this core's parts of commands that its own clients sent.
@@ -268,7 +271,7 @@ impl<D: Disk> ShardLoop<D> {
             let args = parked.arguments();
             let request =
                 Request { row: parked.row, protocol: parked.protocol, partition: parked.partition, args: &args };
-            self.run_unstalled(&request, parked.to);
+            self.run_unstalled(&request, None, parked.to);
             if !self.stalled.is_empty() {
                 break;
             }

@@ -8,6 +8,7 @@ use annulus_net::resp::ProtocolError;
 use smallvec::SmallVec;
 
 use super::ShardLoop;
+use super::dispatch::Known;
 use super::lookahead::{Ahead, Lookahead, Then};
 use crate::metrics::Metric;
 use crate::session::{Blocked, Session};
@@ -99,7 +100,7 @@ impl<D: Disk> ShardLoop<D> {
                     }
                     let arguments = parser.arguments(&input[*start..]);
                     let args: SmallVec<[&[u8]; 8]> = arguments.iter().collect();
-                    self.dispatch(session, index, &args, None);
+                    self.dispatch(session, index, &args, Known::default());
                     *start += consumed;
                 }
                 Then::Nothing { consumed } => *start += consumed,
@@ -130,7 +131,7 @@ impl<D: Disk> ShardLoop<D> {
             if let Some(stopped) = self.stops(session, index) {
                 return Some(stopped);
             }
-            self.dispatch(session, index, &command.args, command.key.as_ref());
+            self.dispatch(session, index, &command.args, Known { key: command.key.as_ref(), raw: Some(command.raw) });
             *start = parsed_from + command.end;
             if !self.local.is_empty() {
                 return Some(Ran::LocalParts);

@@ -115,6 +115,7 @@ impl<D: Disk> ShardLoop<D> {
     /// Sends what has gathered.
     pub(super) fn flush_sessions(&mut self) {
         let mut dirty = std::mem::take(&mut self.dirty);
+        dirty.append(&mut self.held_sessions);
         for index in dirty.drain(..) {
             let session = self.sessions.get_mut(index);
             session.dirty = false;
@@ -127,6 +128,17 @@ impl<D: Disk> ShardLoop<D> {
             if session.closed || session.sending {
                 continue;
             }
+            if session.replies.has_output() && session.replies.outstanding() > 0 && !session.closing {
+                // The rest of what it asked for is about to come: one send for all is cheaper for both sides.
+                let now_ns = self.now.steady_ns;
+                let since = *session.held_since_ns.get_or_insert(now_ns);
+                if now_ns - since < limits::PARTIAL_REPLIES_HOLD.as_nanos() as u64 {
+                    self.held_sessions.push(index);
+                    session.dirty = true;
+                    continue;
+                }
+            }
+            session.held_since_ns = None;
             if session.replies.has_output() {
                 let output = session.replies.take_output(self.buffers.pop().unwrap_or_default());
                 session.sending = true;

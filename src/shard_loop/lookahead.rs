@@ -20,6 +20,8 @@ pub(super) struct Ahead<'a> {
     pub(super) args: SmallVec<[&'a [u8]; 6]>,
     /// Where it ends, from the start of what was parsed.
     pub(super) end: usize,
+    /// The request as it came.
+    pub(super) raw: &'a [u8],
     /// Its key, when it has one key that is this core's.
     pub(super) key: Option<Key<'a>>,
 }
@@ -61,8 +63,9 @@ impl<'a> Lookahead<'a> {
             match parser.parse(&input[end..], authenticated) {
                 Ok(Parsed::Command { consumed }) => match parser.arguments_in(&input[end..]) {
                     Some(args) => {
+                        let raw = &input[end..end + consumed];
                         end += consumed;
-                        commands.push(Ahead { args: args.collect(), end, key: None });
+                        commands.push(Ahead { args: args.collect(), end, raw, key: None });
                     }
                     None => break Then::Inline { consumed },
                 },
@@ -90,10 +93,13 @@ impl<D: Disk> ShardLoop<D> {
         for command in &mut ahead.commands {
             command.key = self.own_key(&command.args);
         }
+        self.warm_keys(|| ahead.commands.iter().filter_map(|command| command.key.as_ref()));
+    }
+
+    /// Asks for the memory of several keys at once.
+    pub(super) fn warm_keys<'k, Keys: Iterator<Item = &'k Key<'k>>>(&self, keys: impl Fn() -> Keys) {
         for step in 0..WARM_STEPS {
-            for key in ahead.commands.iter().filter_map(|command| command.key.as_ref()) {
-                self.engine.warm(key, step);
-            }
+            keys().for_each(|key| self.engine.warm(key, step));
         }
     }
 

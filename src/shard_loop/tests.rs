@@ -314,7 +314,9 @@ impl Cluster {
         for _ in 0..200_000 {
             let any = (0..self.cores.len()).fold(false, |any, core| any | self.turn(core));
             quiet = if any { 0 } else { quiet + 1 };
-            if quiet == 50 {
+            let waits = self.cores.iter().any(|core| !core.shard.commits.is_empty() || !core.shard.stalled.is_empty());
+            // What failed in the background is tried again after a second.
+            if quiet >= if waits { 3000 } else { 50 } {
                 return;
             }
         }

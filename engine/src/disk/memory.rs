@@ -301,6 +301,12 @@ impl MemoryDisk {
         self.state.borrow_mut().injected.cut_files += 1;
     }
 
+    /// Fills a file with zeros from a byte on, as if that had never been written.
+    pub fn blank(&self, path: &str, from: usize) {
+        self.file(path).borrow_mut().bytes[from..].fill(0);
+        self.state.borrow_mut().injected.cut_files += 1;
+    }
+
     /// A disk with the same files, all durable, and another seed.
     #[must_use]
     pub fn copy(&self, seed: u64) -> MemoryDisk {

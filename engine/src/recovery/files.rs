@@ -4,11 +4,12 @@
 
 use std::collections::VecDeque;
 
+use super::Corruption;
 use crate::Error;
 use crate::buffer::AlignedBuffer;
 use crate::disk::{Disk, DiskError, File, OpenMode};
 use crate::engine::Engine;
-use crate::frame::{BLOCK_BYTES, FrameRef};
+use crate::frame::{BLOCK_BYTES, FrameHeader, FrameRef};
 use crate::hot_log::{LARGE, SMALL};
 use crate::segment::{SEGMENT_HEADER_BYTES, SegmentError, SegmentHeader};
 use crate::segments::{Segment, Use};
@@ -38,26 +39,13 @@ impl<D: Disk> Engine<D> {
             let file = disk.open(&path, mode).await.map_err(at(&path))?;
             // What a cut file has beyond whole blocks cannot be read directly, and was no whole frame.
             let bytes = file.size().await.map_err(at(&path))? & !(BLOCK_BYTES as u64 - 1);
-            let block = file.read_at(0, SEGMENT_HEADER_BYTES).await.map_err(at(&path))?;
-            let mut header_damaged = false;
-            let header = match SegmentHeader::decode(block.as_slice()) {
-                Ok(header) => header,
-                Err(SegmentError::Newer { .. }) => {
-                    let error = SegmentHeader::decode(block.as_slice()).expect_err("it is newer");
-                    return Err(Error::Segment { path, error });
+            let Some((header, header_damaged)) = self.identify(&file, (&name, &path), bytes, owner).await? else {
+                // Never activated, or unreadable and reported: such a file stays for whoever looks into it.
+                let is_reported = self.recovery.corruption.last().is_some_and(|last| last.path == path);
+                if state == Use::Sealed && !is_reported {
+                    self.discard(&path).await;
                 }
-                Err(_) => {
-                    let instance = if name.starts_with("small") { SMALL } else { LARGE };
-                    let Some(sequence) = self.newest_sequence(&file, bytes).await.map_err(at(&path))? else {
-                        // Never activated: no frame was ever whole in it.
-                        if state == Use::Sealed {
-                            self.discard(&path).await;
-                        }
-                        continue;
-                    };
-                    header_damaged = true;
-                    self.header_from_frames(owner, instance, sequence, bytes)
-                }
+                continue;
             };
             let (layout, core, cores) = owner;
             if (header.layout, header.core, header.cores, header.cluster_id)
@@ -103,8 +91,36 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// The newest use of a segment that its whole frames tell of.
-    async fn newest_sequence(&self, file: &D::File, bytes: u64) -> Result<Option<u64>, DiskError> {
+    /// Which use of which log a file is in, and whether only its frames tell; `None` when it holds no frame.
+    async fn identify(
+        &mut self,
+        file: &D::File,
+        (name, path): (&str, &str),
+        bytes: u64,
+        owner: (u32, u16, u16),
+    ) -> Result<Option<(SegmentHeader, bool)>, Error> {
+        let at = |error| Error::Disk { path: path.to_owned(), error };
+        let block = file.read_at(0, SEGMENT_HEADER_BYTES).await.map_err(at)?;
+        let error = match SegmentHeader::decode(block.as_slice()) {
+            Ok(header) => return Ok(Some((header, false))),
+            Err(error @ SegmentError::Newer { .. }) => return Err(Error::Segment { path: path.to_owned(), error }),
+            Err(error) => error,
+        };
+        let instance = if name.starts_with("small") { SMALL } else { LARGE };
+        if let Some(sequence) = self.sequence_of_frames(file, bytes).await.map_err(at)? {
+            return Ok(Some((self.header_from_frames(owner, instance, sequence, bytes), true)));
+        }
+        // A preparation that was cut off leaves zeros, or nothing.
+        if !matches!(error, SegmentError::Empty | SegmentError::Truncated { .. }) {
+            let what = "neither the segment's header nor its first frame can be read";
+            self.recovery.corruption.push(Corruption { path: path.to_owned(), offset: 0, what });
+        }
+        Ok(None)
+    }
+
+    /// The use of a segment that its frames tell of: the sequence of the first whole one, reached from frame to frame. A whole
+    /// frame anywhere else proves nothing, for a value may be a copy of a log.
+    async fn sequence_of_frames(&self, file: &D::File, bytes: u64) -> Result<Option<u64>, DiskError> {
         let mut all = AlignedBuffer::with_capacity(usize::try_from(bytes).expect("segments fit memory"));
         while (all.len() as u64) < bytes {
             let part = file.read_at(all.len() as u64, self.config.limits.recovery_read_bytes).await?;
@@ -113,9 +129,19 @@ impl<D: Disk> Engine<D> {
             }
             all.extend_from_slice(part.as_slice());
         }
-        let blocks = (SEGMENT_HEADER_BYTES..all.len()).step_by(BLOCK_BYTES);
-        let frames = blocks.filter_map(|offset| FrameRef::check_any(&all.as_slice()[offset..]).ok());
-        Ok(frames.map(|frame| frame.header().sequence).max())
+        let (mut offset, mut sequence) = (SEGMENT_HEADER_BYTES, None);
+        for number in 0.. {
+            let Some(frame) = all.as_slice().get(offset..) else { break };
+            let Ok(header) = FrameHeader::peek(frame) else { break };
+            if header.number != number || *sequence.get_or_insert(header.sequence) != header.sequence {
+                break;
+            }
+            if FrameRef::check_any(frame).is_ok() {
+                return Ok(sequence);
+            }
+            offset += header.total_bytes();
+        }
+        Ok(None)
     }
 
     pub(super) async fn discard(&self, path: &str) {

@@ -201,7 +201,8 @@ impl Node {
             match result {
                 Ok(Some(written)) => {
                     assert_eq!(written.existed, visible.is_some(), "of {}", String::from_utf8_lossy(key));
-                    let fate = written.after.map_or(Fate::Durable, |commit| Fate::Open(core, commit));
+                    let open = written.after.or_else(|| engine.open_commit(&known));
+                    let fate = open.map_or(Fate::Durable, |commit| Fate::Open(core, commit));
                     self.push(key, state, fate);
                     return;
                 }
@@ -231,7 +232,11 @@ impl Node {
             self.told.stalls += 1;
             return;
         };
-        let fate = written.after.map_or(Fate::Durable, |commit| Fate::Open(core, commit));
+        let engine = &self.cores[usize::from(core)];
+        // No key has this name, so only the mark decides what it holds.
+        let none = engine.key(b"none", owned(core, self.cores.len() as u16).start);
+        let open = written.after.or_else(|| engine.open_commit(&none));
+        let fate = open.map_or(Fate::Durable, |commit| Fate::Open(core, commit));
         let keys: Vec<Vec<u8>> = self.model.keys().filter(|key| self.core_of(key) == core).cloned().collect();
         keys.iter().for_each(|key| self.push(key, None, fate));
     }

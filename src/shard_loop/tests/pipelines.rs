@@ -104,3 +104,22 @@ fn replies_are_counted_and_bounded() {
     assert_eq!(cluster.replies(client).len(), count);
     assert!(cluster.clients[client].receives);
 }
+
+#[test]
+fn what_a_resumed_client_writes_is_on_its_way_before_the_core_sleeps() {
+    let mut cluster = Cluster::new(1, 1 << 20);
+    let client = cluster.connect(0);
+    cluster.expect(client, "SET warm up", &["+OK|"]);
+    cluster.completions_max = 0;
+    let count = crate::limits::SESSION_OUTSTANDING_MAX + 10;
+    cluster.say(client, &"SET k v;".repeat(count));
+    cluster.turns(0, 5);
+    cluster.begin(0);
+    while cluster.complete(0) {}
+    cluster.end(0);
+    let core = &cluster.cores[0];
+    assert!(core.disk.in_flight() > 0 || core.shard.sleep_at_most().is_zero(), "it would sleep with writes to commit");
+    cluster.completions_max = usize::MAX;
+    cluster.settle();
+    assert_eq!(cluster.replies(client).len(), count);
+}
