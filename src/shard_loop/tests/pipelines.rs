@@ -107,7 +107,9 @@ fn replies_are_counted_and_bounded() {
 
 #[test]
 fn what_a_resumed_client_writes_is_on_its_way_before_the_core_sleeps() {
-    let mut cluster = Cluster::new(1, 1 << 20);
+    let one_segment =
+        Limits { segment_bytes_min: 2 << 20, segment_bytes_max: 2 << 20, large_segment_bytes_min: 2 << 20, ..limits() };
+    let mut cluster = Cluster::open(MemoryDisk::new(1), 1, 1 << 20, one_segment, 1);
     let client = cluster.connect(0);
     cluster.expect(client, "SET warm up", &["+OK|"]);
     cluster.completions_max = 0;
