@@ -279,11 +279,12 @@ impl<D: Disk> ShardLoop<D> {
         self.run_local();
         self.retry_stalled();
         self.retry_scan_reads();
+        self.take_engine_events();
+        self.resume_sessions();
         if !more_comes {
             self.engine.end_turn(self.now.steady_ns / 1000);
         }
         self.take_engine_events();
-        self.resume_sessions();
         self.flush_sessions();
         let wakes = &mut self.outbox.wakes;
         self.mesh.flush(|core| wakes.push(core));

@@ -93,8 +93,17 @@ impl<D: Disk> Engine<D> {
         self.segments.expired(entry.place.file, partition, hash);
     }
 
+    /// Whether so many bytes may be taken without reaching the mark at which writes are refused. Asked each time, because a
+    /// fast disk can be filled between two looks.
+    fn disk_takes(&self, bytes: u64) -> bool {
+        self.disk.space().map_or(true, |space| {
+            let left = space.available_bytes.saturating_sub(bytes);
+            left > 0 && DiskLevel::of(space.total_bytes, left) < DiskLevel::NoWrites
+        })
+    }
+
     fn watch_disk(&mut self, now_ms: u64) {
-        let enough = self.config.segment_bytes(LARGE);
+        let takes_more = self.disk_takes(self.config.segment_bytes(LARGE));
         let state = &mut self.disk_state;
         // A clock that was set back must not stop this.
         if (state.looked_ms..state.looked_ms + self.config.limits.space_interval_ms).contains(&now_ms) {
@@ -107,7 +116,7 @@ impl<D: Disk> Engine<D> {
             Ok(space) => {
                 let level = DiskLevel::of(space.total_bytes, space.available_bytes);
                 state.available_bytes = space.available_bytes;
-                state.is_full &= space.available_bytes < 2 * enough;
+                state.is_full &= !takes_more;
                 if level != state.level {
                     let available_mib = space.available_bytes >> 20;
                     tracing::warn!(core = self.config.core, ?level, before = ?state.level, available_mib, "disk water mark");
@@ -229,6 +238,13 @@ impl<D: Disk> Engine<D> {
     pub(crate) fn want_segment(&mut self, instance: usize) {
         let now_ms = self.disk_state.looked_ms;
         if self.preparing[instance] || self.failures.read_only || now_ms < self.disk_state.prepare_after_ms {
+            return;
+        }
+        let number = u8::try_from(instance).expect("there are two instances");
+        if !self.disk_takes(self.config.segment_bytes(number)) {
+            self.disk_state.prepare_after_ms = now_ms + self.config.limits.space_interval_ms;
+            self.disk_state.is_full = true;
+            self.fail_waiting(instance);
             return;
         }
         self.preparing[instance] = true;

@@ -60,7 +60,7 @@ impl Limits {
         recovery_read_bytes: 1 << 20,
         clock_ceiling_ms: 250,
         expire_per_tick: 4096,
-        spare_segments: 2,
+        spare_segments: 3,
         failure_window_ms: 600_000,
         space_interval_ms: 1000,
     };

@@ -157,16 +157,18 @@ impl<D: Disk> Engine<D> {
 
     /// Whether the disk takes a write: new values leave a quarter of a segment to deletes.
     fn has_disk_room(&self, frees: bool) -> bool {
-        let has_room = match self.disk_state.level {
-            DiskLevel::Ample | DiskLevel::Hurry | DiskLevel::NoTransfers => true,
-            DiskLevel::NoWrites => frees,
-            DiskLevel::ReadOnly => false,
-        };
-        if !has_room || !self.disk_state.is_full {
-            return has_room;
+        let takes_writes = self.disk_state.level < DiskLevel::NoWrites;
+        if takes_writes && !self.disk_state.is_full {
+            return true;
         }
-        let kept_for_deletes = self.config.segment_bytes(SMALL) / 4 + self.config.limits.frame_bytes_max as u64;
-        self.logs[usize::from(SMALL)].room(&self.segments) > if frees { 0 } else { kept_for_deletes }
+        if !takes_writes && !frees {
+            return false;
+        }
+        // What is prepared already takes nothing more of the disk.
+        let log = &self.logs[usize::from(SMALL)];
+        let reserve = log.spare_bytes(&self.segments).max(self.config.segment_bytes(SMALL) / 4);
+        let kept_for_deletes = if frees { 0 } else { reserve + self.config.limits.frame_bytes_max as u64 };
+        log.room(&self.segments) > kept_for_deletes
     }
 
     fn check_may_write(&mut self, is_new: bool, frees: bool) -> Result<(), Refusal> {

@@ -159,8 +159,15 @@ impl<B: StableBytes> Ring<B> {
             }
             Wait::AtMost(duration) => self.enter(1, Some(duration))?,
         }
-        let completions = self.io.completion();
-        self.completions.extend(completions.map(|entry| (entry.user_data(), entry.result(), entry.flags())));
+        // Only when everything is here does the absence of a completion say that a send is done.
+        loop {
+            let completions = self.io.completion();
+            self.completions.extend(completions.map(|entry| (entry.user_data(), entry.result(), entry.flags())));
+            if !self.io.submission().cq_overflow() {
+                break;
+            }
+            self.enter_once(0, None)?;
+        }
         self.settle_attempts();
         Ok(())
     }

@@ -145,7 +145,8 @@ impl<D: Disk> ShardLoop<D> {
         let parsed = parser.parse(bytes, true);
         let is_whole = matches!(parsed, Ok(Parsed::Command { consumed }) if consumed == bytes.len());
         assert!(is_whole, "another core sends whole commands");
-        let args: SmallVec<[&[u8]; 6]> = parser.arguments_in(bytes).expect("another core sends no inline command").collect();
+        let args: SmallVec<[&[u8]; 6]> =
+            parser.arguments_in(bytes).expect("another core sends no inline command").collect();
         let row = table::resolve(args[0], args.get(1).copied()).expect("another core sends known commands");
         let key = (row.route == Route::OneKey).then(|| {
             let first = usize::from(row.keys.expect("a data command has a key").first);

@@ -85,14 +85,7 @@ impl<D: Disk> ShardLoop<D> {
     }
 
     /// One key: run here, or where the key's partition is.
-    fn route_key(
-        &mut self,
-        session: &mut Session,
-        index: u32,
-        row: &'static Row,
-        args: Args<'_>,
-        raw: Option<&[u8]>,
-    ) {
+    fn route_key(&mut self, session: &mut Session, index: u32, row: &'static Row, args: Args<'_>, raw: Option<&[u8]>) {
         let first = usize::from(row.keys.expect("a row on one key says where the key is").first);
         let key = args[first];
         if key.len() > usize::from(u16::MAX) {

@@ -121,6 +121,10 @@ impl<D: Disk> ShardLoop<D> {
                 }
                 self.run_and_settle(request, &key, None, to);
             }
+            // Commands on all keys see what the commands before them do, those that wait for a record included.
+            Route::Cursor | Route::EveryCore(_) | Route::Slot if !self.busy_keys.is_empty() => {
+                self.stalled.push_back(request.park(to));
+            }
             Route::Cursor | Route::EveryCore(_) | Route::Slot if self.start_scan_of(request, to) => {}
             Route::Session | Route::EveryCore(_) | Route::Slot | Route::Cursor => self.run_core_part(request, to),
         }
@@ -226,10 +230,13 @@ impl<D: Disk> ShardLoop<D> {
             Reading::Command { parked, holds } => {
                 self.start_timing();
                 let waiting = holds.map(|hash| self.busy_keys.release(hash));
+                // What has stalled meanwhile came later than those that wait for this key.
+                let mut later = std::mem::take(&mut self.stalled);
                 self.rerun(&parked, &result);
                 for next in waiting.into_iter().flatten() {
                     self.run_parked(&next);
                 }
+                self.stalled.append(&mut later);
             }
         }
     }

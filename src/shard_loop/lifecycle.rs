@@ -73,7 +73,8 @@ impl<D: Disk> ShardLoop<D> {
         }
         let session = self.sessions.get_mut(index);
         session.ended = true;
-        if session.blocked == Blocked::No {
+        // A session that is about to be resumed runs what it has kept first.
+        if session.blocked == Blocked::No && !self.ready_sessions.contains(&index) {
             self.close_after_replies(index);
         }
     }

@@ -8,15 +8,21 @@ use crate::frame::{self, FRAME_HEADER_BYTES};
 use crate::segments::Segments;
 
 impl HotLog {
-    /// True when a segment should be prepared: none is spare, and the active one is half full or there is none.
+    /// True when a segment should be prepared: the next one when the active one is half full or there is none, and for small
+    /// records one more, which stays in reserve when the disk is full: a start on a full disk then still has where to write
+    /// deletes.
     pub(crate) fn wants_segment<F>(&self, segments: &Segments<F>) -> bool {
-        if !self.spares.is_empty() {
-            return false;
+        match (self.spares.len(), self.active) {
+            (0, Some(active)) => active.offset > segments.get(active.file).bytes / 2,
+            (0, None) => self.instance == SMALL || !self.waiting.is_empty(),
+            (1, Some(_)) => self.instance == SMALL,
+            _ => false,
         }
-        match self.active {
-            Some(active) => active.offset > segments.get(active.file).bytes / 2,
-            None => self.instance == SMALL || !self.waiting.is_empty(),
-        }
+    }
+
+    /// Bytes of the spare segments.
+    pub(crate) fn spare_bytes<F>(&self, segments: &Segments<F>) -> u64 {
+        self.spares.iter().map(|file| segments.get(*file).bytes - HEADROOM as u64).sum()
     }
 
     /// Whether something from before segment `sequence` was begun is still on its way to the disk, or would come back from
@@ -72,7 +78,7 @@ impl HotLog {
     /// Bytes that can be written without another segment.
     pub(crate) fn room<F>(&self, segments: &Segments<F>) -> u64 {
         let active = self.active.map_or(0, |active| segments.get(active.file).bytes - active.offset);
-        let spares: u64 = self.spares.iter().map(|file| segments.get(*file).bytes - HEADROOM as u64).sum();
+        let spares = self.spare_bytes(segments);
         // Every frame that waits, and the one in flight, has a header and is padded.
         let waiting = self.waiting_bytes + self.depth() * (frame::BLOCK_BYTES + FRAME_HEADER_BYTES);
         let in_flight = self.in_flight.as_ref().map_or(0, |in_flight| in_flight.payload_bytes);
