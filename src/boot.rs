@@ -84,7 +84,7 @@ impl BootError {
 
 /// What a core tells the booting thread.
 enum Report {
-    Recovered { core: u16, clock: Clock },
+    Recovered { core: u16, clock: Clock, damaged: bool },
     Ended { core: u16, result: Result<Ended, String> },
 }
 
@@ -119,9 +119,15 @@ pub fn serve(config: Config) -> Result<(), BootError> {
     };
     let executors = start_cores(&start, base, cores)?;
     drop(start);
-    let clock = wait_recovered(&reports, node.map.cores())?;
+    let (clock, damaged) = wait_recovered(&reports, node.map.cores())?;
     meta.clock = meta.clock.max(clock.raw());
     save(&meta_file, |stored| stored.clock = meta.clock)?;
+    if damaged {
+        // Rule: an actor that may have lost what it acknowledged never stamps again.
+        let actor = take_incarnation(&meta_file)().map_err(BootError::Data)?;
+        tracing::warn!(incarnation = actor.incarnation(), "a new incarnation, because acknowledged data was damaged");
+        node.replace_actor(actor);
+    }
     // The new layout is stored: what the old one holds is in it.
     remove_layouts_but(&node.config, meta.layout)?;
     let ended = run(&node, &reports);
@@ -267,13 +273,20 @@ impl CoreStart {
         let doorbell = doorbells[usize::from(core)].set(Doorbell::new(ring.address()));
         assert!(doorbell.is_ok(), "a core starts once");
         let disk = RingDisk::new(&start.node.config.data);
-        let engine =
+        let mut engine =
             engine::Engine::open(disk.clone(), engine_config(&start, core)).await.map_err(|error| error.to_string())?;
         log_recovery(core, &engine);
         let clock = engine.clock();
-        start.sender.send(Report::Recovered { core, clock }).map_err(|_| "another core failed to start".to_owned())?;
+        let damaged = !engine.recovery().corruption.is_empty();
+        start
+            .sender
+            .send(Report::Recovered { core, clock, damaged })
+            .map_err(|_| "another core failed to start".to_owned())?;
         while start.node.phase() == Phase::Loading {
             glommio::timer::sleep(RECOVERY_HEARTBEAT).await;
+        }
+        if let Some(actor) = start.node.replacement_actor() {
+            engine.adopt_incarnation(actor);
         }
         heartbeat.cancel().await;
         let runtime = start.node.config.runtime.clone();
@@ -327,11 +340,15 @@ fn log_recovery(core: u16, engine: &engine::Engine<RingDisk>) {
     }
 }
 
-fn wait_recovered(reports: &Receiver<Report>, cores: u16) -> Result<Clock, BootError> {
-    let mut clock = Clock::ZERO;
+/// Waits until every core has recovered: above all their clocks, and whether one has met damage.
+fn wait_recovered(reports: &Receiver<Report>, cores: u16) -> Result<(Clock, bool), BootError> {
+    let (mut clock, mut damaged) = (Clock::ZERO, false);
     for _ in 0..cores {
         match reports.recv() {
-            Ok(Report::Recovered { clock: of_core, .. }) => clock = clock.max(of_core),
+            Ok(Report::Recovered { clock: of_core, damaged: of_core_damaged, .. }) => {
+                clock = clock.max(of_core);
+                damaged |= of_core_damaged;
+            }
             Ok(Report::Ended { core, result }) => {
                 let error = result.err().unwrap_or_else(|| "ended before it served".to_owned());
                 return Err(BootError::Core { core, error });
@@ -339,7 +356,7 @@ fn wait_recovered(reports: &Receiver<Report>, cores: u16) -> Result<Clock, BootE
             Err(_) => return Err(BootError::System("a core ended without a word".to_owned())),
         }
     }
-    Ok(clock)
+    Ok((clock, damaged))
 }
 
 /// Serves until every core has ended.

@@ -1,8 +1,10 @@
 //! What every core of a node knows and none changes: who the node is, where it listens, which core owns what.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use annulus_object::Actor;
 
 use crate::commands::latency::Latency;
 use crate::config::Announce;
@@ -19,8 +21,10 @@ pub struct Node {
     pub cluster_id: [u8; 16],
     /// This node's id: 48 bits, random at founding.
     pub node_id: u64,
-    /// The incarnation this process began with.
-    pub incarnation: u16,
+    /// The newest incarnation that was taken.
+    incarnation: AtomicU16,
+    /// The actor that the cores stamp by from the start, when what recovery found calls for another than the stored one.
+    replacement: OnceLock<Actor>,
     /// 40 hexadecimal digits, another for each start.
     pub run_id: String,
     /// Which core owns which partition.
@@ -76,7 +80,8 @@ impl Node {
             config,
             cluster_id,
             node_id,
-            incarnation,
+            incarnation: AtomicU16::new(incarnation),
+            replacement: OnceLock::new(),
             run_id,
             map,
             listen,
@@ -88,6 +93,27 @@ impl Node {
             clients,
             drained,
         }
+    }
+
+    /// The newest incarnation that was taken.
+    pub fn incarnation(&self) -> u16 {
+        self.incarnation.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a newer incarnation was stored.
+    pub fn note_incarnation(&self, actor: Actor) {
+        self.incarnation.store(actor.incarnation(), Ordering::Relaxed);
+    }
+
+    /// Lets every core stamp by another actor from its first write on.
+    pub fn replace_actor(&self, actor: Actor) {
+        self.note_incarnation(actor);
+        self.replacement.set(actor).expect("the actor is replaced once, before the node is ready");
+    }
+
+    /// The actor to stamp by instead of the one that the core was opened with.
+    pub fn replacement_actor(&self) -> Option<Actor> {
+        self.replacement.get().copied()
     }
 
     /// Where the node stands.

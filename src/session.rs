@@ -86,9 +86,9 @@ pub struct Session {
     /// `CLIENT SETNAME`.
     pub name: Vec<u8>,
     /// `CLIENT SETINFO LIB-NAME`.
-    pub library_name: Vec<u8>,
+    pub driver_name: Vec<u8>,
     /// `CLIENT SETINFO LIB-VER`.
-    pub library_version: Vec<u8>,
+    pub driver_version: Vec<u8>,
     /// `CLIENT REPLY`.
     pub reply_mode: ReplyMode,
     /// `CLIENT NO-EVICT`, only shown: nothing is evicted.
@@ -144,8 +144,8 @@ impl Session {
             protocol: Protocol::Resp2,
             authenticated,
             name: Vec::new(),
-            library_name: Vec::new(),
-            library_version: Vec::new(),
+            driver_name: Vec::new(),
+            driver_version: Vec::new(),
             reply_mode: ReplyMode::On,
             no_evict: false,
             no_touch: false,

@@ -114,20 +114,20 @@ impl HotLog {
         self.instance == SMALL && last.is_some_and(|payload| payload + bytes <= limits.frame_bytes_max)
     }
 
+    /// Begins a waiting frame; `newest` is the core's newest sequence.
+    fn begin_frame(&mut self, now_us: u64, newest: u64) {
+        let mut buffer = self.free_buffers.pop().unwrap_or_default();
+        buffer.resize(PAYLOAD_START);
+        let ordinal = self.next_ordinal;
+        self.waiting.push_back(Waiting { ordinal, buffer, records: 0, began_us: now_us, began_at: newest });
+        self.next_ordinal += 1;
+    }
+
     /// Room for a record of `bytes` bytes, to be filled by the caller, and the commit that it is part of.
     pub(crate) fn append(&mut self, bytes: usize, now_us: u64, newest: u64, limits: &Limits) -> (Commit, &mut [u8]) {
         assert!(self.has_room(bytes, limits), "the caller asked for room");
         if !self.fits_last(bytes, limits) {
-            let mut buffer = self.free_buffers.pop().unwrap_or_default();
-            buffer.resize(PAYLOAD_START);
-            self.waiting.push_back(Waiting {
-                ordinal: self.next_ordinal,
-                buffer,
-                records: 0,
-                began_us: now_us,
-                began_at: newest,
-            });
-            self.next_ordinal += 1;
+            self.begin_frame(now_us, newest);
         }
         self.waiting_bytes += bytes;
         let last = self.waiting.back_mut().expect("pushed above or there");

@@ -45,8 +45,8 @@ pub fn set_name(context: &mut SessionCommand<'_>, args: Args<'_>) {
 pub fn set_info(context: &mut SessionCommand<'_>, args: Args<'_>) {
     let (option, value) = (args[2], args[3]);
     let (name, field) = match option.to_ascii_lowercase().as_slice() {
-        b"lib-name" => ("lib-name", &mut context.session.library_name),
-        b"lib-ver" => ("lib-ver", &mut context.session.library_version),
+        b"lib-name" => ("lib-name", &mut context.session.driver_name),
+        b"lib-ver" => ("lib-ver", &mut context.session.driver_version),
         _ => {
             let option = String::from_utf8_lossy(option);
             return writer::error(context.out, &format!("ERR Unrecognized option '{option}'"));
@@ -282,8 +282,8 @@ fn describe(session: &Session, now_ms: u64, text: &mut String) {
         session.input.capacity() - input,
         session.buffer_bytes() + size_of::<Session>(),
         if session.last_command.is_empty() { "NULL" } else { session.last_command },
-        shown(&session.library_name),
-        shown(&session.library_version),
+        shown(&session.driver_name),
+        shown(&session.driver_version),
         session.bytes_in,
         session.bytes_out,
         session.commands,

@@ -220,7 +220,7 @@ fn annulus(lines: &mut Lines, context: &SessionCommand<'_>) {
     let index_bytes = metrics.sum(Metric::IndexBytes);
     let per_key = if keys == 0 { 0.0 } else { index_bytes as f64 / keys as f64 };
     lines.add("node_id", format_args!("{:012x}", context.node.node_id));
-    lines.add("incarnation", context.node.incarnation);
+    lines.add("incarnation", context.node.incarnation());
     lines.add("core", context.core);
     lines.add("cores", context.node.map.cores());
     lines.add("partitions", context.node.map.partitions());

@@ -293,6 +293,7 @@ impl Driver {
                         incarnation = actor.incarnation(),
                         "a new incarnation after a failed write"
                     );
+                    self.node.note_incarnation(actor);
                     self.shard.engine().adopt_incarnation(actor);
                 }
                 BackgroundDone::Incarnation(Err(error)) => {

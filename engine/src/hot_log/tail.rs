@@ -2,7 +2,7 @@
 //!
 //! Invariant: whatever may come back after a crash counts as replayed until a durable frame says otherwise.
 
-use super::frames::{HEADROOM, PAYLOAD_START, Waiting};
+use super::frames::HEADROOM;
 use super::{Active, HotLog, SMALL};
 use crate::frame::{self, FRAME_HEADER_BYTES};
 use crate::segments::Segments;
@@ -55,16 +55,7 @@ impl HotLog {
     /// A frame without records, to make the tail durable.
     pub(crate) fn append_empty(&mut self, now_us: u64, newest: u64) {
         assert!(self.is_quiet(), "other frames carry the tail just as well");
-        let mut buffer = self.free_buffers.pop().unwrap_or_default();
-        buffer.resize(PAYLOAD_START);
-        self.waiting.push_back(Waiting {
-            ordinal: self.next_ordinal,
-            buffer,
-            records: 0,
-            began_us: now_us,
-            began_at: newest,
-        });
-        self.next_ordinal += 1;
+        self.begin_frame(now_us, newest);
     }
 
     /// Whether the first waiting frame has a segment to go to.
