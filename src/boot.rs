@@ -40,8 +40,9 @@ use identity::{OldLayout, SharedMeta, identify, remove_layouts_but, save, take_i
 const EXECUTOR_IO_BYTES: usize = 1 << 20;
 /// Entries of each of an executor's own rings.
 const EXECUTOR_RING_ENTRIES: usize = 64;
-/// How often an executor looks around while its core recovers; without a timer it could park beside runnable work.
-const RECOVERY_HEARTBEAT: Duration = Duration::from_millis(5);
+/// How often an executor looks around. It may park beside runnable work when it is pre-empted before it ran anything; a timer
+/// that is always alive bounds how long. While the core only turns its ring it costs nothing.
+const HEARTBEAT: Duration = Duration::from_millis(5);
 
 /// How long a port may stay in use before that is an error, and how often it is tried.
 const BIND_PATIENCE: Duration = Duration::from_secs(3);
@@ -266,7 +267,7 @@ impl CoreStart {
         let core = mesh.core();
         let heartbeat = glommio::spawn_local(async {
             loop {
-                glommio::timer::sleep(RECOVERY_HEARTBEAT).await;
+                glommio::timer::sleep(HEARTBEAT).await;
             }
         });
         let ring = Ring::new(&RingLimits::PRODUCTION).map_err(|error| format!("its ring cannot be made: {error}"))?;
@@ -283,12 +284,11 @@ impl CoreStart {
             .send(Report::Recovered { core, clock, damaged })
             .map_err(|_| "another core failed to start".to_owned())?;
         while start.node.phase() == Phase::Loading {
-            glommio::timer::sleep(RECOVERY_HEARTBEAT).await;
+            glommio::timer::sleep(HEARTBEAT).await;
         }
         if let Some(actor) = start.node.replacement_actor() {
             engine.adopt_incarnation(actor);
         }
-        heartbeat.cancel().await;
         let runtime = start.node.config.runtime.clone();
         let shard = ShardLoop::new(Arc::clone(&start.node), engine, mesh, runtime, steady_ns);
         let take = take_incarnation(&start.meta_file);
@@ -297,7 +297,9 @@ impl CoreStart {
         if let Some(base) = base {
             driver.listen(BASE_LISTENER, base);
         }
-        driver.run().await.map_err(|error| format!("its ring failed: {error}"))
+        let ended = driver.run().await.map_err(|error| format!("its ring failed: {error}"));
+        heartbeat.cancel().await;
+        ended
     }
 }
 

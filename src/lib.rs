@@ -12,7 +12,7 @@
 //! * Start and end: [`boot`], [`check`], [`cli`], [`config`], [`node_meta`].
 //! * One core: [`shard_loop`], with [`session`] (one client), [`replies`], [`waiting`], [`gather`], [`mesh`].
 //! * What users see: [`commands`], [`topology`], [`http`], [`metrics`], [`logging`].
-//! * What runs it: [`env`]; nothing else names the executor or the ring.
+//! * What runs it: [`mod@env`]; nothing else names the executor or the ring.
 
 pub mod boot;
 pub mod check;

@@ -1,7 +1,7 @@
 //! Whether this process may have rings like the core's, and if not, exactly why. For the preflight only: the rings built
 //! here are dropped at once.
 //!
-//! Pure but for [`rings`]: the reason is decided by [`classify`] from the error number and three facts about the machine.
+//! Pure but for [`rings`]: the reason is decided by `classify` from the error number and three facts about the machine.
 
 use std::fmt;
 use std::fs;

@@ -21,19 +21,19 @@ pub unsafe trait StableBytes: 'static {
     fn bytes_mut(&mut self) -> &mut [u8];
 }
 
-/// What a completed operation was, given out by [`Ring::next_event`].
+/// What a completed operation was, given out by `Ring::next_event`.
 #[derive(Debug)]
 pub enum Event<'a, B> {
     /// A client connected to the listener with this number; the socket is not yet adopted.
     Accepted {
-        /// The number given to [`Ring::listen`].
+        /// The number given to `Ring::listen`.
         listener: u16,
         /// The connected socket.
         socket: OwnedFd,
     },
     /// A listener failed to accept (descriptors exhausted, …); it may wait for `Ring::retry_accepts`.
     AcceptFailed {
-        /// The number given to [`Ring::listen`].
+        /// The number given to `Ring::listen`.
         listener: u16,
         /// Why.
         error: io::Error,
@@ -56,7 +56,7 @@ pub enum Event<'a, B> {
     Sent {
         /// On which connection.
         connection: ConnectionId,
-        /// The buffer given to [`Ring::send`].
+        /// The buffer given to `Ring::send`.
         buffer: Vec<u8>,
         /// `Err` when not all of it was sent.
         result: io::Result<()>,
@@ -75,7 +75,7 @@ pub enum Event<'a, B> {
         /// Bytes moved.
         result: io::Result<usize>,
     },
-    /// Another core called [`Ring::wake`] for this ring.
+    /// Another core called `Ring::wake` for this ring.
     Woken,
 }
 

@@ -98,7 +98,7 @@ impl<B: StableBytes> Ring<B> {
         }
     }
 
-    /// Closes a connection at once: what is in flight is cut off. Ends with [`Event::Closed`].
+    /// Closes a connection at once: what is in flight is cut off. Ends with `Event::Closed`.
     pub fn close(&mut self, connection: ConnectionId) {
         self.sockets.close(connection);
         if self.sockets.is_idle(connection) {
@@ -108,7 +108,7 @@ impl<B: StableBytes> Ring<B> {
         }
     }
 
-    /// Writes a buffer to a file at `offset`; ends with [`Event::File`].
+    /// Writes a buffer to a file at `offset`; ends with `Event::File`.
     pub fn write_file(&mut self, fd: RawFd, operation: u64, offset: u64, buffer: B) {
         let (slot, pointer, bytes) = self.files.start(operation, buffer);
         // SAFETY (of the operation): the buffer lives in `files` until its completion, and StableBytes keeps its address.
@@ -116,7 +116,7 @@ impl<B: StableBytes> Ring<B> {
         self.push(entry, user_data(KIND_FILE, slot));
     }
 
-    /// Reads `buffer.bytes().len()` bytes of a file at `offset`; ends with [`Event::File`].
+    /// Reads `buffer.bytes().len()` bytes of a file at `offset`; ends with `Event::File`.
     pub fn read_file(&mut self, fd: RawFd, operation: u64, offset: u64, buffer: B) {
         let (slot, pointer, bytes) = self.files.start(operation, buffer);
         // SAFETY (of the operation): as for `write_file`.

@@ -44,11 +44,7 @@ fn limits() -> Limits {
 /// Parses `data` as it would arrive, `piece_bytes` at a time.
 fn parse(data: &[u8], piece_bytes: usize, authenticated: bool) -> Outcome {
     let mut parser = Parser::new(limits());
-    let mut outcome = Outcome {
-        commands: Vec::new(),
-        end: String::new(),
-        consumed: 0,
-    };
+    let mut outcome = Outcome { commands: Vec::new(), end: String::new(), consumed: 0 };
     let mut arrived = 0;
     loop {
         let input = &data[outcome.consumed..arrived];
@@ -94,11 +90,7 @@ fn check_command(arguments: &[Vec<u8>]) {
 fn check_reply(data: &[u8]) {
     if let Ok(Some(end)) = reader::reply_end(data, REPLY_BYTES_MAX) {
         let reply = &data[..end];
-        let _ = (
-            reader::read_integer(reply),
-            reader::read_bulk(reply),
-            reader::read_error(reply),
-        );
+        let _ = (reader::read_integer(reply), reader::read_bulk(reply), reader::read_error(reply));
         let items = reader::array_items(reply).into_iter().flatten();
         assert!(items.count() <= reply.len(), "each element takes at least one byte");
     }
