@@ -42,7 +42,7 @@ const EXECUTOR_IO_BYTES: usize = 1 << 20;
 const EXECUTOR_RING_ENTRIES: usize = 64;
 /// How often an executor looks around. It may park beside runnable work when it is pre-empted before it ran anything; a timer
 /// that is always alive bounds how long. While the core only turns its ring it costs nothing.
-const HEARTBEAT: Duration = Duration::from_millis(5);
+const HEARTBEATS: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(7)];
 
 /// How long a port may stay in use before that is an error, and how often it is tried.
 const BIND_PATIENCE: Duration = Duration::from_secs(3);
@@ -265,10 +265,13 @@ impl CoreStart {
     async fn serve(self) -> Result<Ended, String> {
         let Self { start, mesh, doorbells, listener, base } = self;
         let core = mesh.core();
-        let heartbeat = glommio::spawn_local(async {
-            loop {
-                glommio::timer::sleep(HEARTBEAT).await;
-            }
+        // Two, at different paces: while one has fired and waits to run, the other's timer is still armed.
+        let heartbeats = HEARTBEATS.map(|pace| {
+            glommio::spawn_local(async move {
+                loop {
+                    glommio::timer::sleep(pace).await;
+                }
+            })
         });
         let ring = Ring::new(&RingLimits::PRODUCTION).map_err(|error| format!("its ring cannot be made: {error}"))?;
         let doorbell = doorbells[usize::from(core)].set(Doorbell::new(ring.address()));
@@ -284,7 +287,7 @@ impl CoreStart {
             .send(Report::Recovered { core, clock, damaged })
             .map_err(|_| "another core failed to start".to_owned())?;
         while start.node.phase() == Phase::Loading {
-            glommio::timer::sleep(HEARTBEAT).await;
+            glommio::timer::sleep(HEARTBEATS[0]).await;
         }
         if let Some(actor) = start.node.replacement_actor() {
             engine.adopt_incarnation(actor);
@@ -298,7 +301,9 @@ impl CoreStart {
             driver.listen(BASE_LISTENER, base);
         }
         let ended = driver.run().await.map_err(|error| format!("its ring failed: {error}"));
-        heartbeat.cancel().await;
+        for heartbeat in heartbeats {
+            heartbeat.cancel().await;
+        }
         ended
     }
 }
