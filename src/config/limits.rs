@@ -46,11 +46,11 @@ impl ConfigLimits {
     /// Largest `shutdown-timeout`.
     pub const SHUTDOWN_MAX: Duration = Duration::from_secs(600);
     /// `preempt-timer` unless told.
-    pub const PREEMPT_TIMER: Duration = Duration::from_millis(100);
+    pub const PREEMPT_TIMER: Duration = Duration::from_millis(1);
     /// Least `preempt-timer`: far below it the executor does nothing but switch.
-    pub const PREEMPT_MIN: Duration = Duration::from_millis(10);
+    pub const PREEMPT_MIN: Duration = Duration::from_micros(100);
     /// Largest `preempt-timer`: above it background work shows in the latency of clients.
-    pub const PREEMPT_MAX: Duration = Duration::from_secs(1);
+    pub const PREEMPT_MAX: Duration = Duration::from_millis(10);
 
     /// Partitions unless told.
     pub const PARTITIONS: u32 = 1024;

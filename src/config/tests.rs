@@ -36,7 +36,7 @@ fn defaults() {
     assert_eq!(config.cache_bytes, 2 * GIB);
     assert_eq!(config.hot_log_bytes, None);
     assert_eq!(config.partitions, 1024);
-    assert_eq!(config.preempt_timer, Duration::from_millis(100));
+    assert_eq!(config.preempt_timer, Duration::from_millis(1));
     assert_eq!(config.runtime, RuntimeConfig::default());
 }
 
@@ -68,7 +68,7 @@ announce-host = "db-1.example.org"
 announce = "node"
 partitions = 16384
 log-level = "debug"
-preempt-timer = "10ms"
+preempt-timer = "100us"
 "#,
     )
     .unwrap();
@@ -132,7 +132,7 @@ fn values_out_of_range_are_refused() {
         ("client-output-buffer-limit = \"64mb 65mb 1\"", "outside 0 to 67108864"),
         ("client-output-buffer-limit = \"64mb 65mb\"", "HARD SOFT SECONDS"),
         ("shutdown-timeout = \"0s\"", "outside 100ms to 600s"),
-        ("preempt-timer = \"1us\"", "outside 10ms to 1s"),
+        ("preempt-timer = \"1us\"", "outside 100µs to 10ms"),
         ("log-level = \"loud\"", "not one of error, warn, info"),
         ("announce-host = \"0.0.0.0\"", "wildcard"),
         ("announce-host = \"a b\"", "not a host name"),
