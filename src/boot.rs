@@ -1,5 +1,4 @@
-//! Starting and ending a node: preflight, identity, one executor per core, recovery on every core, then serving; the one
-//! place that starts executors.
+//! Starting and ending a node: preflight, identity, one thread per core, recovery on every core, then serving.
 //!
 //! Order, each step only after the one before has succeeded: lock the directory → preflight → bind the ports → identity
 //! (`node.meta`; a new incarnation after any unclean end is durable before anything is stamped) → recover every core → store
@@ -12,37 +11,28 @@ use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use annulus_engine as engine;
 use annulus_net::listener;
-use annulus_net::ring::{Ring, RingLimits};
-use annulus_object::{Actor, Clock};
-use glommio::{LocalExecutorBuilder, Placement};
+use annulus_object::Clock;
 
 use crate::check::{self, DataLock};
-use crate::config::{Config, Durability};
-use crate::env::disk::RingDisk;
-use crate::env::driver::{BASE_LISTENER, CORE_LISTENER, Doorbells, Driver, Ended, now, steady_ns};
+use crate::config::Config;
+use crate::env::driver::{Doorbells, Ended, now};
+use crate::env::pulse::Pulse;
 use crate::http;
 use crate::logging::{self, panics};
-use crate::mesh::{CoreMap, Doorbell, Mesh};
+use crate::mesh::{CoreMap, Mesh};
 use crate::metrics::NodeMetrics;
 use crate::node::{Node, Phase};
 use crate::node_meta::NodeMeta;
-use crate::shard_loop::ShardLoop;
 
+mod core;
 mod identity;
 
+use self::core::CoreStart;
 use identity::{OldLayout, SharedMeta, identify, remove_layouts_but, save, take_incarnation};
-
-/// Memory of an executor's own I/O buffers: its files are off the hot path.
-const EXECUTOR_IO_BYTES: usize = 1 << 20;
-/// Entries of each of an executor's own rings.
-const EXECUTOR_RING_ENTRIES: usize = 64;
-/// How often an executor looks around. It may park beside runnable work when it is pre-empted before it ran anything; a timer
-/// that is always alive bounds how long. While the core only turns its ring it costs nothing.
-const HEARTBEATS: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(7)];
 
 /// How long a port may stay in use before that is an error, and how often it is tried.
 const BIND_PATIENCE: Duration = Duration::from_secs(3);
@@ -91,7 +81,7 @@ enum Report {
 
 /// Runs a node until it has drained.
 pub fn serve(config: Config) -> Result<(), BootError> {
-    glommio::early_init();
+    core::prepare_process();
     let log = logging::install(config.runtime.log_level).map_err(BootError::System)?;
     panics::install();
     config.log();
@@ -109,6 +99,8 @@ pub fn serve(config: Config) -> Result<(), BootError> {
     let http = http::start(&node).map_err(|error| BootError::System(error.to_string()))?;
     watch_signals(&node)?;
 
+    let pulse = Pulse::start(node.map.cores())
+        .map_err(|error| BootError::System(format!("a thread cannot be started: {error}")))?;
     let (sender, reports) = channel();
     let start = Start {
         node: Arc::clone(&node),
@@ -118,7 +110,7 @@ pub fn serve(config: Config) -> Result<(), BootError> {
         meta_file: Arc::clone(&meta_file),
         sender,
     };
-    let executors = start_cores(&start, base, cores)?;
+    let cores = start_cores(&start, &pulse, base, cores)?;
     drop(start);
     let (clock, damaged) = wait_recovered(&reports, node.map.cores())?;
     meta.clock = meta.clock.max(clock.raw());
@@ -132,9 +124,9 @@ pub fn serve(config: Config) -> Result<(), BootError> {
     // The new layout is stored: what the old one holds is in it.
     remove_layouts_but(&node.config, meta.layout)?;
     let ended = run(&node, &reports);
-    for executor in executors {
+    for core in cores {
         // A core that failed has reported it.
-        let _ = executor.join();
+        let _ = core.join();
     }
     let Ended { clock, kept_everything } = ended?;
     save(&meta_file, |stored| {
@@ -220,131 +212,34 @@ struct Start {
     sender: Sender<Report>,
 }
 
-type Executor = glommio::ExecutorJoinHandle<()>;
-
-fn start_cores(start: &Start, base: OwnedFd, listeners: Vec<OwnedFd>) -> Result<Vec<Executor>, BootError> {
+fn start_cores(
+    start: &Start,
+    pulse: &Pulse,
+    base: OwnedFd,
+    listeners: Vec<OwnedFd>,
+) -> Result<Vec<JoinHandle<()>>, BootError> {
     let node = &start.node;
     let doorbells: Doorbells = (0..node.map.cores()).map(|_| OnceLock::new()).collect();
     let meshes = Mesh::for_cores(node.map.cores());
     let mut base = Some(base);
-    let mut executors = Vec::new();
+    let mut threads = Vec::new();
     for (mesh, listener) in meshes.into_iter().zip(listeners) {
         let core = mesh.core();
-        let core_start =
-            CoreStart { start: start.clone(), mesh, doorbells: Arc::clone(&doorbells), listener, base: base.take() };
-        let executor = LocalExecutorBuilder::new(Placement::Fixed(node.config.cores[usize::from(core)]))
-            .name(&format!("core-{core}"))
-            .preempt_timer(node.config.preempt_timer)
-            .io_memory(EXECUTOR_IO_BYTES)
-            .ring_depth(EXECUTOR_RING_ENTRIES)
+        let core_start = CoreStart {
+            start: start.clone(),
+            mesh,
+            doorbells: Arc::clone(&doorbells),
+            listener,
+            base: base.take(),
+            gate: pulse.gate(core),
+        };
+        let thread = std::thread::Builder::new()
+            .name(format!("core-{core}"))
             .spawn(move || core_start.run())
-            .map_err(|error| BootError::Core { core, error: format!("its executor does not start: {error}") })?;
-        executors.push(executor);
+            .map_err(|error| BootError::Core { core, error: format!("its thread does not start: {error}") })?;
+        threads.push(thread);
     }
-    Ok(executors)
-}
-
-struct CoreStart {
-    start: Start,
-    mesh: Mesh,
-    doorbells: Doorbells,
-    listener: OwnedFd,
-    base: Option<OwnedFd>,
-}
-
-impl CoreStart {
-    async fn run(self) {
-        let core = self.mesh.core();
-        let sender = self.start.sender.clone();
-        panics::enter_core(core);
-        let result = self.serve().await;
-        // Nobody listens any more when another core failed first.
-        let _ = sender.send(Report::Ended { core, result });
-    }
-
-    async fn serve(self) -> Result<Ended, String> {
-        let Self { start, mesh, doorbells, listener, base } = self;
-        let core = mesh.core();
-        // Two, at different paces: while one has fired and waits to run, the other's timer is still armed.
-        let heartbeats = HEARTBEATS.map(|pace| {
-            glommio::spawn_local(async move {
-                loop {
-                    glommio::timer::sleep(pace).await;
-                }
-            })
-        });
-        let ring = Ring::new(&RingLimits::PRODUCTION).map_err(|error| format!("its ring cannot be made: {error}"))?;
-        let doorbell = doorbells[usize::from(core)].set(Doorbell::new(ring.address()));
-        assert!(doorbell.is_ok(), "a core starts once");
-        let disk = RingDisk::new(&start.node.config.data);
-        let mut engine =
-            engine::Engine::open(disk.clone(), engine_config(&start, core)).await.map_err(|error| error.to_string())?;
-        log_recovery(core, &engine);
-        let clock = engine.clock();
-        let damaged = !engine.recovery().corruption.is_empty();
-        start
-            .sender
-            .send(Report::Recovered { core, clock, damaged })
-            .map_err(|_| "another core failed to start".to_owned())?;
-        while start.node.phase() == Phase::Loading {
-            glommio::timer::sleep(HEARTBEATS[0]).await;
-        }
-        if let Some(actor) = start.node.replacement_actor() {
-            engine.adopt_incarnation(actor);
-        }
-        let runtime = start.node.config.runtime.clone();
-        let shard = ShardLoop::new(Arc::clone(&start.node), engine, mesh, runtime, steady_ns);
-        let take = take_incarnation(&start.meta_file);
-        let mut driver = Driver::new(Arc::clone(&start.node), ring, disk, shard, doorbells, take, start.log);
-        driver.listen(CORE_LISTENER, listener);
-        if let Some(base) = base {
-            driver.listen(BASE_LISTENER, base);
-        }
-        let ended = driver.run().await.map_err(|error| format!("its ring failed: {error}"));
-        for heartbeat in heartbeats {
-            heartbeat.cancel().await;
-        }
-        ended
-    }
-}
-
-fn engine_config(start: &Start, core: u16) -> engine::Config {
-    let config = &start.node.config;
-    let cores = u64::from(start.node.map.cores());
-    let bytes = |bytes: u64| usize::try_from(bytes / cores).expect("memory is addressable");
-    let owned = start.node.map.owned(core);
-    let partition = |number: u32| u16::try_from(number).expect("at most 16384 partitions");
-    engine::Config {
-        core,
-        cores: start.node.map.cores(),
-        layout: start.meta.layout,
-        migrate_from: start.migrate_from,
-        partitions: partition(owned.start)..partition(owned.end),
-        hash_key: start.meta.hash_key,
-        cluster_id: start.meta.cluster_id,
-        actor: Actor::new(start.meta.node_id, start.meta.incarnation),
-        clock: Clock::from_raw(start.meta.clock).unwrap_or(Clock::ZERO),
-        durability: match config.durability {
-            Durability::Sync => engine::Durability::Sync,
-            Durability::Interval => engine::Durability::Interval {
-                ms: u32::try_from(config.interval.as_millis()).expect("at most a second"),
-            },
-            Durability::Memory => engine::Durability::Memory,
-        },
-        hot_log_bytes: config.hot_log_bytes_per_core(0),
-        cache_bytes: bytes(config.cache_bytes),
-        memory_bytes: bytes(config.memory_limit_bytes),
-        limits: engine::Limits::PRODUCTION,
-        now_unix_ms: now().unix_ms,
-    }
-}
-
-fn log_recovery(core: u16, engine: &engine::Engine<RingDisk>) {
-    let report = engine.recovery();
-    tracing::info!(core, keys = engine.keys(), records = report.records, segments = report.segments, "recovered");
-    for corruption in &report.corruption {
-        tracing::error!(core, %corruption, "acknowledged data is damaged; what it held is missing");
-    }
+    Ok(threads)
 }
 
 /// Waits until every core has recovered: above all their clocks, and whether one has met damage.

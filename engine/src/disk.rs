@@ -101,8 +101,9 @@ pub trait Disk: Clone + 'static {
 pub trait File: Clone + 'static {
     /// Its length.
     async fn size(&self) -> Result<u64, DiskError>;
-    /// Reserves space for its first `bytes`, and makes it that long.
-    async fn preallocate(&self, bytes: u64) -> Result<(), DiskError>;
+    /// Makes it `bytes` long, all of it zeros that were written: a later write into it changes no metadata. Durable only after
+    /// [`File::sync`].
+    async fn fill_zeros(&self, bytes: u64) -> Result<(), DiskError>;
     /// Makes what was written durable.
     async fn sync(&self) -> Result<(), DiskError>;
     /// Reads; fewer bytes only at the end of the file.

@@ -1,11 +1,7 @@
 //! Background work: what a store wants done beside its turns, as futures that whoever drives the core runs.
 
-use crate::buffer::AlignedBuffer;
 use crate::disk::{Disk, DiskError, File, OpenMode};
 use crate::frame::BLOCK_BYTES;
-
-/// Bytes zero-filled at a time, so that other work comes between.
-const FILL_BYTES: usize = 1 << 20;
 
 /// A piece of background work.
 #[derive(Debug)]
@@ -79,15 +75,7 @@ pub(crate) async fn prepare<D: Disk>(disk: &D, path: &str, bytes: u64) -> Result
 }
 
 async fn fill<F: File>(file: &F, bytes: u64) -> Result<(), PrepareError> {
-    file.preallocate(bytes).await.map_err(PrepareError::Disk)?;
-    let mut offset = 0;
-    let mut zeros = AlignedBuffer::with_capacity(FILL_BYTES);
-    while offset < bytes {
-        let part = usize::try_from(bytes - offset).map_or(FILL_BYTES, |rest| rest.min(FILL_BYTES));
-        zeros.resize_zeroed(part);
-        zeros = file.write_at(offset, zeros, 0).await.map_err(PrepareError::Disk)?;
-        offset += part as u64;
-    }
+    file.fill_zeros(bytes).await.map_err(PrepareError::Disk)?;
     file.sync().await.map_err(PrepareError::Sync)
 }
 

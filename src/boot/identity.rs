@@ -10,7 +10,7 @@ use annulus_object::Actor;
 
 use super::BootError;
 use crate::config::{Config, Durability};
-use crate::env::driver::TakeIncarnation;
+use crate::env::background::TakeIncarnation;
 use crate::node_meta::{MetaError, MetaFile, NodeMeta};
 
 /// A layout that the number of cores no longer fits, and its number of cores.

@@ -46,7 +46,7 @@ impl ConfigLimits {
     /// Largest `shutdown-timeout`.
     pub const SHUTDOWN_MAX: Duration = Duration::from_secs(600);
     /// `preempt-timer` unless told.
-    pub const PREEMPT_TIMER: Duration = Duration::from_millis(1);
+    pub const PREEMPT_TIMER: Duration = Duration::from_micros(250);
     /// Least `preempt-timer`: far below it the executor does nothing but switch.
     pub const PREEMPT_MIN: Duration = Duration::from_micros(100);
     /// Largest `preempt-timer`: above it background work shows in the latency of clients.

@@ -36,7 +36,7 @@ fn defaults() {
     assert_eq!(config.cache_bytes, 2 * GIB);
     assert_eq!(config.hot_log_bytes, None);
     assert_eq!(config.partitions, 1024);
-    assert_eq!(config.preempt_timer, Duration::from_millis(1));
+    assert_eq!(config.preempt_timer, Duration::from_micros(250));
     assert_eq!(config.runtime, RuntimeConfig::default());
 }
 

@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -16,7 +17,7 @@ use annulus_engine::{AlignedBuffer, Completion, Disk, DiskError, File, OpenMode,
 use annulus_net::ring::{Ring, StableBytes};
 use glommio::io::{DmaFile, OpenOptions};
 
-/// Bytes of one transfer of the executor's files: below every device's maximum, which some drivers do not enforce well.
+/// Bytes of one transfer off the hot path: below every device's maximum, which some drivers do not enforce well.
 const TRANSFER_BYTES: usize = 512 << 10;
 
 /// A file operation's buffer while the kernel has it.
@@ -78,14 +79,25 @@ impl RingDisk {
     fn path(&self, relative: &str) -> PathBuf {
         self.root.join(relative)
     }
+}
 
-    async fn blocking<T: Send + 'static>(
-        &self,
-        what: &'static str,
-        work: impl FnOnce() -> io::Result<T> + Send + 'static,
-    ) -> Result<T, DiskError> {
-        glommio::executor().spawn_blocking(work).await.map_err(|error| disk_error(what, &error))
+async fn blocking<T: Send + 'static>(
+    what: &'static str,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, DiskError> {
+    glommio::executor().spawn_blocking(work).await.map_err(|error| disk_error(what, &error))
+}
+
+fn fill_zeros(path: &Path, bytes: u64) -> io::Result<()> {
+    let file = std::fs::OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(path)?;
+    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes)?;
+    let mut zeros = AlignedBuffer::with_capacity(TRANSFER_BYTES);
+    zeros.resize_zeroed(TRANSFER_BYTES);
+    for offset in (0..bytes).step_by(TRANSFER_BYTES) {
+        let part = usize::try_from(bytes - offset).map_or(TRANSFER_BYTES, |rest| rest.min(TRANSFER_BYTES));
+        file.write_all_at(&zeros.as_slice()[..part], offset)?;
     }
+    Ok(())
 }
 
 /// What a completed operation of the ring means to the engine.
@@ -124,7 +136,7 @@ impl Disk for RingDisk {
 
     async fn create_directory(&self, path: &str) -> Result<(), DiskError> {
         let path = self.path(path);
-        self.blocking("create directory", move || {
+        blocking("create directory", move || {
             std::fs::create_dir_all(&path)?;
             let parent = path.parent().expect("it lies below the data directory");
             std::fs::File::open(parent)?.sync_all()
@@ -134,7 +146,7 @@ impl Disk for RingDisk {
 
     async fn list(&self, directory: &str) -> Result<Vec<String>, DiskError> {
         let path = self.path(directory);
-        self.blocking("list directory", move || {
+        blocking("list directory", move || {
             let entries = match std::fs::read_dir(&path) {
                 Ok(entries) => entries,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -163,23 +175,24 @@ impl Disk for RingDisk {
                 options.write(true).custom_flags(libc::O_DSYNC);
             }
         }
-        let file = options.dma_open(self.path(path)).await.map_err(|error| executor_error("open", &error))?;
-        Ok(RingFile { file: Rc::new(file), hot: Rc::clone(&self.hot) })
+        let path = self.path(path);
+        let file = options.dma_open(&path).await.map_err(|error| executor_error("open", &error))?;
+        Ok(RingFile { path: path.into(), file: Rc::new(file), hot: Rc::clone(&self.hot) })
     }
 
     async fn remove(&self, path: &str) -> Result<(), DiskError> {
         let path = self.path(path);
-        self.blocking("remove", move || std::fs::remove_file(path)).await
+        blocking("remove", move || std::fs::remove_file(path)).await
     }
 
     async fn remove_directory(&self, path: &str) -> Result<(), DiskError> {
         let path = self.path(path);
-        self.blocking("remove directory", move || std::fs::remove_dir(path)).await
+        blocking("remove directory", move || std::fs::remove_dir(path)).await
     }
 
     async fn sync_directory(&self, path: &str) -> Result<(), DiskError> {
         let path = self.path(path);
-        self.blocking("sync directory", move || std::fs::File::open(path)?.sync_all()).await
+        blocking("sync directory", move || std::fs::File::open(path)?.sync_all()).await
     }
 
     fn space(&self) -> Result<Space, DiskError> {
@@ -192,6 +205,7 @@ impl Disk for RingDisk {
 /// An open file of a [`RingDisk`].
 #[derive(Clone)]
 pub struct RingFile {
+    path: Rc<Path>,
     file: Rc<DmaFile>,
     hot: HotQueue,
 }
@@ -212,8 +226,10 @@ impl File for RingFile {
         self.file.file_size().await.map_err(|error| executor_error("size", &error))
     }
 
-    async fn preallocate(&self, bytes: u64) -> Result<(), DiskError> {
-        self.file.pre_allocate(bytes, false).await.map_err(|error| executor_error("preallocate", &error))
+    async fn fill_zeros(&self, bytes: u64) -> Result<(), DiskError> {
+        let path = self.path.to_path_buf();
+        // In one go on a helper thread: step by step it would wait for the executor's turn a hundred times.
+        blocking("fill", move || fill_zeros(&path, bytes)).await
     }
 
     async fn sync(&self) -> Result<(), DiskError> {

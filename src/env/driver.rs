@@ -7,18 +7,16 @@
 //! Invariant: between `about_to_sleep` and the system call the queues from other cores are looked at once more, so a wake-up
 //! is never missed.
 
-use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use annulus_engine::WorkDone;
 use annulus_net::listener;
 use annulus_net::ring::{Event, Ring, Wait};
-use annulus_object::{Actor, Clock};
+use annulus_object::Clock;
 
+use super::background::{Background, BackgroundDone};
 use super::disk::{InFlight, RingDisk, completion};
 use crate::limits;
 use crate::logging::LogHandle;
@@ -33,34 +31,6 @@ pub const CORE_LISTENER: u16 = 1;
 
 /// How every core can be woken, once its ring exists.
 pub type Doorbells = Arc<[OnceLock<Doorbell>]>;
-
-/// Stores a new incarnation durably and gives its actor.
-pub type TakeIncarnation = Arc<dyn Fn() -> Result<Actor, String> + Send + Sync>;
-
-enum BackgroundDone {
-    Work(WorkDone<RingDisk>),
-    Incarnation(Result<Actor, String>),
-}
-
-/// Work that the executor does beside the turns.
-#[derive(Clone, Default)]
-struct Background {
-    running: Rc<Cell<usize>>,
-    done: Rc<RefCell<Vec<BackgroundDone>>>,
-}
-
-impl Background {
-    fn spawn(&self, work: impl Future<Output = BackgroundDone> + 'static) {
-        let Self { running, done } = self.clone();
-        running.set(running.get() + 1);
-        glommio::spawn_local(async move {
-            let result = work.await;
-            done.borrow_mut().push(result);
-            running.set(running.get() - 1);
-        })
-        .detach();
-    }
-}
 
 /// How a core ended.
 #[derive(Debug, Clone, Copy)]
@@ -79,9 +49,8 @@ pub struct Driver {
     disk: RingDisk,
     shard: ShardLoop<RingDisk>,
     doorbells: Doorbells,
-    take_incarnation: TakeIncarnation,
-    log: LogHandle,
     background: Background,
+    log: LogHandle,
     drain_began: Option<Instant>,
     turn_began: Instant,
     accepts_tried: Instant,
@@ -101,7 +70,7 @@ impl Driver {
         disk: RingDisk,
         mut shard: ShardLoop<RingDisk>,
         doorbells: Doorbells,
-        take_incarnation: TakeIncarnation,
+        background: Background,
         log: LogHandle,
     ) -> Self {
         let core = shard.mesh().core();
@@ -112,9 +81,8 @@ impl Driver {
             disk,
             shard,
             doorbells,
-            take_incarnation,
+            background,
             log,
-            background: Background::default(),
             drain_began: None,
             turn_began: Instant::now(),
             accepts_tried: Instant::now(),
@@ -155,14 +123,12 @@ impl Driver {
                 Progress::Drain => self.drain(),
                 Progress::Ended => break,
             }
-            if self.background.running.get() > 0 {
-                glommio::executor().yield_task_queue_now().await;
-            }
+            self.background.give_way().await;
         }
-        while self.background.running.get() > 0 || self.ring.file_operations() > 0 {
+        while self.background.is_running() || self.ring.file_operations() > 0 {
             self.ring.turn(Wait::AtMost(limits::BACKGROUND_SLEEP))?;
             while self.ring.next_event().is_some() {}
-            glommio::executor().yield_task_queue_now().await;
+            self.background.give_way().await;
         }
         let engine = self.shard.engine();
         Ok(Ended { clock: engine.clock(), kept_everything: !engine.may_have_lost_writes() })
@@ -174,10 +140,10 @@ impl Driver {
 
     fn wait(&mut self) -> Wait {
         let mut most = self.shard.sleep_at_most();
-        if self.background.running.get() > 0 {
+        if self.background.is_running() {
             most = most.min(limits::BACKGROUND_SLEEP);
         }
-        if most == Duration::ZERO || !self.background.done.borrow().is_empty() || !self.handovers.is_empty() {
+        if most == Duration::ZERO || self.background.has_results() || !self.handovers.is_empty() {
             return Wait::No;
         }
         if self.doorbells.len() > 1 {
@@ -283,8 +249,7 @@ impl Driver {
     }
 
     fn take_background(&mut self) {
-        let done = std::mem::take(&mut *self.background.done.borrow_mut());
-        for done in done {
+        for done in self.background.take() {
             match done {
                 BackgroundDone::Work(done) => self.shard.on_work_done(done),
                 BackgroundDone::Incarnation(Ok(actor)) => {
@@ -342,15 +307,12 @@ impl Driver {
             self.log.set(level);
         }
         if std::mem::take(&mut outbox.needs_incarnation) {
-            let take = Arc::clone(&self.take_incarnation);
-            self.background.spawn(async move {
-                BackgroundDone::Incarnation(glommio::executor().spawn_blocking(move || take()).await)
-            });
+            self.background.take_incarnation();
         }
         // The vectors keep their memory for the next turn.
         *self.shard.outbox() = outbox;
         while let Some(work) = self.shard.next_work() {
-            self.background.spawn(async move { BackgroundDone::Work(work.run().await) });
+            self.background.run(work);
         }
         self.disk.submit(&mut self.ring);
     }

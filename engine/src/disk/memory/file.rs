@@ -30,16 +30,17 @@ impl File for MemoryFile {
         Ok(self.content.borrow().bytes.len() as u64)
     }
 
-    async fn preallocate(&self, bytes: u64) -> Result<(), DiskError> {
-        self.disk.call("preallocate")?;
+    async fn fill_zeros(&self, bytes: u64) -> Result<(), DiskError> {
+        assert!(self.mode != OpenMode::Read, "a file for reading is not written");
+        self.disk.call("fill")?;
         let length = self.content.borrow().bytes.len() as u64;
         let mut state = self.disk.state.borrow_mut();
         if state.used() + bytes.saturating_sub(length) > state.total_bytes {
             state.injected.full += 1;
             return Err(DiskError::Full);
         }
-        let bytes = usize::try_from(bytes.max(length)).expect("test files fit memory");
-        self.content.borrow_mut().bytes.resize(bytes, 0);
+        let zeros = vec![0; usize::try_from(bytes).expect("test files fit memory")];
+        self.content.borrow_mut().write(0, &zeros, false);
         Ok(())
     }
 

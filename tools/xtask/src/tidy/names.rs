@@ -4,9 +4,9 @@ use super::rust::{Masked, has_word};
 use super::{Finding, Source};
 
 /// Files that may name the executor; a name that ends in `/` is a directory.
-const EXECUTOR: &[&str] = &["src/boot.rs", "src/env.rs", "src/env/", "benches/"];
+const EXECUTOR: &[&str] = &["src/boot/core.rs", "src/env.rs", "src/env/", "benches/"];
 /// Files that may name the ring's crate.
-const RING: &[&str] = &["net/src/ring.rs", "net/src/ring/", "net/src/probe.rs", "src/boot.rs", "src/env/", "benches/"];
+const RING: &[&str] = &["net/src/ring.rs", "net/src/ring/", "net/src/probe.rs", "src/env/", "benches/"];
 /// The one test that runs a client which needs an executor of its own.
 const TEST_EXECUTOR: &[&str] = &["tests/clients.rs"];
 
@@ -24,8 +24,14 @@ const RESERVED: &[(&str, &[&str])] = &[
 ];
 
 /// Files that may contain `unsafe`; each use stands below a comment with its proof.
-const UNSAFE: &[&str] =
-    &["net/src/ring.rs", "net/src/ring/", "net/src/probe.rs", "src/env/disk.rs", "engine/src/prefetch.rs"];
+const UNSAFE: &[&str] = &[
+    "net/src/ring.rs",
+    "net/src/ring/",
+    "net/src/probe.rs",
+    "src/env/disk.rs",
+    "src/env/pulse.rs",
+    "engine/src/prefetch.rs",
+];
 /// How far above an `unsafe` its proof may begin.
 const PROOF_LINES: usize = 12;
 

@@ -1,0 +1,91 @@
+//! What a core's executor does beside the turns: preparing segments, storing a new incarnation.
+//!
+//! Invariant: while anything is under way the executor's gate is open and the driver gives way after every turn; it is closed
+//! only by the driver, when it runs again and nothing is under way.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use annulus_engine::{Work, WorkDone};
+use annulus_object::Actor;
+
+use super::disk::RingDisk;
+use super::pulse::Gate;
+
+/// Stores a new incarnation durably and gives its actor.
+pub type TakeIncarnation = Arc<dyn Fn() -> Result<Actor, String> + Send + Sync>;
+
+/// How a piece of work ended.
+pub enum BackgroundDone {
+    /// The engine's.
+    Work(WorkDone<RingDisk>),
+    /// A new incarnation is stored, or could not be.
+    Incarnation(Result<Actor, String>),
+}
+
+/// The work of one core's executor.
+pub struct Background {
+    running: Rc<Cell<usize>>,
+    done: Rc<RefCell<Vec<BackgroundDone>>>,
+    gate: Gate,
+    take_incarnation: TakeIncarnation,
+}
+
+impl Background {
+    /// None yet; `gate` is of the executor that runs now.
+    pub fn new(gate: Gate, take_incarnation: TakeIncarnation) -> Self {
+        gate.close();
+        Self { running: Rc::default(), done: Rc::default(), gate, take_incarnation }
+    }
+
+    /// Begins a piece of the engine's work.
+    pub fn run(&self, work: Work<RingDisk>) {
+        self.spawn(async move { BackgroundDone::Work(work.run().await) });
+    }
+
+    /// Begins to store a new incarnation.
+    pub fn take_incarnation(&self) {
+        let take = Arc::clone(&self.take_incarnation);
+        self.spawn(
+            async move { BackgroundDone::Incarnation(glommio::executor().spawn_blocking(move || take()).await) },
+        );
+    }
+
+    fn spawn(&self, work: impl Future<Output = BackgroundDone> + 'static) {
+        let (running, done) = (Rc::clone(&self.running), Rc::clone(&self.done));
+        running.set(running.get() + 1);
+        self.gate.open();
+        glommio::spawn_local(async move {
+            let result = work.await;
+            done.borrow_mut().push(result);
+            running.set(running.get() - 1);
+        })
+        .detach();
+    }
+
+    /// True while work is under way.
+    pub fn is_running(&self) -> bool {
+        self.running.get() > 0
+    }
+
+    /// True when results wait to be taken.
+    pub fn has_results(&self) -> bool {
+        !self.done.borrow().is_empty()
+    }
+
+    /// What has ended since the last call.
+    pub fn take(&self) -> Vec<BackgroundDone> {
+        std::mem::take(&mut *self.done.borrow_mut())
+    }
+
+    /// Lets the executor go on with what is under way; at once back when nothing is.
+    pub async fn give_way(&self) {
+        if self.is_running() {
+            glommio::executor().yield_task_queue_now().await;
+            if !self.is_running() {
+                self.gate.close();
+            }
+        }
+    }
+}
