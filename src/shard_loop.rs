@@ -196,10 +196,10 @@ impl<D: Disk> ShardLoop<D> {
         self.counts.add(Metric::Turns, 1);
     }
 
-    /// A client connected; `None` when it is refused and its socket is to be closed.
-    pub fn may_connect(&mut self) -> bool {
-        let taken =
-            self.node.phase() == Phase::Ready && self.node.add_client(self.core, u64::from(self.runtime.maxclients));
+    /// Counts a client in that `core` shall serve; `false` when the node takes no more. Counted before it is handed over, so
+    /// that the next one goes elsewhere.
+    pub fn may_connect(&mut self, core: u16) -> bool {
+        let taken = self.node.phase() == Phase::Ready && self.node.add_client(core, u64::from(self.runtime.maxclients));
         self.counts.add(if taken { Metric::ConnectionsAccepted } else { Metric::ConnectionsRefused }, 1);
         taken
     }

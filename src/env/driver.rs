@@ -204,7 +204,13 @@ impl Driver {
                 Event::Woken => {}
                 Event::Accepted { listener, socket } => {
                     let target = if listener == BASE_LISTENER { node.least_busy_core() } else { *core };
-                    if target == *core { adopted.push(socket) } else { handovers.push((target, socket)) }
+                    if !shard.may_connect(target) {
+                        refuse(&socket, node.phase());
+                    } else if target == *core {
+                        adopted.push(socket);
+                    } else {
+                        handovers.push((target, socket));
+                    }
                 }
                 Event::AcceptFailed { listener, error } => {
                     tracing::warn!(core = *core, listener, %error, "a client could not be accepted");
@@ -222,30 +228,19 @@ impl Driver {
         }
     }
 
-    /// Takes a client in, or tells it why not.
+    /// Takes a client in that was counted in.
     fn adopt(&mut self, socket: OwnedFd) {
         let keepalive = self.shard.keepalive();
         let prepared = listener::configure(&socket, keepalive).and_then(|()| listener::addresses(&socket));
-        match prepared {
-            Err(error) => tracing::debug!(core = self.core, %error, "a client went before it was taken in"),
-            Ok(_) if !self.shard.may_connect() => {
-                let reply: &[u8] = match self.node.phase() {
-                    Phase::Ready => b"-ERR max number of clients reached\r\n",
-                    Phase::Loading => b"-LOADING Annulus is loading the dataset\r\n",
-                    Phase::Draining => b"-ERR the node is shutting down\r\n",
-                };
-                // It is told as far as its socket takes it; there is nothing to wait for.
-                let _ = rustix::net::send(
-                    &socket,
-                    reply,
-                    rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL,
-                );
-            }
-            Ok(addresses) => {
+        match (prepared, self.node.phase()) {
+            (Ok(addresses), Phase::Ready) => {
                 let connection = self.ring.adopt(socket);
-                self.shard.on_connected(connection, addresses);
+                return self.shard.on_connected(connection, addresses);
             }
+            (Ok(_), phase) => refuse(&socket, phase),
+            (Err(error), _) => tracing::debug!(core = self.core, %error, "a client went before it was taken in"),
         }
+        self.node.remove_client(self.core);
     }
 
     fn take_background(&mut self) {
@@ -335,6 +330,17 @@ impl Driver {
             tracing::warn!(core = self.core, millis, "a turn of this core took long; its clients waited");
         }
     }
+}
+
+/// Tells a client why it is not taken, as far as its socket takes it; there is nothing to wait for.
+fn refuse(socket: &OwnedFd, phase: Phase) {
+    let reply: &[u8] = match phase {
+        Phase::Ready => b"-ERR max number of clients reached\r\n",
+        Phase::Loading => b"-LOADING Annulus is loading the dataset\r\n",
+        Phase::Draining => b"-ERR the node is shutting down\r\n",
+    };
+    let flags = rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL;
+    let _ = rustix::net::send(socket, reply, flags);
 }
 
 /// The time now.

@@ -148,7 +148,7 @@ impl Cluster {
     /// The number of a new client of a core.
     fn connect(&mut self, core: usize) -> usize {
         let place = &mut self.cores[core];
-        assert!(place.shard.may_connect());
+        assert!(place.shard.may_connect(u16::try_from(core).unwrap()));
         let index = place.free.pop().unwrap_or_else(|| {
             place.next_connection += 1;
             place.next_connection - 1

@@ -199,3 +199,15 @@ fn a_client_blocked_for_one_reason_after_another_goes_on() {
     assert_eq!((replies.len(), &replies[count][..]), (count + 2, "+PONG|"));
     cluster.drain();
 }
+
+#[test]
+fn clients_that_come_at_once_are_spread_before_any_is_handed_over() {
+    let mut cluster = Cluster::new(2, 0);
+    let mut clients_of = [0; 2];
+    for _ in 0..50 {
+        let core = cluster.node.least_busy_core();
+        assert!(cluster.cores[0].shard.may_connect(core));
+        clients_of[usize::from(core)] += 1;
+    }
+    assert_eq!(clients_of, [25, 25]);
+}

@@ -32,7 +32,7 @@ fn a_drain_ends_with_everything_durable() {
             assert!(cluster.clients[*client].closed);
         }
         assert_eq!((cluster.in_flight(), cluster.node.clients()), (0, 0));
-        assert!(cluster.cores.iter_mut().all(|core| !core.shard.may_connect()));
+        assert!(cluster.cores.iter_mut().all(|core| !core.shard.may_connect(0)));
         let mut again = reopened(&cluster, 2);
         let asks = again.connect(0);
         again.expect(asks, "DBSIZE", &[&format!(":{}|", 3 * 51)]);
