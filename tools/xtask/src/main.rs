@@ -1,9 +1,10 @@
-//! The project's own chores, run as `cargo xtask NAME`: ci, tidy, soak, clients.
+//! The project's own chores, run as `cargo xtask NAME`: ci, tidy, soak, clients, bench.
 //!
 //! Not part of the product. A chore prints what it does and ends with a status other than 0 when anything failed.
 
 #![allow(clippy::print_stdout, reason = "a command-line tool speaks on stdout")]
 
+mod bench;
 mod ci;
 mod clients;
 mod shell;
@@ -30,6 +31,8 @@ enum Chore {
     Soak(soak::Arguments),
     /// Unmodified clients of other languages against a release node with two cores
     Clients,
+    /// Annulus beside Redis and Valkey: throughput, CPU time per request, latencies, as ratios
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         Chore::Tidy => tidy::run(),
         Chore::Soak(arguments) => soak::run(&arguments),
         Chore::Clients => clients::run(),
+        Chore::Bench(arguments) => bench::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

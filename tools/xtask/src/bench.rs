@@ -1,0 +1,186 @@
+//! `cargo xtask bench`: whole comparisons of Annulus beside Redis and Valkey, on one machine, by one command.
+//!
+//! Servers share one CPU, the load generator has another; all on 127.0.0.1. Rounds are interleaved, and what counts are
+//! ratios within a round: a machine that changes its mind between rounds changes both sides.
+//!
+//! Invariant: every process ends by its own id and every directory of data goes, whatever fails; what was measured before
+//! a failure is stored and says that it is not complete.
+
+mod counters;
+mod floor;
+mod load;
+mod machine;
+mod process;
+mod restart;
+mod results;
+mod runner;
+mod server;
+mod suite;
+mod table;
+mod wire;
+
+use crate::shell;
+use machine::Machine;
+use process::Scratch;
+use results::{FORMAT, Results};
+use runner::Context;
+use server::Programs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use suite::{Options, Part, SUITES, Suite};
+
+const SECONDS: u32 = 4;
+const SECONDS_QUICK: u32 = 1;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Which comparisons; all when none is named
+    #[arg(value_name = "SUITE", value_parser = clap::builder::PossibleValuesParser::new(SUITES.iter().map(|suite| suite.name)))]
+    suites: Vec<String>,
+    /// Interleaved rounds of every case
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99))]
+    rounds: u32,
+    /// Length of one run [default: 4, with --quick 1]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=600))]
+    seconds: Option<u32>,
+    /// Short runs, at most a million keys: for trying out, not for figures
+    #[arg(long)]
+    quick: bool,
+    /// Data of the servers goes below this directory [default: the target directory]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Where the results are stored [default: bench in the target directory]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Use the release binaries as they are
+    #[arg(long)]
+    no_build: bool,
+}
+
+impl Arguments {
+    fn options(&self) -> Options {
+        let seconds = self.seconds.unwrap_or(if self.quick { SECONDS_QUICK } else { SECONDS });
+        Options { rounds: self.rounds, seconds, quick: self.quick }
+    }
+
+    /// What makes a suite again; where data and results go does not matter to it, and is somebody's own.
+    fn shown(&self, suite: &str) -> String {
+        let options = self.options();
+        let quick = if self.quick { " --quick" } else { "" };
+        format!("cargo xtask bench {suite} --rounds {} --seconds {}{quick}", options.rounds, options.seconds)
+    }
+
+    fn is_wanted(&self, suite: &Suite) -> bool {
+        self.suites.is_empty() || self.suites.iter().any(|name| name == suite.name)
+    }
+}
+
+/// Builds, runs every wanted suite, stores.
+pub fn run(arguments: &Arguments) -> Result<(), String> {
+    if !arguments.no_build {
+        let options = ["build", "--release", "--locked", "--package", "annulus", "--package", "annulus-load"];
+        shell::run(&mut shell::cargo(&options))?;
+        let has_floor = |part: &Part| matches!(part, Part::Floor(_));
+        let wanted = || SUITES.iter().filter(|suite| arguments.is_wanted(suite));
+        if wanted().any(|suite| (suite.parts)(&arguments.options()).iter().any(has_floor)) {
+            floor::build()?;
+        }
+    }
+    let release = shell::target().join("release");
+    let cpus = machine::cpus();
+    let programs = Programs::find(release.join("annulus"), release.join("annulus-load"), &cpus)?;
+    let data = absolute(arguments.data.clone().unwrap_or_else(shell::target))?;
+    let out = absolute(arguments.out.clone().unwrap_or_else(|| shell::target().join("bench")))?;
+    std::fs::create_dir_all(&out).map_err(|error| format!("{}: {error}", out.display()))?;
+    let scratch = Scratch::create(&data, "bench-data")?;
+    let (started, options) = (Instant::now(), arguments.options());
+    let context = Context { programs: &programs, options: &options, scratch: scratch.path() };
+    let mut failures = Vec::new();
+    for suite in SUITES.iter().filter(|suite| arguments.is_wanted(suite)) {
+        let results = run_suite(&context, suite, arguments);
+        store(&results, &out)?;
+        println!("\n{}", table::markdown(&results));
+        if let Some(failure) = results.failure {
+            println!("FAILED {}: {failure}", suite.name);
+            failures.push(suite.name);
+        }
+    }
+    println!("{:.1} minutes; results are in {}", started.elapsed().as_secs_f64() / 60.0, out.display());
+    if failures.is_empty() { Ok(()) } else { Err(format!("not complete: {}", failures.join(", "))) }
+}
+
+/// Cargo's directory may be relative, and the servers' is another.
+fn absolute(path: PathBuf) -> Result<PathBuf, String> {
+    std::path::absolute(&path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// All parts of one; ends at the first that fails.
+fn run_suite(context: &Context, suite: &Suite, arguments: &Arguments) -> Results {
+    println!("\n=== {} ===", suite.name);
+    let options = context.options;
+    let mut results = Results {
+        format: FORMAT,
+        suite: suite.name.into(),
+        about: suite.about.into(),
+        command: arguments.shown(suite.name),
+        rounds: options.rounds,
+        seconds: options.seconds,
+        machine: Machine::here(context.programs, context.scratch),
+        tables: Vec::new(),
+        floor: Vec::new(),
+        notes: Vec::new(),
+        failure: None,
+    };
+    for part in (suite.parts)(options) {
+        let (table, ended) = match part {
+            Part::Loads(block) => runner::run(context, &block),
+            Part::Restart { keys, rounds } => restart::run(context, keys, rounds),
+            Part::Floor(part) => {
+                let ended = floor::run(context, part);
+                match ended.and_then(|rows| runner::remove(context.scratch).map(|()| rows)) {
+                    Ok(rows) => results.floor.extend(rows),
+                    Err(why) => results.notes.push(format!("The raw machine was not measured: {why}")),
+                }
+                continue;
+            }
+        };
+        results.tables.push(table);
+        if let Err(error) = ended {
+            results.failure = Some(error);
+            break;
+        }
+    }
+    results
+}
+
+fn store(results: &Results, out: &Path) -> Result<(), String> {
+    let json = serde_json::to_string_pretty(results).map_err(|error| format!("results: {error}"))?;
+    for (ending, text) in [("json", json), ("md", table::markdown(results))] {
+        let path = out.join(format!("{}.{ending}", results.suite));
+        std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    #[test]
+    fn suites_are_chosen_by_name_and_the_command_can_be_repeated() {
+        let parse = |words: &[&str]| Line::try_parse_from([&["bench"], words].concat()).map(|line| line.arguments);
+        let two = parse(&["memory", "floor", "--quick", "--data", "somewhere"]).unwrap();
+        let wanted: Vec<&str> = SUITES.iter().filter(|suite| two.is_wanted(suite)).map(|suite| suite.name).collect();
+        assert_eq!(wanted, ["memory", "floor"]);
+        assert_eq!(two.shown("memory"), "cargo xtask bench memory --rounds 3 --seconds 1 --quick");
+        assert!(SUITES.iter().all(|suite| parse(&[]).unwrap().is_wanted(suite)));
+        assert!(parse(&["no-such"]).is_err() && parse(&["--rounds", "0"]).is_err());
+    }
+}

@@ -1,0 +1,215 @@
+//! What the kernel counts: CPU time of a process, of the kernel's own threads, and what a block device did.
+//!
+//! Reading `/proc` and making sense of it are separate; the latter is pure.
+//!
+//! Invariant: CPU time is never guessed: a thread that ended in between is found again in the time of its process.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+/// `/proc/PID/stat` counts in these; fixed for user space.
+const TICK_NS: u64 = 10_000_000;
+/// User and system time are each cut to a whole tick.
+const TICKS_UNSURE: u64 = 2;
+/// The kernel's threads are its children.
+const KTHREADD: u32 = 2;
+
+/// CPU time of threads, in nanoseconds, by their ids.
+type Times = BTreeMap<u32, u64>;
+
+/// CPU time of one process at one instant.
+#[derive(Debug, Clone, Default)]
+pub struct Cpu {
+    tasks: Times,
+    /// of the process with all threads that have ended, as ticks
+    ticks: u64,
+}
+
+impl Cpu {
+    pub fn of(id: u32) -> Result<Cpu, String> {
+        let directory = format!("/proc/{id}/task");
+        let entries = fs::read_dir(&directory).map_err(|error| format!("{directory}: {error}"))?;
+        let ids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let tasks = times(ids, |task| format!("{directory}/{task}/schedstat"));
+        let stat =
+            fs::read_to_string(format!("/proc/{id}/stat")).map_err(|error| format!("/proc/{id}/stat: {error}"))?;
+        let stat = parse_stat(&stat).ok_or_else(|| format!("/proc/{id}/stat is not understood"))?;
+        Ok(Cpu { tasks, ticks: stat.ticks })
+    }
+
+    /// Nanoseconds since an earlier look at the same process.
+    pub fn since(&self, earlier: &Cpu) -> u64 {
+        let whole = self.ticks.saturating_sub(earlier.ticks);
+        grown(&earlier.tasks, &self.tasks).max(whole.saturating_sub(TICKS_UNSURE) * TICK_NS)
+    }
+}
+
+/// CPU time of all threads of the kernel.
+#[derive(Debug, Clone, Default)]
+pub struct Kernel {
+    threads: Times,
+}
+
+impl Kernel {
+    pub fn now() -> Kernel {
+        let Ok(entries) = fs::read_dir("/proc") else { return Kernel::default() };
+        let ids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let ours = ids.filter(|id| {
+            let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+            parse_stat(&stat).is_some_and(|stat| stat.parent == KTHREADD)
+        });
+        Kernel { threads: times(ours, |id| format!("/proc/{id}/schedstat")) }
+    }
+
+    /// Nanoseconds since an earlier look. A worker that ended in between takes its time with it.
+    pub fn since(&self, earlier: &Kernel) -> u64 {
+        grown(&earlier.threads, &self.threads)
+    }
+}
+
+fn times(ids: impl Iterator<Item = u32>, path: impl Fn(u32) -> String) -> Times {
+    ids.filter_map(|id| Some((id, parse_schedstat(&fs::read_to_string(path(id)).ok()?)?))).collect()
+}
+
+/// Nanoseconds on a CPU: the first of three numbers.
+fn parse_schedstat(text: &str) -> Option<u64> {
+    text.split_whitespace().next()?.parse().ok()
+}
+
+/// How much was added; an id whose time went back was given to a new thread.
+fn grown(before: &Times, after: &Times) -> u64 {
+    let added = |(id, &now): (&u32, &u64)| match before.get(id) {
+        Some(&then) if then <= now => now - then,
+        _ => now,
+    };
+    after.iter().map(added).sum()
+}
+
+/// Of `/proc/PID/stat`.
+#[derive(Debug, PartialEq)]
+struct Stat {
+    parent: u32,
+    /// user and system time
+    ticks: u64,
+}
+
+/// The name is in brackets and may contain anything; after the last bracket stand numbers.
+fn parse_stat(text: &str) -> Option<Stat> {
+    let (_, rest) = text.rsplit_once(')')?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
+    Some(Stat { parent: u32::try_from(number(1)?).ok()?, ticks: number(11)? + number(12)? })
+}
+
+/// What a block device has done so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Disk {
+    reads: u64,
+    /// milliseconds, once for every request that was under way
+    weighted_ms: u64,
+}
+
+impl Disk {
+    /// Of the device that holds a path; `None` where the kernel does not count it, as for an overlay.
+    pub fn of(path: &Path) -> Option<Disk> {
+        use std::os::unix::fs::MetadataExt;
+        let (major, minor) = split_device(fs::metadata(path).ok()?.dev());
+        parse_diskstats(&fs::read_to_string("/proc/diskstats").ok()?, major, minor).map(|(_, disk)| disk)
+    }
+
+    /// The device's name.
+    pub fn name(path: &Path) -> Option<String> {
+        use std::os::unix::fs::MetadataExt;
+        let (major, minor) = split_device(fs::metadata(path).ok()?.dev());
+        parse_diskstats(&fs::read_to_string("/proc/diskstats").ok()?, major, minor).map(|(name, _)| name)
+    }
+
+    /// Requests that read.
+    pub fn reads_since(&self, earlier: &Disk) -> f64 {
+        self.reads.saturating_sub(earlier.reads) as f64
+    }
+
+    /// Requests under way on average, over `seconds`.
+    pub fn depth_since(&self, earlier: &Disk, seconds: f64) -> f64 {
+        self.weighted_ms.saturating_sub(earlier.weighted_ms) as f64 / 1000.0 / seconds
+    }
+}
+
+/// As the C library packs them.
+fn split_device(device: u64) -> (u64, u64) {
+    ((device >> 8 & 0xfff) | (device >> 32 & 0xffff_f000), (device & 0xff) | (device >> 12 & 0xffff_ff00))
+}
+
+/// One line per device: major, minor, name, then reads, merged, sectors, ms; writes, merged, sectors, ms; under way, ms
+/// busy, weighted ms.
+fn parse_diskstats(text: &str, major: u64, minor: u64) -> Option<(String, Disk)> {
+    text.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
+        if (number(0)?, number(1)?) != (major, minor) {
+            return None;
+        }
+        Some((fields[2].to_string(), Disk { reads: number(3)?, weighted_ms: number(13)? }))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schedstat_is_the_first_number() {
+        assert_eq!(parse_schedstat("782590 171903 23\n"), Some(782_590));
+        assert_eq!(parse_schedstat(""), None);
+    }
+
+    #[test]
+    fn stat_is_read_behind_a_hostile_name() {
+        let line = "77 (a) b (c)) S 2 0 0 0 -1 69238880 0 0 0 0 12 30 0 0 20 0 1 0 7";
+        assert_eq!(parse_stat(line), Some(Stat { parent: 2, ticks: 42 }));
+        assert_eq!(parse_stat("77 (short) S 2"), None);
+    }
+
+    #[test]
+    fn growth_counts_new_threads_and_reused_ids_and_not_the_gone() {
+        let before = Times::from([(1, 100), (2, 50), (3, 900)]);
+        let after = Times::from([(1, 150), (3, 7), (4, 20)]);
+        assert_eq!(grown(&before, &after), 50 + 7 + 20);
+    }
+
+    #[test]
+    fn time_of_threads_that_ended_is_found_in_the_process() {
+        let before = Cpu { tasks: Times::from([(1, 0)]), ticks: 0 };
+        let busy_helper_gone = Cpu { tasks: Times::from([(1, 5_000_000)]), ticks: 102 };
+        assert_eq!(busy_helper_gone.since(&before), 1_000_000_000);
+        let only_task = Cpu { tasks: Times::from([(1, 1_001_000_000)]), ticks: 101 };
+        assert_eq!(only_task.since(&before), 1_001_000_000);
+    }
+
+    #[test]
+    fn the_process_itself_can_be_measured() {
+        let before = Cpu::of(std::process::id()).unwrap();
+        let sum = (0..20_000_000_u64).fold(0_u64, |sum, n| std::hint::black_box(sum ^ n));
+        let after = Cpu::of(std::process::id()).unwrap();
+        assert!(after.since(&before) > 1_000_000, "{sum}");
+    }
+
+    #[test]
+    fn diskstats_are_found_by_device_number() {
+        let text = " 7 0 loop0 1 2 3 4 5 6 7 8 0 9 10 0 0 0 0 11 12\n 254 0 vda 16907421 103746 633432778 5601968 \
+                    2601966 342889 734503080 611703 0 578996 6307233 227813 94 625909576 53918 846410 39642\n";
+        let (name, disk) = parse_diskstats(text, 254, 0).unwrap();
+        assert_eq!((name.as_str(), disk), ("vda", Disk { reads: 16_907_421, weighted_ms: 6_307_233 }));
+        assert_eq!(parse_diskstats(text, 254, 1), None);
+        let later = Disk { reads: disk.reads + 30, weighted_ms: disk.weighted_ms + 6_000 };
+        assert_eq!((later.reads_since(&disk), later.depth_since(&disk, 2.0)), (30.0, 3.0));
+    }
+
+    #[test]
+    fn device_numbers_split_as_in_the_c_library() {
+        assert_eq!(split_device(0xfe00), (254, 0));
+        assert_eq!(split_device(0x1_0000_0000_0301), (65_539, 1));
+        assert_eq!(split_device(0x10_3005), (48, 261));
+    }
+}

@@ -1,0 +1,320 @@
+//! The suites as data: who is compared with whom, under which loads, in which columns.
+//!
+//! Invariant: those that are compared within a part promise the same durability, or the part says that they do not.
+
+use super::results::Metric::{
+    self, ClientShare, CpuUs, DeviceReads, IdleCpuMs, KernelCpuUs, P50Us, P99Us, P999Us, QueueDepth, Throughput,
+};
+use super::server::{Product, Setup};
+
+/// Of the machine's usual requests.
+const VALUE_BYTES: u64 = 100;
+const KEYS: u64 = 100_000;
+const CONNECTIONS: u32 = 50;
+/// Values of one contestant together, in the suite of their sizes.
+const VALUES_BYTES_MAX: u64 = 256 << 20;
+/// What the suite beyond memory stores, and with `--quick`.
+const LARGE_BYTES: u64 = 1 << 30;
+const LARGE_BYTES_QUICK: u64 = 256 << 20;
+
+/// Chosen on the command line.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    pub rounds: u32,
+    pub seconds: u32,
+    pub quick: bool,
+}
+
+/// One comparison that can be run alone.
+pub struct Suite {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub parts: fn(&Options) -> Vec<Part>,
+}
+
+/// What a suite is made of.
+pub enum Part {
+    Loads(Block),
+    /// time to the first answer with that many keys
+    Restart {
+        keys: u64,
+        rounds: u32,
+    },
+    /// the raw machine: this part of the floor bench
+    Floor(&'static str),
+}
+
+/// Contestants and the cases that each of them runs.
+pub struct Block {
+    pub title: String,
+    pub contestants: Vec<Setup>,
+    /// whose values are divided by whose
+    pub pairs: Vec<(&'static str, &'static str)>,
+    pub columns: Vec<Metric>,
+    pub keys: u64,
+    pub value_bytes: u64,
+    pub cases: Vec<Case>,
+    /// only the one that is measured runs
+    pub alone: bool,
+    pub notes: Vec<String>,
+}
+
+pub struct Case {
+    pub name: String,
+    pub work: Work,
+    /// run by this contestant only
+    pub only: Option<&'static str>,
+}
+
+pub enum Work {
+    Load { workload: &'static str, pace: Pace },
+    Idle,
+}
+
+/// How requests leave.
+pub enum Pace {
+    Closed {
+        connections: u32,
+        pipeline: u32,
+    },
+    /// at a share of the best throughput that a closed case reached
+    Open {
+        share: f64,
+        of: String,
+        whose: Whose,
+    },
+}
+
+#[derive(Clone, Copy)]
+pub enum Whose {
+    /// of this contestant; of the slowest where it is missing
+    One(&'static str),
+    Slowest,
+}
+
+/// All, in the order in which they are run.
+pub const SUITES: &[Suite] = &[
+    Suite { name: "memory", about: "Nothing is written to disk: what a request costs", parts: memory },
+    Suite { name: "durable", about: "Writes that survive, at the same promise", parts: durable },
+    Suite { name: "larger-than-memory", about: "Uniform GETs of values that are not cached", parts: larger },
+    Suite { name: "pipeline", about: "Requests outstanding on each of 50 connections", parts: pipeline },
+    Suite { name: "values", about: "Sizes of values", parts: values },
+    Suite { name: "connections", about: "Connections, one request outstanding on each", parts: connections },
+    Suite {
+        name: "restart",
+        about: "From the start of the process to the first answered PING and GET",
+        parts: restart,
+    },
+    Suite { name: "background", about: "A task that always wants to run on the node's core", parts: background },
+    Suite { name: "floor", about: "What the raw machine can do, beside a node", parts: floor },
+];
+
+fn memory(_: &Options) -> Vec<Part> {
+    let mut cases = vec![
+        closed("SET P1", "set", CONNECTIONS, 1),
+        closed("GET P1", "get", CONNECTIONS, 1),
+        closed("SET P16", "set", CONNECTIONS, 16),
+        closed("GET P16", "get", CONNECTIONS, 16),
+    ];
+    for (name, workload, of) in [("SET open", "set", "SET P1"), ("GET open", "get", "GET P1")] {
+        cases.push(open(&format!("{name} at 40 % of Redis' best P1"), workload, 0.4, of, Whose::One("redis")));
+    }
+    cases.push(Case { name: "idle".into(), work: Work::Idle, only: None });
+    let mut columns = LOAD.to_vec();
+    columns.push(IdleCpuMs);
+    vec![Part::Loads(Block { columns, ..in_memory("Memory only", VALUE_BYTES, KEYS, cases) })]
+}
+
+fn durable(_: &Options) -> Vec<Part> {
+    let modes = [
+        ("Every reply after the data is on disk", "sync", "always"),
+        ("On disk within an interval (Annulus 100 ms, the others 1 s)", "interval", "everysec"),
+    ];
+    let block = |(title, durability, fsync): (&str, &'static str, &'static str)| {
+        let aof = ["--appendonly", "yes", "--appendfsync", fsync, "--auto-aof-rewrite-percentage", "0"];
+        let contestants = vec![
+            Setup::new("annulus", Product::Annulus, &["--durability", durability]),
+            Setup::new("redis", Product::Redis, &aof),
+            Setup::new("valkey", Product::Valkey, &aof),
+        ];
+        let cases = vec![
+            closed("SET P1", "set", CONNECTIONS, 1),
+            closed("SET P16", "set", CONNECTIONS, 16),
+            open("SET open at half of the slower's best P1", "set", 0.5, "SET P1", Whose::Slowest),
+        ];
+        let notes = vec![
+            "Kernel threads: CPU time of all of the kernel's own threads meanwhile, whoever caused it. The others' log is \
+             not rewritten during the runs."
+                .into(),
+        ];
+        let columns = vec![Throughput, CpuUs, KernelCpuUs, P50Us, P99Us, P999Us, ClientShare];
+        Part::Loads(Block { contestants, columns, notes, ..in_memory(title, VALUE_BYTES, KEYS, cases) })
+    };
+    modes.into_iter().map(block).collect()
+}
+
+/// Bytes of the data that is larger than the cache, and of the file that the raw machine reads.
+pub fn large_bytes(options: &Options) -> u64 {
+    if options.quick { LARGE_BYTES_QUICK } else { LARGE_BYTES }
+}
+
+fn larger(options: &Options) -> Vec<Part> {
+    let bytes = large_bytes(options);
+    let loops = [(8, 1), (1, 8), (2, 8), (4, 8)];
+    let cases = loops
+        .map(|(connections, pipeline)| closed(&format!("GET {connections}×P{pipeline}"), "get", connections, pipeline));
+    let flags = ["--durability", "interval", "--cache", "64mb"];
+    let title = format!("{} MiB of 1 KiB values, 64 MiB of cache", bytes >> 20);
+    let block = Block {
+        contestants: vec![Setup::new("annulus", Product::Annulus, &flags)],
+        columns: vec![Throughput, CpuUs, DeviceReads, QueueDepth, P50Us, P99Us, P999Us, ClientShare],
+        ..in_memory(&title, 1024, bytes / 1024, cases.into())
+    };
+    vec![Part::Loads(block), Part::Floor("reads")]
+}
+
+fn pipeline(_: &Options) -> Vec<Part> {
+    let mut cases = Vec::new();
+    for depth in [1, 4, 16, 64] {
+        cases.push(closed(&format!("SET P{depth}"), "set", CONNECTIONS, depth));
+        cases.push(closed(&format!("GET P{depth}"), "get", CONNECTIONS, depth));
+    }
+    vec![Part::Loads(in_memory("Memory only", VALUE_BYTES, KEYS, cases))]
+}
+
+fn values(_: &Options) -> Vec<Part> {
+    let sizes = [(100, "100 B"), (1 << 10, "1 KiB"), (16 << 10, "16 KiB"), (128 << 10, "128 KiB"), (1 << 20, "1 MiB")];
+    let block = |(bytes, name): (u64, &str)| {
+        let cases = vec![
+            closed(&format!("SET {name}"), "set", CONNECTIONS, 1),
+            closed(&format!("GET {name}"), "get", CONNECTIONS, 1),
+        ];
+        let keys = (VALUES_BYTES_MAX / bytes).min(KEYS);
+        Part::Loads(in_memory(&format!("{name}, {keys} keys"), bytes, keys, cases))
+    };
+    sizes.into_iter().map(block).collect()
+}
+
+fn connections(_: &Options) -> Vec<Part> {
+    let mut cases = Vec::new();
+    for count in [1, 50, 1000] {
+        cases.push(closed(&format!("SET {count}×P1"), "set", count, 1));
+        cases.push(closed(&format!("GET {count}×P1"), "get", count, 1));
+    }
+    vec![Part::Loads(in_memory("Memory only", VALUE_BYTES, KEYS, cases))]
+}
+
+fn restart(options: &Options) -> Vec<Part> {
+    let mut parts = vec![Part::Restart { keys: 1_000_000, rounds: options.rounds }];
+    if !options.quick {
+        parts.push(Part::Restart { keys: 10_000_000, rounds: 1 });
+    }
+    parts
+}
+
+/// How the restart suite starts those that it compares, and what makes the data complete on disk.
+pub fn restart_contestants() -> Vec<(Setup, Option<&'static str>)> {
+    let aof = ["--appendonly", "yes", "--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0"];
+    vec![
+        (Setup::new("annulus", Product::Annulus, &["--durability", "sync"]), None),
+        (Setup::new("redis RDB", Product::Redis, &["--appendonly", "no"]), Some("SAVE")),
+        (Setup::new("redis AOF", Product::Redis, &aof), None),
+    ]
+}
+
+fn background(_: &Options) -> Vec<Part> {
+    let block = |durability: &'static str| {
+        let quiet = ["--durability", durability];
+        let busy = ["--durability", durability, "--background-load"];
+        let mut cases = vec![
+            closed("SET P1", "set", CONNECTIONS, 1),
+            open("SET open at half of the quiet node's best P1", "set", 0.5, "SET P1", Whose::One("quiet")),
+        ];
+        cases[0].only = Some("quiet");
+        let title = format!("durability={durability}");
+        Part::Loads(Block {
+            contestants: vec![
+                Setup::new("quiet", Product::Annulus, &quiet),
+                Setup::new("with background", Product::Annulus, &busy),
+            ],
+            pairs: vec![("with background", "quiet")],
+            alone: true,
+            ..in_memory(&title, VALUE_BYTES, KEYS, cases)
+        })
+    };
+    ["sync", "memory"].into_iter().map(block).collect()
+}
+
+fn floor(_: &Options) -> Vec<Part> {
+    let cases = vec![closed("GET P1", "get", CONNECTIONS, 1), closed("GET P16", "get", CONNECTIONS, 16)];
+    let contestants = vec![Setup::new("annulus", Product::Annulus, &["--durability", "memory"])];
+    let block = Block { contestants, ..in_memory("A node that only echoes what it has", VALUE_BYTES, KEYS, cases) };
+    vec![Part::Loads(block), Part::Floor("all")]
+}
+
+const LOAD: &[Metric] = &[Throughput, CpuUs, P50Us, P99Us, P999Us, ClientShare];
+
+/// A block of the three products without persistence; others are made from it.
+fn in_memory(title: &str, value_bytes: u64, keys: u64, cases: Vec<Case>) -> Block {
+    Block {
+        title: title.into(),
+        contestants: vec![
+            Setup::new("annulus", Product::Annulus, &["--durability", "memory"]),
+            Setup::new("redis", Product::Redis, &["--appendonly", "no"]),
+            Setup::new("valkey", Product::Valkey, &["--appendonly", "no"]),
+        ],
+        pairs: vec![("annulus", "redis"), ("valkey", "redis")],
+        columns: LOAD.to_vec(),
+        keys,
+        value_bytes,
+        cases,
+        alone: false,
+        notes: Vec::new(),
+    }
+}
+
+fn closed(name: &str, workload: &'static str, connections: u32, pipeline: u32) -> Case {
+    let work = Work::Load { workload, pace: Pace::Closed { connections, pipeline } };
+    Case { name: name.into(), work, only: None }
+}
+
+fn open(name: &str, workload: &'static str, share: f64, of: &str, whose: Whose) -> Case {
+    let work = Work::Load { workload, pace: Pace::Open { share, of: of.into(), whose } };
+    Case { name: name.into(), work, only: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blocks(quick: bool) -> Vec<Block> {
+        let options = Options { rounds: 3, seconds: 4, quick };
+        let parts = SUITES.iter().flat_map(|suite| (suite.parts)(&options));
+        parts.filter_map(|part| if let Part::Loads(block) = part { Some(block) } else { None }).collect()
+    }
+
+    #[test]
+    fn pairs_and_shares_name_what_ran_before() {
+        for block in blocks(false) {
+            let known = |name: &str| block.contestants.iter().any(|setup| setup.name == name);
+            let single = block.contestants.len() == 1;
+            assert!(single || block.pairs.iter().all(|(left, right)| known(left) && known(right)), "{}", block.title);
+            for (at, case) in block.cases.iter().enumerate() {
+                assert!(case.only.is_none_or(known), "{}", case.name);
+                if let Work::Load { pace: Pace::Open { of, whose, .. }, .. } = &case.work {
+                    assert!(block.cases[..at].iter().any(|earlier| earlier.name == *of), "{}", case.name);
+                    assert!(!matches!(whose, Whose::One(name) if !known(name)), "{}", case.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_default_run_stays_below_forty_minutes_and_quick_below_a_million_keys() {
+        let runs: usize = blocks(false).iter().map(|block| block.cases.len() * block.contestants.len()).sum();
+        // Measured, warm-up, settling and start; loading and the restarts have the rest.
+        let seconds = runs as f64 * 3.0 * (4.0 + 0.3 + 0.4);
+        assert!(seconds < 32.0 * 60.0, "{seconds} s");
+        assert!(blocks(true).iter().all(|block| block.keys <= 1_000_000));
+    }
+}
