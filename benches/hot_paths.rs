@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench hot_paths [-- FILTER]` measures; `cargo test` runs every benchmark once on a small setup. Each
 //! benchmark prints a hash of what it computed, `result <name> <hash>`: a change of the hash is a change of behaviour, not
-//! of speed. Small and full setups are different inputs, so their hashes differ.
+//! of speed. Where the small setup is another input, the name of the benchmark is another too.
 //!
 //! What it is not: no sockets, no files, no executor; `floor` measures what the machine does, `annulus-load` the node.
 

@@ -103,6 +103,9 @@ struct NodeFlags {
     /// Listen beyond loopback without a password
     #[arg(long)]
     insecure: bool,
+    /// Keep every core's executor busy with a synthetic background task, to measure what clients notice of it
+    #[arg(long, hide = true)]
+    background_load: bool,
     /// Least severity that is logged: error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
@@ -171,6 +174,9 @@ impl NodeFlags {
         }
         if self.insecure {
             sources.flag("insecure", Raw::Boolean(true));
+        }
+        if self.background_load {
+            sources.flag("background-load", Raw::Boolean(true));
         }
         Ok(sources)
     }

@@ -92,6 +92,8 @@ pub struct Config {
     pub shutdown_timeout: Duration,
     /// How long an executor's task may run before it should yield.
     pub preempt_timer: Duration,
+    /// Every core's executor has a synthetic background task that is always runnable, for measurements.
+    pub background_load: bool,
     /// Start values of what may change while the node runs.
     pub runtime: RuntimeConfig,
     /// Where each key was given, for the listing; sorted by key.
@@ -129,6 +131,7 @@ impl Config {
             announce: sources.get("announce", parse::announce)?.unwrap_or(Announce::Core),
             partitions: sources.get("partitions", parse::count)?.unwrap_or(Limits::PARTITIONS),
             shutdown_timeout: sources.get("shutdown-timeout", parse::duration)?.unwrap_or(Limits::SHUTDOWN_TIMEOUT),
+            background_load: sources.get("background-load", parse::boolean)?.unwrap_or(false),
             preempt_timer: sources.get("preempt-timer", parse::duration)?.unwrap_or(Limits::PREEMPT_TIMER),
             runtime: RuntimeConfig::build(sources)?,
             origins: keys::KEYS.iter().map(|key| (key.name, sources.origin(key.name))).collect(),

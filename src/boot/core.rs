@@ -94,6 +94,10 @@ impl CoreStart {
         let runtime = start.node.config.runtime.clone();
         let shard = ShardLoop::new(Arc::clone(&start.node), engine, mesh, runtime, steady_ns);
         let background = Background::new(gate, take_incarnation(&start.meta_file));
+        if start.node.config.background_load {
+            tracing::warn!(core, "a synthetic background task runs, as background-load wants");
+            background.start_synthetic();
+        }
         let mut driver = Driver::new(Arc::clone(&start.node), ring, disk, shard, doorbells, background, start.log);
         driver.listen(CORE_LISTENER, listener);
         if let Some(base) = base {

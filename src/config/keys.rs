@@ -35,6 +35,7 @@ pub(super) const KEYS: &[Key] = &[
     key("clients", "client-output-buffer-limit"),
     key("cores", "cores"),
     key("cores", "preempt-timer"),
+    key("cores", "background-load"),
     key("cores", "shutdown-timeout"),
     key("observability", "log-level"),
     key("observability", "slowlog-log-slower-than"),

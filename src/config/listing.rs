@@ -52,6 +52,7 @@ fn value(config: &Config, key: &str) -> String {
             format!("\"{hard} {soft} {}\"", limit.soft_seconds)
         }
         "cores" => cores::format(&config.cores),
+        "background-load" => config.background_load.to_string(),
         "preempt-timer" => parse::format_duration(config.preempt_timer),
         "shutdown-timeout" => parse::format_duration(config.shutdown_timeout),
         "log-level" => runtime.log_level.name().to_owned(),

@@ -6,12 +6,22 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use annulus_engine::{Work, WorkDone};
 use annulus_object::Actor;
+use glommio::{Latency, Shares, TaskQueueHandle};
 
 use super::disk::RingDisk;
 use super::pulse::Gate;
+
+/// Shares of the executor's time that background work has beside the turns' [`TURN_SHARES`].
+const BACKGROUND_SHARES: usize = 100;
+/// What the executor gives a queue that says nothing, as the turns' does.
+const TURN_SHARES: usize = 1000;
+const _: () = assert!(BACKGROUND_SHARES < TURN_SHARES);
+/// How long the synthetic task computes before it lets others run.
+const SYNTHETIC_SLICE: Duration = Duration::from_micros(50);
 
 /// Stores a new incarnation durably and gives its actor.
 pub type TakeIncarnation = Arc<dyn Fn() -> Result<Actor, String> + Send + Sync>;
@@ -20,6 +30,8 @@ pub type TakeIncarnation = Arc<dyn Fn() -> Result<Actor, String> + Send + Sync>;
 pub enum BackgroundDone {
     /// The engine's.
     Work(WorkDone<RingDisk>),
+    /// With nothing to tell.
+    Nothing,
     /// A new incarnation is stored, or could not be.
     Incarnation(Result<Actor, String>),
 }
@@ -30,13 +42,42 @@ pub struct Background {
     done: Rc<RefCell<Vec<BackgroundDone>>>,
     gate: Gate,
     take_incarnation: TakeIncarnation,
+    queue: TaskQueueHandle,
+    /// The synthetic task goes on.
+    synthetic: Rc<Cell<bool>>,
 }
 
 impl Background {
     /// None yet; `gate` is of the executor that runs now.
     pub fn new(gate: Gate, take_incarnation: TakeIncarnation) -> Self {
         gate.close();
-        Self { running: Rc::default(), done: Rc::default(), gate, take_incarnation }
+        let queue = glommio::executor().create_task_queue(
+            Shares::Static(BACKGROUND_SHARES),
+            Latency::NotImportant,
+            "background",
+        );
+        Self { running: Rc::default(), done: Rc::default(), gate, take_incarnation, queue, synthetic: Rc::default() }
+    }
+
+    /// Begins a task that always has something to compute, until [`Background::end`].
+    pub fn start_synthetic(&self) {
+        let goes_on = Rc::clone(&self.synthetic);
+        goes_on.set(true);
+        self.spawn(async move {
+            while goes_on.get() {
+                let began = Instant::now();
+                while began.elapsed() < SYNTHETIC_SLICE {
+                    std::hint::spin_loop();
+                }
+                glommio::yield_if_needed().await;
+            }
+            BackgroundDone::Nothing
+        });
+    }
+
+    /// Lets what would go on for ever end.
+    pub fn end(&self) {
+        self.synthetic.set(false);
     }
 
     /// Begins a piece of the engine's work.
@@ -56,12 +97,12 @@ impl Background {
         let (running, done) = (Rc::clone(&self.running), Rc::clone(&self.done));
         running.set(running.get() + 1);
         self.gate.open();
-        glommio::spawn_local(async move {
+        let task = async move {
             let result = work.await;
             done.borrow_mut().push(result);
             running.set(running.get() - 1);
-        })
-        .detach();
+        };
+        glommio::spawn_local_into(task, self.queue).expect("the queue lives as long as the executor").detach();
     }
 
     /// True while work is under way.

@@ -125,6 +125,7 @@ impl Driver {
             }
             self.background.give_way().await;
         }
+        self.background.end();
         while self.background.is_running() || self.ring.file_operations() > 0 {
             self.ring.turn(Wait::AtMost(limits::BACKGROUND_SLEEP))?;
             while self.ring.next_event().is_some() {}
@@ -247,6 +248,7 @@ impl Driver {
         for done in self.background.take() {
             match done {
                 BackgroundDone::Work(done) => self.shard.on_work_done(done),
+                BackgroundDone::Nothing => {}
                 BackgroundDone::Incarnation(Ok(actor)) => {
                     tracing::info!(
                         core = self.core,

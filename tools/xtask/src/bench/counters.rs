@@ -12,6 +12,9 @@ use std::path::Path;
 const TICK_NS: u64 = 10_000_000;
 /// User and system time are each cut to a whole tick.
 const TICKS_UNSURE: u64 = 2;
+/// Fields of `schedstat`.
+const RAN: usize = 0;
+const WAITED: usize = 1;
 /// The kernel's threads are its children.
 const KTHREADD: u32 = 2;
 
@@ -22,6 +25,8 @@ type Times = BTreeMap<u32, u64>;
 #[derive(Debug, Clone, Default)]
 pub struct Cpu {
     tasks: Times,
+    /// while it could run and something else did
+    waits: Times,
     /// of the process with all threads that have ended, as ticks
     ticks: u64,
 }
@@ -30,18 +35,25 @@ impl Cpu {
     pub fn of(id: u32) -> Result<Cpu, String> {
         let directory = format!("/proc/{id}/task");
         let entries = fs::read_dir(&directory).map_err(|error| format!("{directory}: {error}"))?;
-        let ids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        let tasks = times(ids, |task| format!("{directory}/{task}/schedstat"));
+        let ids: Vec<u32> = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+        let path = |task: u32| format!("{directory}/{task}/schedstat");
+        let (tasks, waits) = (times(ids.iter().copied(), RAN, path), times(ids.iter().copied(), WAITED, path));
         let stat =
             fs::read_to_string(format!("/proc/{id}/stat")).map_err(|error| format!("/proc/{id}/stat: {error}"))?;
         let stat = parse_stat(&stat).ok_or_else(|| format!("/proc/{id}/stat is not understood"))?;
-        Ok(Cpu { tasks, ticks: stat.ticks })
+        Ok(Cpu { tasks, waits, ticks: stat.ticks })
     }
 
     /// Nanoseconds since an earlier look at the same process.
     pub fn since(&self, earlier: &Cpu) -> u64 {
         let whole = self.ticks.saturating_sub(earlier.ticks);
         grown(&earlier.tasks, &self.tasks).max(whole.saturating_sub(TICKS_UNSURE) * TICK_NS)
+    }
+
+    /// Nanoseconds since then that its busiest-waiting thread waited for a CPU that something else used.
+    pub fn waited_since(&self, earlier: &Cpu) -> u64 {
+        let of = |(id, now): (&u32, &u64)| now.saturating_sub(earlier.waits.get(id).copied().unwrap_or(0));
+        self.waits.iter().map(of).max().unwrap_or(0)
     }
 }
 
@@ -59,7 +71,7 @@ impl Kernel {
             let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
             parse_stat(&stat).is_some_and(|stat| stat.parent == KTHREADD)
         });
-        Kernel { threads: times(ours, |id| format!("/proc/{id}/schedstat")) }
+        Kernel { threads: times(ours, RAN, |id| format!("/proc/{id}/schedstat")) }
     }
 
     /// Nanoseconds since an earlier look. A worker that ended in between takes its time with it.
@@ -68,13 +80,13 @@ impl Kernel {
     }
 }
 
-fn times(ids: impl Iterator<Item = u32>, path: impl Fn(u32) -> String) -> Times {
-    ids.filter_map(|id| Some((id, parse_schedstat(&fs::read_to_string(path(id)).ok()?)?))).collect()
+fn times(ids: impl Iterator<Item = u32>, which: usize, path: impl Fn(u32) -> String) -> Times {
+    ids.filter_map(|id| Some((id, parse_schedstat(&fs::read_to_string(path(id)).ok()?, which)?))).collect()
 }
 
-/// Nanoseconds on a CPU: the first of three numbers.
-fn parse_schedstat(text: &str) -> Option<u64> {
-    text.split_whitespace().next()?.parse().ok()
+/// Nanoseconds on a CPU, nanoseconds of waiting for one, and a count.
+fn parse_schedstat(text: &str, which: usize) -> Option<u64> {
+    text.split_whitespace().nth(which)?.parse().ok()
 }
 
 /// How much was added; an id whose time went back was given to a new thread.
@@ -159,9 +171,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn schedstat_is_the_first_number() {
-        assert_eq!(parse_schedstat("782590 171903 23\n"), Some(782_590));
-        assert_eq!(parse_schedstat(""), None);
+    fn schedstat_has_two_times() {
+        assert_eq!(parse_schedstat("782590 171903 23\n", RAN), Some(782_590));
+        assert_eq!(parse_schedstat("782590 171903 23\n", WAITED), Some(171_903));
+        assert_eq!(parse_schedstat("", RAN), None);
     }
 
     #[test]
@@ -180,11 +193,13 @@ mod tests {
 
     #[test]
     fn time_of_threads_that_ended_is_found_in_the_process() {
-        let before = Cpu { tasks: Times::from([(1, 0)]), ticks: 0 };
-        let busy_helper_gone = Cpu { tasks: Times::from([(1, 5_000_000)]), ticks: 102 };
+        let of = |task, ticks| Cpu { tasks: Times::from([(1, task)]), waits: Times::from([(1, task / 10)]), ticks };
+        let before = of(0, 0);
+        let busy_helper_gone = of(5_000_000, 102);
         assert_eq!(busy_helper_gone.since(&before), 1_000_000_000);
-        let only_task = Cpu { tasks: Times::from([(1, 1_001_000_000)]), ticks: 101 };
+        let only_task = of(1_001_000_000, 101);
         assert_eq!(only_task.since(&before), 1_001_000_000);
+        assert_eq!(only_task.waited_since(&before), 100_100_000);
     }
 
     #[test]

@@ -63,8 +63,8 @@ impl Load {
 
 /// Stores every key once.
 pub fn preload(programs: &Programs, port: u16, keys: u64, value_bytes: u64, directory: &Path) -> Result<(), String> {
-    let pipeline = (PRELOAD_BYTES / value_bytes.max(1) / u64::from(PRELOAD_CONNECTIONS)).clamp(1, 16);
-    let pipeline = u32::try_from(pipeline).expect("clamped to 16");
+    let pipeline = (PRELOAD_BYTES / value_bytes.max(1) / u64::from(PRELOAD_CONNECTIONS)).clamp(1, 64);
+    let pipeline = u32::try_from(pipeline).expect("clamped to 64");
     let arguments = |report: &str| {
         let mut words = common(port, "set", keys, value_bytes);
         words.extend(closed(PRELOAD_CONNECTIONS, pipeline));

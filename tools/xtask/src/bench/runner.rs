@@ -16,6 +16,9 @@ const SETTLE: Duration = Duration::from_millis(200);
 const IDLE: Duration = Duration::from_secs(5);
 const IDLE_QUICK: Duration = Duration::from_secs(1);
 
+/// A server that waits longer for its CPU, as a share of the time, shared it with somebody.
+const WAITED_MAX: f64 = 0.1;
+
 /// What every part needs.
 pub struct Context<'a> {
     pub programs: &'a Programs,
@@ -186,7 +189,12 @@ fn under_load(context: &Context, server: &mut Server, load: &Load) -> Result<(Va
         values.insert(Metric::DeviceReads, after.reads_since(&before) / served);
         values.insert(Metric::QueueDepth, after.depth_since(&before, seconds));
     }
-    Ok((values, report.remarks()))
+    let mut remarks = report.remarks();
+    let waited = cpu_now.waited_since(&cpu) as f64 / 1e9 / (report.elapsed_s + f64::from(WARM_UP_MS) / 1000.0);
+    if waited > WAITED_MAX {
+        remarks.push(format!("disturbed: the server waited {:.0} % of the time for its CPU", waited * 100.0));
+    }
+    Ok((values, remarks))
 }
 
 /// CPU time while nobody asks.

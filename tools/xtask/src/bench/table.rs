@@ -53,6 +53,7 @@ pub fn markdown(results: &Results) -> String {
     if !results.floor.is_empty() {
         lines.extend(["### The raw machine".into(), String::new()]);
         lines.extend(floor(&results.floor));
+        lines.extend(["Times are in µs.".into(), String::new()]);
     }
     lines.extend(results.notes.iter().flat_map(|note| [note.clone(), String::new()]));
     let mut text = lines.join("\n").trim_end().to_string();

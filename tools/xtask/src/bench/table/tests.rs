@@ -129,6 +129,8 @@ A note.
 |---|--:|--:|
 | echo | 16 | 2.50 |
 
+Times are in µs.
+
 The end.
 ";
     assert_eq!(markdown(&results), wanted);
