@@ -63,6 +63,16 @@ enum Place {
     Absent,
 }
 
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Placed {
+    Sent,
+    /// It waits for room.
+    Later,
+    /// It was counted as an error.
+    Nowhere,
+}
+
 /// One thread's load.
 pub struct Load {
     thread: u64,
@@ -276,7 +286,7 @@ impl Load {
     /// Makes the requests that are due now.
     pub fn offer(&mut self, source: &mut Source, now_ns: u64) {
         while let Some(wanted) = self.backlog.pop_front() {
-            if !self.place(wanted, now_ns, true) {
+            if self.place(wanted, now_ns, true) == Placed::Later {
                 break;
             }
         }
@@ -303,11 +313,15 @@ impl Load {
             if self.remaining == 0 || (!self.measured.is_empty() && due_ns >= self.measured.end) {
                 return;
             }
-            self.want(due_ns, now_ns);
+            let placed = self.want(due_ns, now_ns);
+            if placed == Placed::Nowhere && matches!(source, Source::Windowed(_)) {
+                // No reply will make room; the next turn tries again.
+                return;
+            }
         }
     }
 
-    fn want(&mut self, due_ns: u64, now_ns: u64) {
+    fn want(&mut self, due_ns: u64, now_ns: u64) -> Placed {
         let operation = self.settings.workload.operation(&mut self.random);
         let local = match operation {
             Operation::Insert => self.choice.insert(),
@@ -318,29 +332,29 @@ impl Load {
             self.remaining -= 1;
             self.tally.due += 1;
         }
-        self.place(Wanted { due_ns, local, operation, measured }, now_ns, false);
+        self.place(Wanted { due_ns, local, operation, measured }, now_ns, false)
     }
 
-    /// Sends a request, or keeps it for later; `false` when it was kept.
-    fn place(&mut self, wanted: Wanted, now_ns: u64, waited: bool) -> bool {
+    /// Sends a request, or keeps it for later.
+    fn place(&mut self, wanted: Wanted, now_ns: u64, waited: bool) -> Placed {
         self.make_key(wanted.local);
         let index = match self.find_place(wanted.local) {
             Place::Connection(index) => index,
             Place::Absent => {
                 self.count_error(wanted.measured, "not-connected");
-                return true;
+                return Placed::Nowhere;
             }
             Place::Full if self.backlog.len() >= BACKLOG_MAX => {
                 self.count_error(wanted.measured, "too-far-behind");
-                return true;
+                return Placed::Nowhere;
             }
             Place::Full if waited => {
                 self.backlog.push_front(wanted);
-                return false;
+                return Placed::Later;
             }
             Place::Full => {
                 self.backlog.push_back(wanted);
-                return false;
+                return Placed::Later;
             }
         };
         let Wanted { due_ns, local, operation, measured } = wanted;
@@ -359,7 +373,7 @@ impl Load {
         };
         self.sent(&mut connection, index, Outstanding { due_ns, local, operation, step, measured });
         self.connections[index] = connection;
-        true
+        Placed::Sent
     }
 
     fn encode_set(&mut self, connection: &mut Connection, local: u64) -> Step {

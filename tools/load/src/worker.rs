@@ -141,7 +141,12 @@ impl Worker {
             self.turn(&mut Source::Nothing, None)?;
         }
         let keys = self.load.ledger.as_ref().map_or(0, |ledger| ledger.len());
-        self.each(Operation::Read, keys)
+        let before = self.load.setup_errors.error_count();
+        self.each(Operation::Read, keys)?;
+        for _ in before..self.load.setup_errors.error_count() {
+            self.load.tally.error("unchecked-at-end");
+        }
+        Ok(())
     }
 
     fn each(&mut self, operation: Operation, keys: u64) -> Result<(), WorkerError> {

@@ -79,6 +79,19 @@ fn a_server_that_dies_leaves_a_report() {
     assert!(server.requests() >= 2000);
 }
 
+/// A closed loop has nothing that would make it wait for a server that has gone.
+#[test]
+fn a_closed_loop_ends_when_its_server_has_died() {
+    let server = Server::start(Faults { dies: Some(2000), ..Faults::default() });
+    let began = std::time::Instant::now();
+    let (output, report) = run(server.port, "--closed --connections 4 --duration 1s --warm-up 0s --patience 200ms");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(20));
+    let errors: f64 =
+        report["errors"].as_object().expect("by kind").values().filter_map(serde_json::Value::as_f64).sum();
+    assert!((1.0..10_000.0).contains(&errors), "{report}");
+}
+
 #[test]
 fn nobody_there_is_said_before_anything_is_sent() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();

@@ -4,7 +4,7 @@
 
 use super::process::{Process, pinned};
 use super::results::{Metric, Values};
-use super::server::Programs;
+use super::server::{Programs, Server};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -54,15 +54,23 @@ impl Load {
         words
     }
 
-    /// Runs it against a port of this machine.
-    pub fn run(&self, programs: &Programs, port: u16, directory: &Path) -> Result<Report, String> {
+    /// Runs it against a server.
+    pub fn run(&self, programs: &Programs, server: &mut Server, directory: &Path) -> Result<Report, String> {
         let length = Duration::from_secs(u64::from(self.seconds)) + Duration::from_millis(u64::from(WARM_UP_MS));
-        start(programs, directory, length + GRACE, |report| self.arguments(port, report))
+        let port = server.port();
+        start(programs, server, directory, length + GRACE, |report| self.arguments(port, report))
     }
 }
 
 /// Stores every key once.
-pub fn preload(programs: &Programs, port: u16, keys: u64, value_bytes: u64, directory: &Path) -> Result<(), String> {
+pub fn preload(
+    programs: &Programs,
+    server: &mut Server,
+    keys: u64,
+    value_bytes: u64,
+    directory: &Path,
+) -> Result<(), String> {
+    let port = server.port();
     let pipeline = (PRELOAD_BYTES / value_bytes.max(1) / u64::from(PRELOAD_CONNECTIONS)).clamp(1, 64);
     let pipeline = u32::try_from(pipeline).expect("clamped to 64");
     let arguments = |report: &str| {
@@ -71,11 +79,12 @@ pub fn preload(programs: &Programs, port: u16, keys: u64, value_bytes: u64, dire
         words.extend(strings(&["--preload", "--warm-up", "0ms", "--count", "1", "--quiet", "--json", report]));
         words
     };
-    start(programs, directory, PRELOAD, arguments).map(|_| ())
+    start(programs, server, directory, PRELOAD, arguments).map(|_| ())
 }
 
 fn start(
     programs: &Programs,
+    server: &mut Server,
     directory: &Path,
     deadline: Duration,
     arguments: impl Fn(&str) -> Vec<String>,
@@ -88,7 +97,8 @@ fn start(
     let words = arguments(&report.to_string_lossy());
     command.args(&words);
     let mut process = Process::start(command, "annulus-load", &log)?;
-    let status = process.wait(deadline)?;
+    // A server that died is the better message than what the client sees of it.
+    let status = process.wait_beside(deadline, || server.check_alive())?;
     if !status.success() {
         return Err(process.failure(&format!("ended with {status} ({})", words.join(" "))));
     }

@@ -64,8 +64,18 @@ impl Process {
 
     /// Waits for its end.
     pub fn wait(&mut self, deadline: Duration) -> Result<ExitStatus, String> {
+        self.wait_beside(deadline, || Ok(()))
+    }
+
+    /// The same, as long as nothing that it depends on has failed.
+    pub fn wait_beside(
+        &mut self,
+        deadline: Duration,
+        mut check: impl FnMut() -> Result<(), String>,
+    ) -> Result<ExitStatus, String> {
         let started = Instant::now();
         loop {
+            check()?;
             if let Some(status) = self.child.try_wait().map_err(|error| self.failure(&error.to_string()))? {
                 return Ok(status);
             }

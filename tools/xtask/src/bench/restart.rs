@@ -106,8 +106,8 @@ fn plan(rounds: u32) -> Vec<(End, u32)> {
 /// Stores all keys and stops.
 fn store<'a>(context: &Context, setup: &'a Setup, save: Option<&str>, keys: u64) -> Result<Stopped<'a>, String> {
     let data = context.scratch.join(setup.name.replace(' ', "-"));
-    let (server, started) = (Server::start(context.programs, setup, &data)?, Instant::now());
-    load::preload(context.programs, server.port(), keys, VALUE_BYTES, context.scratch)?;
+    let (mut server, started) = (Server::start(context.programs, setup, &data)?, Instant::now());
+    load::preload(context.programs, &mut server, keys, VALUE_BYTES, context.scratch)?;
     server.ask(&["SET", KEY, VALUE])?;
     if let Some(save) = save {
         server.ask(&[save])?;

@@ -113,9 +113,9 @@ impl Runner<'_> {
     /// Starts one and stores every key.
     fn start(&self, setup: &Setup, directory: &str) -> Result<Server, String> {
         let Context { programs, scratch, .. } = *self.context;
-        let server = Server::start(programs, setup, &scratch.join(directory.replace(' ', "-")))?;
+        let mut server = Server::start(programs, setup, &scratch.join(directory.replace(' ', "-")))?;
         let started = Instant::now();
-        load::preload(programs, server.port(), self.block.keys, self.block.value_bytes, scratch)?;
+        load::preload(programs, &mut server, self.block.keys, self.block.value_bytes, scratch)?;
         println!("  {}: loaded in {:.1} s", setup.name, started.elapsed().as_secs_f64());
         Ok(server)
     }
@@ -174,10 +174,7 @@ fn best(table: &Table, case: &str, whose: Whose) -> Option<f64> {
 fn under_load(context: &Context, server: &mut Server, load: &Load) -> Result<(Values, Vec<String>), String> {
     let commands = server.commands()?;
     let (disk, kernel, cpu) = (Disk::of(context.scratch), Kernel::now(), server.cpu()?);
-    let report = load.run(context.programs, server.port(), context.scratch);
-    // A server that died is the better message than what the client saw of it.
-    server.check_alive()?;
-    let report = report?;
+    let report = load.run(context.programs, server, context.scratch)?;
     let (cpu_now, kernel_now, disk_now): (Cpu, Kernel, _) = (server.cpu()?, Kernel::now(), Disk::of(context.scratch));
     // The server's own count includes the warm-up, as its CPU time does.
     let served = server.commands()?.saturating_sub(commands).max(report.replies) as f64;
