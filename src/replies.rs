@@ -35,18 +35,38 @@ pub struct Replies {
     held: Vec<u8>,
     /// Bytes of filled slots.
     held_bytes: usize,
+    /// Number of the first slot that belongs to the commands that arrived last, together.
+    burst_slot: u32,
+    /// One of their replies needed no slot.
+    burst_has_direct: bool,
 }
 
 impl Replies {
     /// The output, when no slot is outstanding: the next reply may be written straight into it.
     pub fn direct(&mut self) -> Option<&mut Vec<u8>> {
-        self.slots.is_empty().then_some(&mut self.output)
+        if !self.slots.is_empty() {
+            return None;
+        }
+        self.burst_has_direct = true;
+        Some(&mut self.output)
+    }
+
+    /// Commands have arrived together: their replies may leave together.
+    pub fn begin_burst(&mut self) {
+        self.burst_slot = self.first_slot.wrapping_add(u32::try_from(self.slots.len()).expect("slots are bounded"));
+        self.burst_has_direct = false;
+    }
+
+    /// True when the replies that are ready and the one that is awaited answer commands that arrived together.
+    pub fn is_within_burst(&self) -> bool {
+        let into_burst = self.first_slot.wrapping_sub(self.burst_slot).cast_signed();
+        self.outstanding > 0 && (into_burst > 0 || into_burst == 0 && self.burst_has_direct)
     }
 
     /// Adds a reply that is ready.
     pub fn push(&mut self, reply: &[u8]) {
-        if self.slots.is_empty() {
-            self.output.extend_from_slice(reply);
+        if let Some(output) = self.direct() {
+            output.extend_from_slice(reply);
         } else {
             let slot = self.hold(reply);
             self.slots.push_back(slot);
@@ -210,5 +230,28 @@ mod tests {
         let second = replies.reserve();
         replies.fill(second, b"x");
         replies.fill(second, b"y");
+    }
+
+    #[test]
+    fn only_replies_to_what_arrived_together_wait_for_each_other() {
+        let mut replies = Replies::default();
+        replies.begin_burst();
+        let (a, b) = (replies.reserve(), replies.reserve());
+        assert!(!replies.is_within_burst(), "nothing of it is ready");
+        replies.fill(a, b"a");
+        assert!(replies.is_within_burst());
+        replies.begin_burst();
+        let c = replies.reserve();
+        assert!(!replies.is_within_burst(), "b came before c");
+        replies.fill(b, b"b");
+        assert!(!replies.is_within_burst(), "c came alone");
+        replies.fill(c, b"c");
+        replies.begin_burst();
+        replies.push(b"d");
+        let e = replies.reserve();
+        assert!(replies.is_within_burst(), "d needed no slot, e does");
+        replies.fill(e, b"e");
+        assert!(!replies.is_within_burst(), "nothing is awaited");
+        assert_eq!(output(&mut replies), "abcde");
     }
 }

@@ -35,6 +35,7 @@ impl<D: Disk> ShardLoop<D> {
         let mut session = self.sessions.take(index);
         session.bytes_in += bytes.len() as u64;
         session.last_ms = self.now.unix_ms;
+        session.replies.begin_burst();
         if session.closing || session.closed {
             self.sessions.put_back(index, session);
             return;

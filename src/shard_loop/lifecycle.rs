@@ -129,8 +129,8 @@ impl<D: Disk> ShardLoop<D> {
             if session.closed || session.sending {
                 continue;
             }
-            if session.replies.has_output() && session.replies.outstanding() > 0 && !session.closing {
-                // The rest of what it asked for is about to come: one send for all is cheaper for both sides.
+            if session.replies.has_output() && session.replies.is_within_burst() && !session.closing {
+                // The rest of what it asked for at once is about to come: one send for all is cheaper for both sides.
                 let now_ns = self.now.steady_ns;
                 let since = *session.held_since_ns.get_or_insert(now_ns);
                 if now_ns - since < limits::PARTIAL_REPLIES_HOLD.as_nanos() as u64 {
