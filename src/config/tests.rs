@@ -69,6 +69,7 @@ announce = "node"
 partitions = 16384
 log-level = "debug"
 preempt-timer = "100us"
+background-load = true
 "#,
     )
     .unwrap();
@@ -79,7 +80,7 @@ preempt-timer = "100us"
     assert_eq!((config.hot_log_bytes, config.http), (Some(512 << 20), None));
     assert_eq!((config.announce, config.partitions), (Announce::Node, 16_384));
     assert_eq!(config.announce_host.as_deref(), Some("db-1.example.org"));
-    assert_eq!(config.shutdown_timeout, Duration::from_secs(3));
+    assert_eq!((config.shutdown_timeout, config.background_load), (Duration::from_secs(3), true));
     let runtime = &config.runtime;
     assert!(runtime.requirepass.as_ref().unwrap().matches(b"secret"));
     assert_eq!((runtime.maxclients, runtime.timeout_s, runtime.tcp_keepalive_s), (20, 30, 0));

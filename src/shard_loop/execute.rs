@@ -165,7 +165,11 @@ impl<D: Disk> ShardLoop<D> {
         if reply.first() == Some(&b'-') {
             self.latency.record_failure(command, reply);
         }
-        self.time_command(command, request.args);
+        match outcome {
+            Outcome::Done(_) => self.time_command(command, request.args),
+            // It will be run again, and counts then.
+            Outcome::Stall | Outcome::Read(_) => self.start_timing(),
+        }
         outcome
     }
 

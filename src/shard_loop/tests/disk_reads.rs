@@ -135,3 +135,13 @@ fn an_unreadable_record_is_an_error_of_its_command_only() {
     assert_eq!(cluster.cores[0].disk.injected().failed_calls, 2);
     assert!(cluster.cores[0].shard.busy_keys.is_empty());
 }
+
+#[test]
+fn a_command_that_waited_for_its_record_counts_once() {
+    let (mut cluster, client) = stored(8, 1, limits());
+    let gets: String = (0..8).map(|key| format!("GET k{key};")).collect();
+    assert_eq!(cluster.ask(client, &gets).len(), 8);
+    let statistics = cluster.ask(client, "INFO commandstats").join("");
+    assert!(statistics.contains("cmdstat_get:calls=8,"), "{statistics}");
+    assert!(statistics.contains("cmdstat_set:calls=8,"), "{statistics}");
+}
