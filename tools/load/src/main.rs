@@ -3,7 +3,7 @@
 //! By default requests leave when they are due, whatever the replies do (open loop), and latency counts from then: a server
 //! that stalls cannot hide it. `--closed` sends the next request when a reply has come, which finds the highest throughput.
 //!
-//! [`run`] owns the threads, [`worker`] one of them with its sockets, [`load`] what it sends and what it makes of replies.
+//! [`mod@run`] owns the threads, [`worker`] one of them with its sockets, [`load`] what it sends and what it makes of replies.
 
 #![allow(clippy::cast_precision_loss, reason = "counts become figures to read")]
 
