@@ -1,6 +1,6 @@
 //! One core: events in, effects out.
 //!
-//! Whoever drives a core (production: `env::glommio`) calls [`ShardLoop::begin_turn`], hands it everything that happened,
+//! Whoever drives a core (production: `env::driver`) calls [`ShardLoop::begin_turn`], hands it everything that happened,
 //! calls [`ShardLoop::end_turn`], and carries out what the [`Outbox`] says. The core itself never waits, reads no clock and
 //! makes no system call.
 //!

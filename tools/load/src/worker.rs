@@ -85,9 +85,8 @@ impl Worker {
         thread: u32,
         shared: Shared,
     ) -> Result<Self, WorkerError> {
-        let slack = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
         // Without it the kernel may wake 50 µs late, which looking instead of sleeping makes up for.
-        let _ = slack;
+        let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
         let mut worker = Self {
             ring: Ring::new(&RingLimits::PRODUCTION)?,
             load: Load::new(settings, endpoints, thread),
