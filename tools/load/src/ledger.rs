@@ -57,7 +57,7 @@ impl Ledger {
         state.acknowledged = state.acknowledged.max(sequence);
     }
 
-    /// A write ended without an answer, or with an error.
+    /// A write ended without an answer.
     pub fn doubt_write(&mut self, local: u64, sequence: u32) {
         let state = self.state(local);
         if state.doubtful == 0 || sequence < state.doubtful {

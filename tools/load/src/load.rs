@@ -214,7 +214,11 @@ impl Load {
         let lost = self.connections[index].lose();
         self.outstanding -= lost.len();
         for one in lost {
-            self.fail(&one, kind);
+            // Only here the end of a write is unknown; one that was refused comes before whatever is acknowledged later.
+            if let (Step::Set { sequence }, Some(ledger)) = (one.step, &mut self.ledger) {
+                ledger.doubt_write(one.local, sequence);
+            }
+            self.count_error(one.measured, kind);
         }
     }
 
@@ -245,7 +249,7 @@ impl Load {
     fn on_reply(&mut self, connection: &mut Connection, index: usize, one: Outstanding, reply: Reply<'_>, now_ns: u64) {
         if let Reply::Error(text) = reply {
             let word = text.split(|byte| *byte == b' ').next().unwrap_or_default();
-            return self.fail(&one, &String::from_utf8_lossy(word));
+            return self.count_error(one.measured, &String::from_utf8_lossy(word));
         }
         match (one.step, reply) {
             (Step::Get { at_least }, Reply::Bulk(_) | Reply::Null) => {
@@ -260,7 +264,7 @@ impl Load {
                     ledger.finish_write(one.local, sequence);
                 }
             }
-            _ => return self.fail(&one, "unexpected-reply"),
+            _ => return self.count_error(one.measured, "unexpected-reply"),
         }
         if one.operation == Operation::ReadThenWrite && matches!(one.step, Step::Get { .. }) {
             self.make_key(one.local);
@@ -270,13 +274,6 @@ impl Load {
         if one.measured {
             self.tally.reply(one.operation, now_ns.saturating_sub(one.due_ns));
         }
-    }
-
-    fn fail(&mut self, one: &Outstanding, kind: &str) {
-        if let (Step::Set { sequence }, Some(ledger)) = (one.step, &mut self.ledger) {
-            ledger.doubt_write(one.local, sequence);
-        }
-        self.count_error(one.measured, kind);
     }
 
     fn count_error(&mut self, measured: bool, kind: &str) {

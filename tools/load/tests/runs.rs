@@ -42,6 +42,16 @@ fn what_the_server_loses_or_damages_fails_the_run() {
     }
 }
 
+/// An error is an answer: it leaves no doubt behind which a lost write could hide.
+#[test]
+fn refused_writes_do_not_hide_lost_ones() {
+    let server = Server::start(Faults { refuses: Some(2), forgets: Some(5), ..Faults::default() });
+    let options = "--closed --connections 1 --keys 1 --count 400 --warm-up 0s --verify --workload a";
+    let (output, report) = run(server.port, options);
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(number(&report, "/verification/lost") > 5.0 && number(&report, "/errors/OOM") > 50.0, "{report}");
+}
+
 #[test]
 fn errors_are_counted_by_kind() {
     let server = Server::start(Faults { refuses: Some(10), ..Faults::default() });
