@@ -127,8 +127,10 @@ fn a_pause_shows_at_its_full_length_in_an_open_loop() {
 #[test]
 fn a_search_ends_with_a_rate_that_met_the_target() {
     let server = Server::start(Faults::default());
-    let (output, report) =
-        run(server.port, "--rate 200 --slo 10s --connections 2 --duration 100ms --warm-up 0s --keys 100");
+    let (output, report) = run(
+        server.port,
+        "--rate 200 --slo 10s --patience 500ms --connections 2 --duration 100ms --warm-up 0s --keys 100",
+    );
     assert_eq!(output.status.code(), Some(0));
     let steps = report["sweep"].as_array().expect("steps");
     assert!(steps.len() > 1);
