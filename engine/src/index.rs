@@ -22,7 +22,7 @@ pub use entry::{
 };
 pub(crate) use table::{Slot, Table, fast_range};
 
-use entry::PackedEntry;
+pub(crate) use entry::PackedEntry;
 use std::ops::Range;
 
 /// One core's index over a range of partitions. All methods panic for a partition outside of it.

@@ -3,7 +3,7 @@
 //! * [`Engine`]: the store of one core; `write_path`, `durable`, `entries`, `read_path`, `recovery` and `housekeeping` are its
 //!   parts.
 //! * `hot_log`, `segments`: the log on disk and which of its files are still needed; [`record`], [`frame`], [`segment`]: its
-//!   formats.
+//!   formats. [`sealed_run`]: the format of partition files.
 //! * [`index`], `side_table`, `resident`, `cache`, `memory_store`, `pending`: what is in memory.
 //! * [`disk`]: what a store asks of a disk, and a faulty one in memory.
 //!
@@ -31,6 +31,7 @@ mod read_path;
 pub mod record;
 mod recovery;
 mod resident;
+pub mod sealed_run;
 pub mod segment;
 mod segments;
 mod side_table;

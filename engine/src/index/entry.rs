@@ -181,7 +181,7 @@ impl Entry {
 
     /// Packs the entry. Asserts that its fields are in range.
     #[inline]
-    pub(super) fn pack(&self) -> PackedEntry {
+    pub(crate) fn pack(&self) -> PackedEntry {
         assert!(self.clock > Clock::ZERO, "no dot carries the zero clock");
         assert!(self.actor_slot < ACTOR_SLOTS, "an actor slot has 12 bits");
         let mut last = self.place.raw();
@@ -194,18 +194,34 @@ impl Entry {
 
 /// An [`Entry`] in three words; all zeros is an empty slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct PackedEntry([u64; 3]);
+pub(crate) struct PackedEntry([u64; 3]);
 
 impl PackedEntry {
     /// Whether the entry is a tombstone, without unpacking the rest.
     #[inline]
-    pub(super) fn is_tombstone(self) -> bool {
+    pub(crate) fn is_tombstone(self) -> bool {
         self.0[2] & u64::from(Flags::TOMBSTONE.bits()) != 0
+    }
+
+    /// What orders entries by hash.
+    pub(crate) fn sort_key(&self) -> IndexHash {
+        self.hash()
+    }
+
+    /// As it lies in a footer.
+    pub(crate) fn to_bytes(self) -> [u8; SLOT_BYTES] {
+        bytemuck::cast(self.0.map(u64::to_le))
+    }
+
+    /// The inverse of [`PackedEntry::to_bytes`]; `None` for an empty slot. Asserts the length.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<PackedEntry> {
+        let words: [u64; 3] = bytemuck::pod_read_unaligned(bytes);
+        Some(PackedEntry(words.map(u64::from_le))).filter(|entry| !entry.is_empty())
     }
 
     /// The inverse of [`Entry::pack`].
     #[inline]
-    pub(super) fn unpack(self) -> Entry {
+    pub(crate) fn unpack(self) -> Entry {
         let [_, second, last] = self.0;
         let field = |shift: u32, bits: u32| (last >> shift) & ((1 << bits) - 1);
         Entry {

@@ -1,0 +1,165 @@
+//! Gathers what a run's footer will say while its records are copied.
+//!
+//! Entries gather in buckets by hash, so that sorting them never takes long at once.
+//!
+//! Invariant: every record that was noted is in the footer once.
+
+use std::collections::BTreeMap;
+
+use annulus_object::{Actor, Clock};
+
+use super::trailer::blocks;
+use super::{ENTRY_BYTES, RUN_BLOCK_BYTES};
+use crate::buffer::AlignedBuffer;
+use crate::index::{
+    ACTOR_IN_SIDE_TABLE, ActorTable, Entry, Flags, IndexHash, PackedEntry, Place, fast_range, size_class,
+};
+use crate::record::{Kind, RecordRef};
+
+/// What an entry has that does not fit into it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct OwnedExtra {
+    expires_at_ms: u64,
+    actor: Option<(Actor, Clock)>,
+    context: Vec<(Actor, Clock)>,
+}
+
+/// The footer of a run that is being written.
+pub struct FooterBuilder {
+    buckets: Vec<Vec<PackedEntry>>,
+    actors: ActorTable,
+    extras: BTreeMap<IndexHash, OwnedExtra>,
+    entries: u32,
+    tombstones: u32,
+    clocks: Option<(Clock, Clock)>,
+}
+
+/// What of a footer goes into the trailer.
+pub(crate) struct Encoded {
+    pub(crate) entries: u32,
+    pub(crate) tombstones: u32,
+    pub(crate) actors: u32,
+    pub(crate) extra_bytes: u64,
+    pub(crate) footer_crc: u32,
+    pub(crate) clocks: (Clock, Clock),
+}
+
+impl FooterBuilder {
+    /// An empty one; `expected` entries let it choose its buckets.
+    pub fn new(expected: usize) -> Self {
+        const BUCKET_ENTRIES: usize = 2048;
+        Self {
+            buckets: vec![Vec::new(); (expected / BUCKET_ENTRIES).max(1)],
+            actors: ActorTable::new(),
+            extras: BTreeMap::new(),
+            entries: 0,
+            tombstones: 0,
+            clocks: None,
+        }
+    }
+
+    /// Notes a record that lies at `offset` of the file; marks have no place in a run (asserted).
+    pub fn note(&mut self, record: &RecordRef<'_>, offset: u64) {
+        assert!(record.kind() != Kind::Mark, "a mark is of a log, not of a partition");
+        let (dot, floor) = (record.dot(), record.floor());
+        let (actor_slot, actor) = match self.actors.intern(dot.actor, floor) {
+            Ok(slot) => (slot, None),
+            Err(_) => (ACTOR_IN_SIDE_TABLE, Some((dot.actor, floor))),
+        };
+        let context: Vec<_> = record.context_entries().collect();
+        let extra = OwnedExtra { expires_at_ms: record.expires_at_ms(), actor, context };
+        let mut flags = match record.kind() {
+            Kind::Tombstone => Flags::TOMBSTONE,
+            Kind::Siblings => Flags::SIBLINGS,
+            Kind::Value | Kind::Mark => Flags::NONE,
+        };
+        let hash = IndexHash::of(record.hash());
+        if extra != OwnedExtra::default() {
+            flags = flags.with(Flags::EXTRA);
+            self.extras.insert(hash, extra);
+        }
+        let place = Place::at(0, offset);
+        let size_class = size_class(record.total_bytes());
+        let entry = Entry { hash, clock: dot.clock, actor_slot, place, size_class, flags };
+        let bucket = fast_range(hash.high, self.buckets.len());
+        self.buckets[bucket].push(entry.pack());
+        self.entries += 1;
+        self.tombstones += u32::from(record.kind() == Kind::Tombstone);
+        let (min, max) = self.clocks.unwrap_or((dot.clock, dot.clock));
+        self.clocks = Some((min.min(dot.clock), max.max(dot.clock)));
+    }
+
+    /// Entries so far.
+    pub fn entries(&self) -> u32 {
+        self.entries
+    }
+
+    /// Bytes that the footer will take, padding included, at most.
+    pub fn encoded_bytes_max(&self) -> u64 {
+        let contexts: usize = self.extras.values().map(|extra| 32 + 16 * extra.context.len()).sum();
+        blocks((self.entries as usize * ENTRY_BYTES + self.actors.len() * 16 + contexts) as u64)
+    }
+
+    /// Memory in use.
+    pub fn memory_bytes(&self) -> usize {
+        let entries: usize = self.buckets.iter().map(|bucket| bucket.capacity() * ENTRY_BYTES).sum();
+        entries + self.extras.len() * (size_of::<(IndexHash, OwnedExtra)>() + 32)
+    }
+
+    /// The entries, in the order of their hashes; for whoever moves the index over to them.
+    pub(crate) fn sort(&mut self) {
+        for bucket in &mut self.buckets {
+            bucket.sort_unstable_by_key(PackedEntry::sort_key);
+        }
+    }
+
+    #[expect(dead_code, reason = "compaction moves the index over by it")]
+    /// All entries; sorted after [`FooterBuilder::sort`].
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Entry> {
+        self.buckets.iter().flatten().map(|entry| entry.unpack())
+    }
+
+    /// Appends the footer, padded to whole blocks. The buffer ends at a block's end (asserted).
+    pub(crate) fn encode(&mut self, out: &mut AlignedBuffer) -> Encoded {
+        assert!(out.len().is_multiple_of(RUN_BLOCK_BYTES), "a footer begins at a block");
+        self.sort();
+        let start = out.len();
+        for entry in self.buckets.iter().flatten() {
+            out.extend_from_slice(&entry.to_bytes());
+        }
+        let actors = u16::try_from(self.actors.len()).expect("the actor table is bounded");
+        for slot in 0..actors {
+            let (actor, floor) = self.actors.resolve(slot).expect("every slot below the length is given out");
+            out.extend_from_slice(&actor.raw().to_le_bytes());
+            out.extend_from_slice(&floor.raw().to_le_bytes());
+        }
+        let extras_start = out.len();
+        for extra in self.extras.values() {
+            encode_extra(extra, out);
+        }
+        let encoded = Encoded {
+            entries: self.entries,
+            tombstones: self.tombstones,
+            actors: u32::from(actors),
+            extra_bytes: (out.len() - extras_start) as u64,
+            footer_crc: crc32fast::hash(&out.as_slice()[start..]),
+            clocks: self.clocks.unwrap_or_default(),
+        };
+        out.resize_zeroed(out.len().next_multiple_of(RUN_BLOCK_BYTES));
+        encoded
+    }
+}
+
+fn encode_extra(extra: &OwnedExtra, out: &mut AlignedBuffer) {
+    let (actor, floor) = extra.actor.unwrap_or((Actor::from_raw(0), Clock::ZERO));
+    out.extend_from_slice(&extra.expires_at_ms.to_le_bytes());
+    out.extend_from_slice(&actor.raw().to_le_bytes());
+    out.extend_from_slice(&floor.raw().to_le_bytes());
+    out.extend_from_slice(&u32::from(extra.actor.is_some()).to_le_bytes());
+    let context = u32::try_from(extra.context.len()).expect("contexts are bounded");
+    out.extend_from_slice(&context.to_le_bytes());
+    for (actor, clock) in &extra.context {
+        out.extend_from_slice(&actor.raw().to_le_bytes());
+        out.extend_from_slice(&clock.raw().to_le_bytes());
+    }
+}
