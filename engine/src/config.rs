@@ -29,8 +29,8 @@ pub struct Config {
     pub cores: u16,
     /// Layout of the log: another for every change of the number of cores.
     pub layout: u32,
-    /// The layout and its cores that this one replaces, when the number of cores has changed.
-    pub migrate_from: Option<(u32, u16)>,
+    /// The layout that this one replaces and the partitions of each of its cores, when the number of cores has changed.
+    pub migrate_from: Option<(u32, Vec<Range<u16>>)>,
     /// The partitions of this core.
     pub partitions: Range<u16>,
     /// Key of the keyed hash of keys.

@@ -59,7 +59,7 @@ pub enum DiskError {
 /// How a file is opened; always for direct I/O.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenMode {
-    /// Created if it is not there, for filling: durable only after [`File::sync`].
+    /// Created if it is not there, to be read and written: durable only after [`File::sync`].
     Prepare,
     /// There already, for the log: every write is durable when it has ended.
     Log,
@@ -104,6 +104,8 @@ pub trait File: Clone + 'static {
     /// Makes it `bytes` long, all of it zeros that were written: a later write into it changes no metadata. Durable only after
     /// [`File::sync`].
     async fn fill_zeros(&self, bytes: u64) -> Result<(), DiskError>;
+    /// Cuts it to `bytes`, which is not more than its length. Durable only after [`File::sync`].
+    async fn truncate(&self, bytes: u64) -> Result<(), DiskError>;
     /// Makes what was written durable.
     async fn sync(&self) -> Result<(), DiskError>;
     /// Reads; fewer bytes only at the end of the file.

@@ -19,6 +19,8 @@ use crate::hot_log::{Commit, HotLog, Identity, LARGE, SMALL};
 use crate::housekeeping::{DiskState, Failures};
 use crate::index::{ActorTable, Index};
 use crate::memory_store::MemoryStore;
+use crate::compaction::{Compaction, Pacing};
+use crate::partition_files::PartitionFiles;
 use crate::pending::Pending;
 use crate::read_path::{Reading, Record};
 use crate::recovery::RecoveryReport;
@@ -88,10 +90,14 @@ pub struct Engine<D: Disk> {
     pub(crate) mark: Option<(Clock, u16)>,
     pub(crate) logs: [HotLog; 2],
     pub(crate) segments: Segments<D::File>,
+    pub(crate) partition_files: PartitionFiles<D::File>,
+    /// What is being compacted.
+    pub(crate) compaction: Option<Box<Compaction<D::File>>>,
+    pub(crate) pacing: Pacing,
     /// The newest sequence that was given to a segment.
     pub(crate) sequence: u64,
     pub(crate) identity: Identity,
-    pub(crate) reads: Slab<Reading>,
+    pub(crate) reads: Slab<Reading<D::File>>,
     pub(crate) events: VecDeque<Event>,
     pub(crate) work: VecDeque<Work<D>>,
     /// A segment is being prepared for the instance.
@@ -138,6 +144,9 @@ impl<D: Disk> Engine<D> {
             mark: None,
             logs: [HotLog::new(SMALL), HotLog::new(LARGE)],
             segments: Segments::new(),
+            partition_files: PartitionFiles::new(config.partitions.clone()),
+            compaction: None,
+            pacing: Pacing::default(),
             sequence: 0,
             identity,
             reads: Slab::new(),
@@ -268,7 +277,7 @@ impl<D: Disk> Engine<D> {
             + self.cache.capacity_bytes()
             + self.store.bytes()
             + self.pending.bytes()
-            + self.index.tombstones() * size_of::<(u16, crate::index::IndexHash)>()
+            + self.compaction.as_ref().map_or(0, |compaction| compaction.memory_bytes())
             + self.logs.iter().map(HotLog::memory_bytes).sum::<usize>()
     }
 
@@ -295,6 +304,12 @@ impl<D: Disk> Engine<D> {
                 .filter(|(_, segment)| segment.live > 0)
                 .map(|(_, s)| s.written)
                 .sum(),
+            partition_files: self.partition_files.iter().map(|(_, set)| set.files().count() as u64).sum(),
+            runs: self.partition_files.iter().map(|(_, set)| set.runs().len() as u64).sum(),
+            partition_file_bytes: self.partition_files.bytes(),
+            live_bytes: self.live_bytes(),
+            partitions_damaged: self.partition_files.iter().filter(|(_, set)| set.damaged).count() as u64,
+            write_delay_us: self.pacing.write_delay_us,
             pending_writes: self.pending.len() as u64,
             pending_bytes: self.pending.bytes() as u64,
             pending_commits: self.logs.iter().map(HotLog::depth).sum::<usize>() as u64,

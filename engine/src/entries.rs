@@ -68,7 +68,7 @@ impl<D: Disk> Engine<D> {
         }
         let number = self.store.insert_with(bytes, |out| record::encode_in_memory(fields, out));
         let place = Place::from_raw(number);
-        if let Some(old) = self.enter(key.partition, &FieldsView::of(fields), place, bytes) {
+        if let (_, Some(old)) = self.enter(key.partition, &FieldsView::of(fields), place, bytes) {
             self.store.remove(old.place.raw());
         }
     }
@@ -81,14 +81,14 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Makes a record the key's newest in index and side table; gives what it replaced.
+    /// Makes a record the key's newest in index and side table; gives its entry and what it replaced.
     pub(crate) fn enter(
         &mut self,
         partition: u16,
         record: &FieldsView<'_>,
         place: Place,
         bytes: usize,
-    ) -> Option<Entry> {
+    ) -> (Entry, Option<Entry>) {
         let hash = IndexHash::of(record.hash);
         let (actor_slot, actor) = match self.actors.intern(record.dot.actor, record.floor) {
             Ok(slot) => (slot, None),
@@ -106,6 +106,6 @@ impl<D: Disk> Engine<D> {
         } else if old.is_some_and(|old| old.flags.contains(Flags::EXTRA)) {
             self.side.remove(partition, hash);
         }
-        old
+        (entry, old)
     }
 }

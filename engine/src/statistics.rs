@@ -31,6 +31,24 @@ pub struct Counts {
     pub hash_collisions: u64,
     /// Keys that expired.
     pub expired: u64,
+    /// Drains of the log that ended well.
+    pub drains: u64,
+    /// Segments that were drained.
+    pub segments_drained: u64,
+    /// Compactions of a partition's whole set that ended well.
+    pub compactions: u64,
+    /// Drains and compactions that were given up.
+    pub compactions_failed: u64,
+    /// Runs that were sealed.
+    pub runs_sealed: u64,
+    /// Records that the index found in a new place afterwards.
+    pub records_moved: u64,
+    /// Bytes that compaction read.
+    pub compaction_read_bytes: u64,
+    /// Bytes that compaction wrote, footers and padding included.
+    pub compaction_written_bytes: u64,
+    /// Records and frames that compaction could not read.
+    pub compaction_damaged_records: u64,
     /// Tombstones that were dropped for good.
     pub tombstones_reaped: u64,
     /// Writes refused for memory.
@@ -74,6 +92,19 @@ pub struct Statistics {
     pub log_bytes: u64,
     /// Bytes written of those that hold something live.
     pub log_tail_bytes_live: u64,
+    /// Partition files.
+    pub partition_files: u64,
+    /// Their sealed runs.
+    pub runs: u64,
+    /// Their bytes, footers included.
+    pub partition_file_bytes: u64,
+    /// Bytes of all records that the index names, in the log and in partition files; an estimate where records of one file
+    /// differ much in length.
+    pub live_bytes: u64,
+    /// Partitions in whose files damage was found.
+    pub partitions_damaged: u64,
+    /// Microseconds that log writes are put off at present, because compaction is behind.
+    pub write_delay_us: u64,
     /// Writes that are not durable.
     pub pending_writes: u64,
     /// Their bytes.

@@ -232,6 +232,10 @@ impl File for RingFile {
         blocking("fill", move || fill_zeros(&path, bytes)).await
     }
 
+    async fn truncate(&self, bytes: u64) -> Result<(), DiskError> {
+        self.file.truncate(bytes).await.map_err(|error| executor_error("truncate", &error))
+    }
+
     async fn sync(&self) -> Result<(), DiskError> {
         self.file.fdatasync().await.map_err(|error| executor_error("sync", &error))
     }

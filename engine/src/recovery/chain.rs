@@ -34,8 +34,11 @@ pub(super) struct Tip {
 
 impl<D: Disk> Engine<D> {
     /// Reads and merges the segments of one instance, given in the order of their sequences.
-    pub(super) async fn recover_instance(&mut self, files: Vec<(u16, SegmentHeader)>) -> Result<Tip, Error> {
-        let log_tail = self.find_log_tail(&files).await?;
+    pub(super) async fn recover_instance(
+        &mut self,
+        files: Vec<(u16, SegmentHeader)>,
+        log_tail: u64,
+    ) -> Result<Tip, Error> {
         self.report_damaged_files(&files, log_tail);
         let mut tip = Tip { log_tail, ..Tip::default() };
         let mut before: Option<Scanned> = None;
@@ -69,8 +72,8 @@ impl<D: Disk> Engine<D> {
         Ok(tip)
     }
 
-    /// Where the log begins, as its newest frame says.
-    async fn find_log_tail(&mut self, files: &[(u16, SegmentHeader)]) -> Result<u64, Error> {
+    /// Where an instance of the log begins, as its newest frame says; `files` are its segments by sequence.
+    pub(super) async fn find_log_tail(&mut self, files: &[(u16, SegmentHeader)]) -> Result<u64, Error> {
         for (file, header) in files.iter().rev() {
             let scanned = self.scan_segment(*file, *header).await?;
             if let Some((offset, _)) = scanned.frames.last() {

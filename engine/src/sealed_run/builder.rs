@@ -113,7 +113,6 @@ impl FooterBuilder {
         }
     }
 
-    #[expect(dead_code, reason = "compaction moves the index over by it")]
     /// All entries; sorted after [`FooterBuilder::sort`].
     pub(crate) fn iter(&self) -> impl Iterator<Item = Entry> {
         self.buckets.iter().flatten().map(|entry| entry.unpack())

@@ -153,7 +153,8 @@ impl Node {
             core,
             cores,
             layout: self.layout,
-            migrate_from,
+            migrate_from: migrate_from
+                .map(|(layout, cores)| (layout, (0..cores).map(|core| owned(core, cores)).collect())),
             partitions: owned(core, cores),
             hash_key: [7; 16],
             cluster_id: [9; 16],
