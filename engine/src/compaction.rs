@@ -41,8 +41,8 @@ pub(crate) use self::step::{Step, StepDone, StepError};
 pub(crate) enum Input {
     /// The oldest segments of an instance of the log.
     Drain { instance: u8, segments: Vec<u16>, through: u64 },
-    /// All files of a partition.
-    Set { partition: u16 },
+    /// All files of each of some partitions.
+    Sets { partitions: Vec<u16> },
 }
 
 /// How far it is.
@@ -76,8 +76,6 @@ pub(crate) struct Compaction<F> {
     dropped: Vec<(u16, IndexHash, Clock)>,
     /// Bytes that writers hold.
     buffered: usize,
-    /// Trailers that were kept back and are durable now.
-    trailers_written: usize,
     /// A mark of the input was written anew.
     mark_carried: bool,
     /// A step is under way.
@@ -98,6 +96,8 @@ pub(crate) struct Pacing {
     pub(crate) ingest: u64,
     /// Log writes are that far apart at least, because compaction is behind.
     pub(crate) write_delay_us: u64,
+    /// Bytes of partitions' files that may be compacted before the next drain.
+    pub(crate) owed_bytes: u64,
     /// When the last log write began.
     pub(crate) log_write_us: u64,
     /// After a failure nothing is begun before this time.
@@ -124,7 +124,7 @@ impl<F> Compaction<F> {
     fn reads(&self, partition: u16, file: u16) -> bool {
         match &self.input {
             Input::Drain { segments, .. } => segments.contains(&file),
-            Input::Set { partition: of } => *of == partition && file >= crate::index::Place::LOG_FILES,
+            Input::Sets { partitions } => partitions.contains(&partition) && file >= crate::index::Place::LOG_FILES,
         }
     }
 }
@@ -183,12 +183,12 @@ impl<D: Disk> Engine<D> {
 
     /// Goes to the next stage when the present one is through; whether that was the last.
     fn advance_stage(&mut self, job: &mut Compaction<D::File>) -> bool {
-        let is_set = matches!(job.input, Input::Set { .. });
+        let is_set = matches!(job.input, Input::Sets { .. });
         job.stage = match job.stage {
             Stage::Reading if job.readers.is_empty() => Stage::Sealing,
             Stage::Sealing if job.writers.values().all(|writer| writer.is_sealed) => Stage::Syncing,
             Stage::Syncing if is_set => Stage::Trailers,
-            Stage::Trailers if job.trailers_written < job.writers.len() => Stage::Trailers,
+            Stage::Trailers if job.writers.values().any(|writer| !writer.has_trailer) => Stage::Trailers,
             Stage::Syncing | Stage::Trailers => {
                 self.adopt_runs(job);
                 Stage::Moving
@@ -220,18 +220,26 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Gives a compaction up because a record that counts cannot be read: its files stay as they are.
-    fn quarantine(&mut self, job: Compaction<D::File>, what: &'static str) {
+    fn quarantine(&mut self, job: Compaction<D::File>, (partition, what): (u16, &'static str)) {
         self.counts.compactions_failed += 1;
         match job.input {
-            Input::Set { partition } => {
+            Input::Sets { .. } => {
                 self.partition_files.set_mut(partition).damaged = true;
-                tracing::error!(core = self.config.core, partition, what,
-                    "damage in a partition's files: they are kept as they are and not compacted any more");
+                tracing::error!(
+                    core = self.config.core,
+                    partition,
+                    what,
+                    "damage in a partition's files: they are kept as they are and not compacted any more"
+                );
             }
             Input::Drain { ref segments, .. } => {
                 self.pacing.stopped = true;
-                tracing::error!(core = self.config.core, ?segments, what,
-                    "damage in the log: its segments are kept, and nothing is compacted any more");
+                tracing::error!(
+                    core = self.config.core,
+                    ?segments,
+                    what,
+                    "damage in the log: its segments are kept, and nothing is compacted any more"
+                );
             }
         }
         self.tidy_up(job);
@@ -241,9 +249,11 @@ impl<D: Disk> Engine<D> {
 impl std::fmt::Display for Input {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Input::Drain { instance: 0, segments, .. } => write!(formatter, "{} segments of small records", segments.len()),
+            Input::Drain { instance: 0, segments, .. } => {
+                write!(formatter, "{} segments of small records", segments.len())
+            }
             Input::Drain { segments, .. } => write!(formatter, "{} segments of large records", segments.len()),
-            Input::Set { partition } => write!(formatter, "partition {partition}"),
+            Input::Sets { partitions } => write!(formatter, "{} partitions from {}", partitions.len(), partitions[0]),
         }
     }
 }

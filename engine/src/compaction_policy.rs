@@ -8,6 +8,8 @@
 
 /// Bytes of all files, per thousand live bytes of records, from which on a partition is compacted.
 pub(crate) const SPACE_PER_MILLE: u64 = 1_480;
+/// How much of the live bytes the log counts for at most: per thousand.
+const LOG_PER_MILLE: u64 = 125;
 /// From here on compaction goes as fast as it can.
 const SPACE_PER_MILLE_MAX: u64 = 1_550;
 /// Garbage below this share of its files is not worth a compaction of a partition: per thousand.
@@ -15,6 +17,8 @@ const GARBAGE_PER_MILLE_MIN: u64 = 150;
 /// A drain begins when so much of the log's budget is sealed, and takes so much of it.
 const DRAIN_BEGINS_PER_CENT: u64 = 70;
 const DRAIN_TAKES_PER_CENT: u64 = 50;
+/// Bytes of partitions that are compacted for each byte that was drained, while both are due.
+pub(crate) const SETS_PER_DRAIN: u64 = 3;
 /// Log writes are never put off longer than this.
 const WRITE_DELAY_US_MAX: u64 = 100_000;
 
@@ -42,12 +46,21 @@ pub(crate) fn segments_to_drain(log: LogState) -> Option<usize> {
 /// Files and live bytes of a core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Space {
-    /// Bytes of all files, log and partitions.
+    /// Bytes of the partitions' files and of the log, but of the log not more than [`LOG_PER_MILLE`] of what is live: where
+    /// there is little data, compacting partitions does not make the log shorter.
     pub(crate) file_bytes: u64,
     /// Bytes of the records that count.
     pub(crate) live_bytes: u64,
     /// The disk's water mark asks for more.
     pub(crate) hurry: bool,
+}
+
+impl Space {
+    /// A core's files and what is live in them.
+    pub(crate) fn new((partition_bytes, log_bytes): (u64, u64), live_bytes: u64, hurry: bool) -> Self {
+        let log_bytes = log_bytes.min(live_bytes / 1000 * LOG_PER_MILLE);
+        Self { file_bytes: partition_bytes + log_bytes, live_bytes, hurry }
+    }
 }
 
 /// True when garbage should go.
@@ -62,26 +75,26 @@ pub(crate) struct SetState {
     pub(crate) partition: u16,
     /// Bytes of its files.
     pub(crate) file_bytes: u64,
-    /// Bytes of its records that count.
-    pub(crate) live_bytes: u64,
+    /// What of them a compaction would set free: records that do not count, and what several runs take more than one.
+    pub(crate) garbage_bytes: u64,
     /// Everything in it, or much, was deleted by a FLUSHALL whose mark waits for it to go.
     pub(crate) is_flushed: bool,
 }
 
-/// The partition to compact: one that a mark waits for, else the one with the greatest share of garbage.
-pub(crate) fn choose_set(sets: impl Iterator<Item = SetState>, is_wasteful: bool) -> Option<u16> {
-    let mut best: Option<(bool, u64, u16)> = None;
-    for set in sets {
-        let garbage = set.file_bytes.saturating_sub(set.live_bytes);
-        let share = per_mille(garbage, set.file_bytes);
-        if !set.is_flushed && (!is_wasteful || share < GARBAGE_PER_MILLE_MIN) {
-            continue;
-        }
-        if best.is_none_or(|(flushed, most, _)| (set.is_flushed, share) > (flushed, most)) {
-            best = Some((set.is_flushed, share, set.partition));
-        }
-    }
-    best.map(|(_, _, partition)| partition)
+/// The partitions to compact together: those that a mark waits for, and those with the greatest share of garbage, until their
+/// files are `most` bytes.
+pub(crate) fn choose_sets(sets: impl Iterator<Item = SetState>, is_wasteful: bool, most: u64) -> Vec<u16> {
+    let share = |set: &SetState| per_mille(set.garbage_bytes, set.file_bytes);
+    let is_worth_it = |set: &SetState| set.is_flushed || (is_wasteful && share(set) >= GARBAGE_PER_MILLE_MIN);
+    let mut sets: Vec<SetState> = sets.filter(is_worth_it).collect();
+    sets.sort_unstable_by_key(|set| std::cmp::Reverse((set.is_flushed, share(set), set.partition)));
+    let mut bytes = 0;
+    let fits = |set: &&SetState| {
+        let is_first = bytes == 0;
+        bytes += set.file_bytes;
+        is_first || bytes <= most
+    };
+    sets.iter().take_while(fits).map(|set| set.partition).collect()
 }
 
 /// What a core's compaction has to keep up with.
@@ -135,13 +148,15 @@ mod tests {
 
     #[test]
     fn the_partition_with_most_garbage_goes_first_and_marks_before_all() {
-        let set = |partition, file_bytes, live_bytes| SetState { partition, file_bytes, live_bytes, is_flushed: false };
-        let sets = [set(1, 100, 60), set(2, 1000, 400), set(3, 100, 90)];
-        assert_eq!(choose_set(sets.into_iter(), true), Some(2));
-        assert_eq!(choose_set(sets.into_iter(), false), None);
-        assert_eq!(choose_set([set(3, 100, 90)].into_iter(), true), None);
-        let flushed = SetState { is_flushed: true, ..set(4, 100, 100) };
-        assert_eq!(choose_set(sets.into_iter().chain([flushed]), false), Some(4));
+        let set =
+            |partition, file_bytes, garbage_bytes| SetState { partition, file_bytes, garbage_bytes, is_flushed: false };
+        let sets = [set(1, 100, 40), set(2, 1000, 600), set(3, 100, 10)];
+        assert_eq!(choose_sets(sets.into_iter(), true, 50), [2]);
+        assert_eq!(choose_sets(sets.into_iter(), true, 1100), [2, 1]);
+        assert!(choose_sets(sets.into_iter(), false, 50).is_empty());
+        assert!(choose_sets([set(3, 100, 10)].into_iter(), true, 50).is_empty());
+        let flushed = SetState { is_flushed: true, ..set(4, 100, 0) };
+        assert_eq!(choose_sets(sets.into_iter().chain([flushed]), false, 50), [4]);
     }
 
     #[test]

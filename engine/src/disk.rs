@@ -93,6 +93,10 @@ pub trait Disk: Clone + 'static {
     async fn remove_directory(&self, path: &str) -> Result<(), DiskError>;
     /// Makes creations and removals in a directory durable.
     async fn sync_directory(&self, path: &str) -> Result<(), DiskError>;
+    /// Writes several buffers, in order; durable only after a sync.
+    async fn write_many(&self, writes: Vec<(Self::File, u64, AlignedBuffer)>) -> Result<(), DiskError>;
+    /// As [`File::sync`] for several files: several at a time cost the device hardly more than one.
+    async fn sync_many(&self, files: Vec<Self::File>) -> Result<(), DiskError>;
     /// Space of its file system.
     fn space(&self) -> Result<Space, DiskError>;
 }

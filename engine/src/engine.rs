@@ -13,13 +13,13 @@ use annulus_object::{Actor, Clock, HybridClock};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::cache::Cache;
+use crate::compaction::{Compaction, Pacing};
 use crate::config::{Config, Durability};
 use crate::disk::{Completion, Disk, OperationId};
 use crate::hot_log::{Commit, HotLog, Identity, LARGE, SMALL};
 use crate::housekeeping::{DiskState, Failures};
 use crate::index::{ActorTable, Index};
 use crate::memory_store::MemoryStore;
-use crate::compaction::{Compaction, Pacing};
 use crate::partition_files::PartitionFiles;
 use crate::pending::Pending;
 use crate::read_path::{Reading, Record};

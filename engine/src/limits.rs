@@ -39,6 +39,8 @@ pub struct Limits {
     pub spare_segments: usize,
     /// Compaction reads so many bytes at a time.
     pub compaction_read_bytes: usize,
+    /// Partitions are compacted together while their files are not longer than this in sum: they share their syncs.
+    pub compaction_sets_bytes: u64,
     /// What compaction may hold back of the runs that it writes, footers aside; the longest record is taken all the same.
     pub compaction_buffer_bytes: usize,
     /// Runs are sealed until so many bytes are to be written.
@@ -76,6 +78,7 @@ impl Limits {
         expire_per_tick: 4096,
         spare_segments: 3,
         compaction_read_bytes: 256 << 10,
+        compaction_sets_bytes: 16 << 20,
         compaction_buffer_bytes: 16 << 20,
         compaction_seal_bytes: 1 << 20,
         compaction_move_entries: 1024,

@@ -34,12 +34,7 @@ impl<D: Disk> Engine<D> {
 }
 
 /// As [`Engine::file_use`], for whoever has the parts.
-pub(crate) fn file_use<F>(
-    segments: &Segments<F>,
-    files: &PartitionFiles<F>,
-    partition: u16,
-    file: u16,
-) -> Option<u64> {
+pub(crate) fn file_use<F>(segments: &Segments<F>, files: &PartitionFiles<F>, partition: u16, file: u16) -> Option<u64> {
     if file < Place::LOG_FILES {
         return segments.sequence(file);
     }

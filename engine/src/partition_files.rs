@@ -189,6 +189,12 @@ impl<F> Set<F> {
         share(self.record_bytes(), self.class_bytes)
     }
 
+    /// What a compaction would set free: records that do not count, and padding and trailers of all runs but one.
+    pub(crate) fn garbage_bytes(&self) -> u64 {
+        let blocks = 2 * RUN_BLOCK_BYTES as u64 * (self.runs.len() as u64).saturating_sub(1);
+        self.record_bytes() - self.live_bytes() + blocks
+    }
+
     /// The smallest clock of its records.
     pub(crate) fn min_clock(&self) -> Option<Clock> {
         self.runs.iter().filter(|run| run.trailer.entries > 0).map(|run| run.trailer.clocks.0).min()
@@ -224,12 +230,19 @@ impl<F> PartitionFiles<F> {
     }
 
     /// Adds a file to a partition; its file number for places, `None` when no number is left.
-    pub(crate) fn add_file(&mut self, partition: u16, file: F, path: String, (number, node): (u64, u64)) -> Option<u16> {
+    pub(crate) fn add_file(
+        &mut self,
+        partition: u16,
+        file: F,
+        path: String,
+        (number, node): (u64, u64),
+    ) -> Option<u16> {
         let id = self.next_id;
         self.next_id += 1;
         let set = self.set_mut(partition);
         let free = set.files.iter().position(Option::is_none).unwrap_or(set.files.len());
-        let place = u16::try_from(free).ok()?.checked_add(Place::LOG_FILES).filter(|place| *place < Place::FILES_MAX)?;
+        let place =
+            u16::try_from(free).ok()?.checked_add(Place::LOG_FILES).filter(|place| *place < Place::FILES_MAX)?;
         if free == set.files.len() {
             set.files.push(None);
         }

@@ -15,12 +15,12 @@ use crate::buffer::AlignedBuffer;
 use crate::disk::{Completion, Disk, File, OperationId};
 use crate::engine::{Engine, Event, Key};
 use crate::hot_log::Commit;
+use crate::index::{Entry, IndexHash, Place, class_bytes};
 use crate::liveness::file_use;
 use crate::partition_files::PartitionFiles;
-use crate::segments::Segments;
-use crate::index::{Entry, IndexHash, Place, class_bytes};
 use crate::prefetch::prefetch_bytes;
 use crate::record::{Kind, RecordRef};
+use crate::segments::Segments;
 use crate::write_path::is_expired;
 
 pub use found::{Description, Found, ReadPlan, Record, ScanBatch, ScanEntry};

@@ -108,6 +108,10 @@ fn campaign(name: &str, mix: &Mix, durability: Durability, needs: impl Fn(&Told)
         total.restarts += told.restarts;
         total.migrations += told.migrations;
         total.recycled += told.recycled;
+        total.drains += told.drains;
+        total.compactions += told.compactions;
+        total.interrupted_runs += told.interrupted_runs;
+        total.reaped += told.reaped;
         total.read_only += told.read_only;
         total.failed_reads += told.failed_reads;
     }

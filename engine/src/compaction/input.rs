@@ -24,6 +24,8 @@ pub(crate) struct Reader<F> {
     pub(crate) file: F,
     /// The file number of its places.
     pub(crate) place_file: u16,
+    /// Whose records they are; of a segment, nobody's.
+    pub(crate) partition: u16,
     layout: Layout,
     /// Where the next bytes are read.
     next: u64,
@@ -51,11 +53,12 @@ pub(crate) enum Next {
 
 impl<F> Reader<F> {
     /// What lies from `from`, the start of a block, to `end` of a file.
-    pub(crate) fn new(file: F, place_file: u16, layout: Layout, (from, end): (u64, u64)) -> Self {
+    pub(crate) fn new(file: F, (place_file, partition): (u16, u16), layout: Layout, (from, end): (u64, u64)) -> Self {
         assert!(from.is_multiple_of(BLOCK_BYTES as u64) && from <= end);
         Self {
             file,
             place_file,
+            partition,
             layout,
             next: from,
             end,

@@ -4,7 +4,7 @@
 
 use annulus_object::{Clock, Dot};
 
-use super::output::Sealed;
+use super::output::{Sealed, Writer};
 use super::step::{Step, StepDone};
 use super::{Compaction, Input};
 use crate::disk::Disk;
@@ -23,15 +23,21 @@ impl<D: Disk> Engine<D> {
         Step { syncs, names_changed, ..Step::default() }
     }
 
-    /// Writes the next trailer that was kept back; the last of them makes the others' input go.
+    /// Writes trailers that were kept back. The last one of a partition makes its old files go, so the others come first.
     pub(super) fn trailer_step(&mut self, job: &mut Compaction<D::File>) -> Step<D::File> {
-        let (part, writer) = job.writers.iter_mut().nth(job.trailers_written).expect("a trailer is left");
-        job.trailers_written += 1;
-        let trailer = writer.trailer.expect("it is sealed");
-        writer.append_trailer(&trailer);
-        let file = writer.file.clone().expect("what was written is open");
-        let writes = writer.take_blocks(*part).into_iter().collect();
-        Step { writes, syncs: vec![file], ..Step::default() }
+        let replaces = |writer: &Writer<D::File>| writer.trailer.is_some_and(|trailer| trailer.replaces_below > 0);
+        let only_others = job.writers.values().any(|writer| !writer.has_trailer && !replaces(writer));
+        let mut step = Step::default();
+        for (part, writer) in job.writers.iter_mut().filter(|(_, writer)| !writer.has_trailer) {
+            if only_others && replaces(writer) {
+                continue;
+            }
+            let trailer = writer.trailer.expect("it is sealed");
+            writer.append_trailer(&trailer);
+            step.syncs.push(writer.file.clone().expect("what was written is open"));
+            step.writes.extend(writer.take_blocks(*part));
+        }
+        step
     }
 
     /// Adds the runs, which are durable, to their partitions' chains.
@@ -45,7 +51,11 @@ impl<D: Disk> Engine<D> {
             });
             let place_file = place_file.expect("the number of files was looked at before one was begun");
             let trailer = writer.trailer.take().expect("it is sealed");
-            self.partition_files.set_mut(partition).push_run(Run { file: place_file, trailer, classes: writer.classes });
+            self.partition_files.set_mut(partition).push_run(Run {
+                file: place_file,
+                trailer,
+                classes: writer.classes,
+            });
             let entries = writer.footer.iter().collect();
             job.sealed.push_back(Sealed { partition, place_file, entries, next: 0 });
         }
@@ -72,7 +82,10 @@ impl<D: Disk> Engine<D> {
     fn move_entry(&mut self, job: &Compaction<D::File>, sealed: &Sealed, at: usize) {
         let (moved, partition) = (sealed.entries[at], sealed.partition);
         let Some(entry) = self.index.get(partition, moved.hash) else { return };
-        if entry.clock != moved.clock || !job.reads(partition, entry.place.file) || entry.place.file == sealed.place_file {
+        if entry.clock != moved.clock
+            || !job.reads(partition, entry.place.file)
+            || entry.place.file == sealed.place_file
+        {
             return;
         }
         self.lost(partition, &entry);
@@ -101,12 +114,15 @@ impl<D: Disk> Engine<D> {
                 }
                 Some(Step::default())
             }
-            Input::Set { partition } => {
-                self.counts.compactions += 1;
-                let first = self.partition_files.set(*partition).runs().last().map_or(0, |run| run.trailer.replaces_below);
-                let gone = self.partition_files.set_mut(*partition).remove_below(first);
-                let removes = gone.into_iter().map(|file| file.path).collect();
-                Some(Step { removes, names_changed: true, ..Step::default() })
+            Input::Sets { partitions } => {
+                self.counts.compactions += partitions.len() as u64;
+                let mut step = Step { names_changed: true, ..Step::default() };
+                for partition in partitions {
+                    let set = self.partition_files.set_mut(*partition);
+                    let first = set.runs().last().expect("it was just written").trailer.replaces_below;
+                    step.removes.extend(set.remove_below(first).into_iter().map(|file| file.path));
+                }
+                Some(step)
             }
         }
     }
@@ -115,7 +131,8 @@ impl<D: Disk> Engine<D> {
     fn drop_tombstones(&mut self, job: &mut Compaction<D::File>) {
         for (partition, hash, clock) in std::mem::take(&mut job.dropped) {
             let entry = self.index.get(partition, hash);
-            let Some(entry) = entry.filter(|entry| entry.clock == clock && job.reads(partition, entry.place.file)) else {
+            let Some(entry) = entry.filter(|entry| entry.clock == clock && job.reads(partition, entry.place.file))
+            else {
                 continue;
             };
             self.index.remove(partition, hash);

@@ -7,7 +7,7 @@ use crate::compaction::step::WriteOp;
 use crate::frame::BLOCK_BYTES;
 use crate::index::{Entry, Place};
 use crate::record::RecordRef;
-use crate::sealed_run::{FooterBuilder, PartitionFileHeader, Replayed, RUN_BLOCK_BYTES, Trailer};
+use crate::sealed_run::{FooterBuilder, PartitionFileHeader, RUN_BLOCK_BYTES, Replayed, Trailer};
 
 /// A partition, and the number of the run among those that the compaction writes for it.
 pub(crate) type Part = (u16, u16);
@@ -29,6 +29,8 @@ pub(crate) struct Writer<F> {
     pub(crate) classes: u64,
     pub(crate) trailer: Option<Trailer>,
     pub(crate) is_sealed: bool,
+    /// The trailer is on its way too.
+    pub(crate) has_trailer: bool,
 }
 
 /// A sealed run whose records the index does not point at yet.
@@ -78,6 +80,7 @@ impl<F: Clone> Writer<F> {
             classes: 0,
             trailer: None,
             is_sealed: false,
+            has_trailer: false,
         }
     }
 
@@ -147,5 +150,6 @@ impl<F: Clone> Writer<F> {
         let at = self.buffer.len();
         self.buffer.resize(at + RUN_BLOCK_BYTES);
         trailer.encode(&mut self.buffer.as_mut_slice()[at..]);
+        self.has_trailer = true;
     }
 }

@@ -51,11 +51,8 @@ impl<D: Disk> Engine<D> {
     }
 
     fn space(&self) -> Space {
-        Space {
-            file_bytes: self.segments.bytes() + self.partition_files.bytes(),
-            live_bytes: self.live_bytes(),
-            hurry: self.is_space_short(),
-        }
+        let files = (self.partition_files.bytes(), self.segments.bytes());
+        Space::new(files, self.live_bytes(), self.is_space_short())
     }
 
     fn is_space_short(&self) -> bool {
@@ -69,22 +66,36 @@ impl<D: Disk> Engine<D> {
         if waits || !settled || self.failures.read_only || self.closing {
             return;
         }
-        for instance in [SMALL, LARGE] {
-            if let Some(count) = policy::segments_to_drain(self.log_state(instance)) {
-                return self.begin_drain(instance, count);
-            }
+        let is_wasteful = policy::is_wasteful(space);
+        let due = [SMALL, LARGE]
+            .into_iter()
+            .find_map(|instance| policy::segments_to_drain(self.log_state(instance)).map(|count| (instance, count)));
+        // What was drained makes garbage of what was there before: where both are due they take turns by bytes.
+        if let Some((instance, count)) = due.filter(|_| !is_wasteful || self.pacing.owed_bytes == 0) {
+            return self.begin_drain(instance, count);
         }
+        if !is_wasteful && self.mark.is_none() {
+            return;
+        }
+        let partitions = policy::choose_sets(self.set_states(), is_wasteful, self.config.limits.compaction_sets_bytes);
+        if !partitions.is_empty() {
+            return self.begin_sets(partitions);
+        }
+        self.pacing.owed_bytes = 0;
+        if let Some((instance, count)) = due {
+            self.begin_drain(instance, count);
+        }
+    }
+
+    fn set_states(&self) -> impl Iterator<Item = SetState> {
         let mark = self.mark.map(|(clock, _)| clock);
         let sets = self.partition_files.iter().filter(|(_, set)| !set.damaged && !set.is_empty());
-        let sets = sets.map(|(partition, set)| SetState {
+        sets.map(move |(partition, set)| SetState {
             partition,
             file_bytes: set.bytes(),
-            live_bytes: set.live_bytes(),
+            garbage_bytes: set.garbage_bytes(),
             is_flushed: mark.is_some_and(|mark| set.min_clock().is_some_and(|min| min <= mark)),
-        });
-        if let Some(partition) = policy::choose_set(sets, policy::is_wasteful(space)) {
-            self.begin_set(partition);
-        }
+        })
     }
 
     fn log_state(&self, instance: u8) -> LogState {
@@ -102,10 +113,11 @@ impl<D: Disk> Engine<D> {
         let log = &self.logs[usize::from(instance)];
         let segments: Vec<u16> = log.sealed.iter().take(count).copied().collect();
         // What nothing points into is not read.
-        let live = segments.iter().map(|file| (*file, self.segments.get(*file))).filter(|(_, segment)| segment.live > 0);
+        let live =
+            segments.iter().map(|file| (*file, self.segments.get(*file))).filter(|(_, segment)| segment.live > 0);
         let readers = live.map(|(file, segment)| {
             let layout = Layout::Frames { sequence: segment.sequence };
-            Reader::new(segment.file.clone(), file, layout, (SEGMENT_HEADER_BYTES as u64, segment.written))
+            Reader::new(segment.file.clone(), (file, 0), layout, (SEGMENT_HEADER_BYTES as u64, segment.written))
         });
         let readers = readers.collect();
         let newest = segments.last().map(|file| self.segments.get(*file).sequence);
@@ -113,22 +125,19 @@ impl<D: Disk> Engine<D> {
         self.begin(Input::Drain { instance, segments, through }, readers);
     }
 
-    /// Begins to compact all files of a partition.
-    pub(crate) fn begin_set(&mut self, partition: u16) {
-        let set = self.partition_files.set(partition);
-        let readers = match set.live() {
-            0 => VecDeque::new(),
-            _ => set
-                .runs()
-                .iter()
-                .filter(|run| run.trailer.entries > 0)
-                .map(|run| {
-                    let (from, bytes) = (run.trailer.run_start, run.trailer.records_bytes);
-                    Reader::new(set.file(run.file).file.clone(), run.file, Layout::Records, (from, from + bytes))
-                })
-                .collect(),
-        };
-        self.begin(Input::Set { partition }, readers);
+    /// Begins to compact all files of each of some partitions.
+    pub(crate) fn begin_sets(&mut self, partitions: Vec<u16>) {
+        let mut readers = VecDeque::new();
+        for partition in &partitions {
+            let set = self.partition_files.set(*partition);
+            // Where nothing counts any more nothing is read.
+            for run in set.runs().iter().filter(|run| run.trailer.entries > 0 && set.live() > 0) {
+                let (from, bytes) = (run.trailer.run_start, run.trailer.records_bytes);
+                let file = set.file(run.file).file.clone();
+                readers.push_back(Reader::new(file, (run.file, *partition), Layout::Records, (from, from + bytes)));
+            }
+        }
+        self.begin(Input::Sets { partitions }, readers);
     }
 
     fn begin(&mut self, input: Input, readers: VecDeque<Reader<D::File>>) {
@@ -141,7 +150,6 @@ impl<D: Disk> Engine<D> {
             sealed: VecDeque::new(),
             dropped: Vec::new(),
             buffered: 0,
-            trailers_written: 0,
             mark_carried: false,
             busy: false,
             read_bytes: 0,
@@ -153,6 +161,11 @@ impl<D: Disk> Engine<D> {
     /// Tells how a compaction went.
     pub(super) fn finish_compaction(&mut self, job: &Compaction<D::File>) {
         let took_ms = self.now_us.saturating_sub(job.began_us) / 1000;
+        let read = job.read_bytes;
+        self.pacing.owed_bytes = match job.input {
+            Input::Drain { .. } => self.pacing.owed_bytes + read * policy::SETS_PER_DRAIN,
+            Input::Sets { .. } => self.pacing.owed_bytes.saturating_sub(read.max(1)),
+        };
         tracing::debug!(core = self.config.core, input = %job.input, read_bytes = job.read_bytes,
             written_bytes = job.written_bytes, took_ms, "a compaction has ended");
     }

@@ -87,6 +87,7 @@ async fn write<D: Disk>(
     writes: Vec<WriteOp<D::File>>,
     opened: &mut Vec<(Part, D::File)>,
 ) -> Result<(), DiskError> {
+    let mut ready = Vec::with_capacity(writes.len());
     for WriteOp { part, file, path, offset, buffer } in writes {
         let file = match file {
             Some(file) => file,
@@ -96,23 +97,22 @@ async fn write<D: Disk>(
                 file
             }
         };
-        file.write_at(offset, buffer, 0).await?;
+        ready.push((file, offset, buffer));
     }
-    Ok(())
+    if ready.is_empty() { Ok(()) } else { disk.write_many(ready).await }
 }
 
 async fn finish<D: Disk>(
     disk: &D,
-    (truncates, mut syncs, removes): (Vec<(D::File, u64)>, Vec<D::File>, Vec<String>),
+    (truncates, syncs, removes): (Vec<(D::File, u64)>, Vec<D::File>, Vec<String>),
     names_changed: bool,
 ) -> Result<(), StepError> {
     for (file, bytes) in truncates {
         file.truncate(bytes).await.map_err(StepError::Disk)?;
     }
-    // Two at a time: one would leave the device idle between them, many would delay the log's writes.
-    let half = syncs.split_off(syncs.len() / 2);
-    let (first, second) = both(sync(syncs), sync(half)).await;
-    first.and(second).map_err(StepError::Sync)?;
+    if !syncs.is_empty() {
+        disk.sync_many(syncs).await.map_err(StepError::Sync)?;
+    }
     for path in removes {
         match disk.remove(&path).await {
             Ok(()) | Err(DiskError::NotFound) => {}
@@ -121,13 +121,6 @@ async fn finish<D: Disk>(
     }
     if names_changed {
         disk.sync_directory(DIRECTORY).await.map_err(StepError::Sync)?;
-    }
-    Ok(())
-}
-
-async fn sync<F: File>(files: Vec<F>) -> Result<(), DiskError> {
-    for file in files {
-        file.sync().await?;
     }
     Ok(())
 }

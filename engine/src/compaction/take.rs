@@ -66,13 +66,17 @@ impl<D: Disk> Engine<D> {
         &mut self,
         job: &mut Compaction<D::File>,
         bytes: AlignedBuffer,
-    ) -> Result<(), &'static str> {
+    ) -> Result<(), (u16, &'static str)> {
         let hidden_from = self.hidden_from(job);
         let mut reader = job.readers.pop_front().expect("something was read");
         reader.push(&bytes);
         loop {
             match reader.next() {
-                Next::Record { offset, bytes } => self.take_record(job, &reader, (offset, bytes), hidden_from)?,
+                Next::Record { offset, bytes } => {
+                    let partition = reader.record(offset, bytes).partition();
+                    let taken = self.take_record(job, &reader, (offset, bytes), hidden_from);
+                    taken.map_err(|what| (partition, what))?;
+                }
                 Next::NeedsBytes if reader.wanted(1).1 > 0 => {
                     job.readers.push_front(reader);
                     return Ok(());
@@ -81,8 +85,8 @@ impl<D: Disk> Engine<D> {
             }
         }
         self.counts.compaction_damaged_records += reader.damaged;
-        if reader.damaged > 0 && matches!(job.input, Input::Set { .. }) {
-            return Err("a record cannot be read");
+        if reader.damaged > 0 && matches!(job.input, Input::Sets { .. }) {
+            return Err((reader.partition, "a record cannot be read"));
         }
         Ok(())
     }
@@ -94,7 +98,7 @@ impl<D: Disk> Engine<D> {
         }
         let but: &[u16] = match &job.input {
             Input::Drain { segments, .. } => segments,
-            Input::Set { .. } => &[],
+            Input::Sets { .. } => &[],
         };
         self.logs.iter().map(|log| log.min_clock(&self.segments, but)).min().expect("there are two instances")
     }
@@ -135,11 +139,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// An expired value goes on as the tombstone that it is: its bytes are needed no more.
-    fn copy_as_tombstone(
-        &mut self,
-        job: &mut Compaction<D::File>,
-        record: &RecordRef<'_>,
-    ) -> Result<(), &'static str> {
+    fn copy_as_tombstone(&mut self, job: &mut Compaction<D::File>, record: &RecordRef<'_>) -> Result<(), &'static str> {
         let context: Vec<_> = record.context_entries().collect();
         let fields = RecordFields {
             dot: record.dot(),
@@ -212,12 +212,18 @@ impl<D: Disk> Engine<D> {
     pub(super) fn seal_step(&mut self, job: &mut Compaction<D::File>) -> Step<D::File> {
         let mut step = Step::default();
         let mut bytes = 0;
-        if let (Input::Set { partition }, true) = (&job.input, job.writers.is_empty()) {
-            // Nothing counts any more: an empty run says so, lest a part of what goes comes back.
-            let target = self.target(job, *partition, false).expect("a set that goes leaves room for a file");
-            let writer = Writer::new(target, 0);
-            job.buffered += writer.buffer.len();
-            job.writers.insert((*partition, 0), writer);
+        if let Input::Sets { partitions } = job.input.clone() {
+            for partition in partitions
+                .into_iter()
+                .filter(|partition| !job.writers.contains_key(&(*partition, 0)))
+                .collect::<Vec<_>>()
+            {
+                // Nothing of it counts any more: an empty run says so, lest a part of what goes comes back.
+                let target = self.target(job, partition, false).expect("a set that goes leaves room for a file");
+                let writer = Writer::new(target, 0);
+                job.buffered += writer.buffer.len();
+                job.writers.insert((partition, 0), writer);
+            }
         }
         let unsealed: Vec<Part> =
             job.writers.iter().filter(|(_, writer)| !writer.is_sealed).map(|(part, _)| *part).collect();
@@ -247,7 +253,7 @@ impl<D: Disk> Engine<D> {
                 let (layout, core) = (self.config.layout, self.config.core);
                 (sequence, 0, Some(Replayed { layout, core, instance: *instance, through: *through }))
             }
-            Input::Set { .. } => {
+            Input::Sets { .. } => {
                 let is_last = !job.writers.contains_key(&(partition, number + 1));
                 (sequence, if is_last { first } else { 0 }, None)
             }

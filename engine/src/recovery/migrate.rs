@@ -63,7 +63,8 @@ impl<D: Disk> Engine<D> {
         for partition in self.config.partitions.clone() {
             let mut dropped = Vec::new();
             index.retain(partition, |entry| {
-                let is_hidden = is_of_core(entry.place.file) || (entry.place.is_cold() && partitions.contains(&partition));
+                let is_hidden =
+                    is_of_core(entry.place.file) || (entry.place.is_cold() && partitions.contains(&partition));
                 let keep = entry.clock > clock || !is_hidden;
                 if !keep && entry.flags.contains(Flags::EXTRA) {
                     dropped.push(entry.hash);
@@ -85,7 +86,7 @@ impl<D: Disk> Engine<D> {
     pub(super) async fn purge(&mut self, partitions: Vec<u16>) -> Result<(), Error> {
         for partition in partitions {
             self.pacing.keeps_tombstones = true;
-            self.begin_set(partition);
+            self.begin_sets(vec![partition]);
             while self.compaction.is_some() {
                 self.pacing.tokens = u64::MAX;
                 self.continue_compaction();

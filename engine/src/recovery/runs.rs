@@ -64,17 +64,10 @@ pub(super) async fn read_runs<D: Disk>(
 ) -> Result<FoundFile<D::File>, Error> {
     let file = disk.open(&path, OpenMode::Prepare).await.map_err(|error| at(&path, error))?;
     let bytes = file.size().await.map_err(|error| at(&path, error))?;
-    let header = PartitionFileHeader { cluster_id: owner.cluster_id, node: owner.node, number, partition: owner.partition };
-    let found = FoundFile {
-        file,
-        path,
-        number,
-        node: header.node,
-        bytes,
-        runs: Vec::new(),
-        rebuilt: 0,
-        damage: Vec::new(),
-    };
+    let header =
+        PartitionFileHeader { cluster_id: owner.cluster_id, node: owner.node, number, partition: owner.partition };
+    let found =
+        FoundFile { file, path, number, node: header.node, bytes, runs: Vec::new(), rebuilt: 0, damage: Vec::new() };
     let mut search = Search { found, header, records_step };
     search.check_header().await?;
     search.walk().await?;
@@ -95,7 +88,9 @@ impl<F: File> Search<F> {
             Ok(header) => {
                 let Owner { cluster_id, partition, .. } =
                     Owner { cluster_id: header.cluster_id, node: header.node, partition: header.partition };
-                if (cluster_id, partition, header.number) != (self.header.cluster_id, self.header.partition, self.header.number) {
+                if (cluster_id, partition, header.number)
+                    != (self.header.cluster_id, self.header.partition, self.header.number)
+                {
                     return Err(Error::PartitionFile { path: self.found.path.clone(), error: RunError::Foreign });
                 }
                 (self.header.node, self.found.node) = (header.node, header.node);
@@ -199,20 +194,28 @@ impl<F: File> Search<F> {
             footer_crc: 0,
             extra_bytes: 0,
         };
-        let damage = Corruption { path: self.found.path.clone(), offset: end - BLOCK, what: "a run's trailer is damaged" };
+        let damage =
+            Corruption { path: self.found.path.clone(), offset: end - BLOCK, what: "a run's trailer is damaged" };
         self.found.damage.push(damage);
         self.rebuild(trailer, (start, end - BLOCK), "").await
     }
 
     /// Makes a footer from the records between two offsets. With `what`, a record that cannot be read is damage.
-    async fn rebuild(&mut self, mut trailer: Trailer, (start, end): (u64, u64), what: &'static str) -> Result<(), Error> {
+    async fn rebuild(
+        &mut self,
+        mut trailer: Trailer,
+        (start, end): (u64, u64),
+        what: &'static str,
+    ) -> Result<(), Error> {
         let mut builder = FooterBuilder::new(0);
         let (mut held, mut held_start, mut at) = (AlignedBuffer::default(), start, start);
         loop {
             let from = usize::try_from(at - held_start).expect("what is held fits memory");
             let rest = held.as_slice().get(from..).unwrap_or_default();
             match RecordRef::check(rest) {
-                Ok(record) if record.partition() == self.header.partition && at + record.total_bytes() as u64 <= end => {
+                Ok(record)
+                    if record.partition() == self.header.partition && at + record.total_bytes() as u64 <= end =>
+                {
                     builder.note(&record, at);
                     at += record.total_bytes() as u64;
                     continue;

@@ -36,6 +36,13 @@ pub fn limits() -> Limits {
         reads_max: 4,
         read_bytes_max: 8 << 10,
         recovery_read_bytes: 16 << 10,
+        compaction_read_bytes: 8 << 10,
+        compaction_sets_bytes: 48 << 10,
+        compaction_buffer_bytes: 16 << 10,
+        compaction_seal_bytes: 4 << 10,
+        compaction_move_entries: 5,
+        compaction_retry_us: 30_000,
+        partition_file_bytes_max: 24 << 10,
         ..Limits::PRODUCTION
     }
 }
@@ -89,6 +96,10 @@ pub struct Told {
     pub restarts: u64,
     pub migrations: u64,
     pub recycled: u64,
+    pub drains: u64,
+    pub compactions: u64,
+    pub interrupted_runs: u64,
+    pub reaped: u64,
     pub corruption: u64,
     pub read_only: u64,
     pub failed_reads: u64,
@@ -105,6 +116,7 @@ pub struct Node {
     pub told: Told,
     pub limits: Limits,
     pub cache_bytes: usize,
+    pub works_per_turn: u32,
     /// The next piece of background work is kept back in `held_work`.
     pub holds_next_work: bool,
     pub held_work: Vec<Work<MemoryDisk>>,
@@ -140,6 +152,7 @@ impl Node {
             told: Told::default(),
             limits: limits(),
             cache_bytes: 2 << 10,
+            works_per_turn: 3,
             holds_next_work: false,
             held_work: Vec::new(),
             clock: Clock::ZERO,
@@ -175,6 +188,7 @@ impl Node {
             let config = self.config(core, cores, migrate_from);
             let engine = block_on(Engine::open(self.disk.for_core(core), config))?;
             self.told.corruption += engine.recovery().corruption.len() as u64;
+            self.told.interrupted_runs += engine.recovery().interrupted_runs;
             self.cores.push(engine);
         }
         self.told.restarts += 1;
@@ -312,7 +326,9 @@ impl Node {
                 self.cores[core].on_completion(completion, self.now_ms);
                 self.take_events(core, &mut reads);
             }
-            while let Some(work) = self.cores[core].next_work() {
+            // Some at a time, so that everything else comes in between.
+            for _ in 0..self.works_per_turn {
+                let Some(work) = self.cores[core].next_work() else { break };
                 if std::mem::take(&mut self.holds_next_work) {
                     self.held_work.push(work);
                     continue;
