@@ -15,6 +15,7 @@ mod chain;
 mod files;
 mod merge;
 mod migrate;
+mod progress;
 
 use std::collections::VecDeque;
 
@@ -24,6 +25,8 @@ use crate::engine::Engine;
 use crate::hot_log::{LARGE, SMALL};
 use crate::segments::Use;
 use crate::{Error, work};
+
+pub use progress::Progress;
 
 /// What recovery met.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

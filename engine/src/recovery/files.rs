@@ -53,6 +53,7 @@ impl<D: Disk> Engine<D> {
             {
                 return Err(Error::Segment { path, error: SegmentError::Foreign });
             }
+            self.config.progress.expect(bytes);
             let segment = Segment {
                 file,
                 path,
