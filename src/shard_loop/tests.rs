@@ -124,6 +124,7 @@ impl Cluster {
                 memory_bytes: 256 << 20,
                 limits: limits.clone(),
                 now_unix_ms: START_MS,
+                progress: Default::default(),
             };
             let disk = disk.for_core(core);
             let engine = block_on(Engine::open(disk.clone(), config)).unwrap();
