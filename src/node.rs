@@ -60,6 +60,17 @@ pub enum Phase {
     Draining = 2,
 }
 
+impl Phase {
+    /// As users read it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Loading => "loading",
+            Self::Ready => "ready",
+            Self::Draining => "draining",
+        }
+    }
+}
+
 impl Node {
     /// A node that is loading.
     #[allow(clippy::too_many_arguments, reason = "one constructor of plain facts")]

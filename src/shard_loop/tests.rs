@@ -4,6 +4,7 @@
 //! [`Cluster`] stands for the driver and the ring: it keeps what they keep (one send in flight per client, an id reused only
 //! after its close) and asserts it.
 
+mod admin;
 mod clients;
 mod disk_reads;
 mod endings;
