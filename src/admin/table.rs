@@ -1,5 +1,7 @@
 //! A reply as tables, by its shape: a map is a line for each field, a list of maps a table with a column for each, and what
 //! holds either gets a heading.
+//!
+//! Invariant: every value of the reply is printed; what does not fit the shape is a cell of JSON.
 
 use super::value::Value;
 

@@ -137,7 +137,7 @@ impl Server {
         let until = if listeners.is_empty() { self.next_line.min(self.accepts_from) } else { self.next_line };
         let timeout = Timespec::try_from(until.saturating_duration_since(now)).expect("a second at most");
         if poll(&mut sources, Some(&timeout)).is_err() {
-            // Interrupted: everything is looked at once more.
+            // Interrupted: the caller asks again.
             return Ready { clients: vec![false; self.clients.len()], ..Ready::default() };
         }
         let mut happened = sources.iter().map(|source| !source.revents().is_empty());

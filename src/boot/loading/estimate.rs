@@ -1,4 +1,6 @@
 //! How far loading has come at a moment, and how long it will take if it goes on like that.
+//!
+//! Invariant: what is shown as done is never more than the total beside it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
