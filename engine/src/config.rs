@@ -1,10 +1,12 @@
 //! What a core's store is told when it opens.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use annulus_object::{Actor, Clock};
 
 use crate::limits::Limits;
+use crate::recovery::Progress;
 
 /// What a reply promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +55,8 @@ pub struct Config {
     pub limits: Limits,
     /// The time, Unix milliseconds.
     pub now_unix_ms: u64,
+    /// Where opening counts what it has read.
+    pub progress: Arc<Progress>,
 }
 
 impl Config {

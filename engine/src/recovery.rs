@@ -16,6 +16,7 @@ mod files;
 mod merge;
 mod migrate;
 mod partitions;
+mod progress;
 mod runs;
 
 use std::collections::VecDeque;
@@ -29,6 +30,8 @@ use crate::segments::Use;
 use crate::{Error, work};
 
 use self::partitions::tail_of;
+
+pub use progress::Progress;
 
 /// What recovery met.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,6 +1,8 @@
 //! What a store has counted, and how it stands.
 
+use crate::disk::Disk;
 pub use crate::disk_level::DiskLevel;
+use crate::engine::Engine;
 
 /// Counted since the store opened; only ever grows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -121,4 +123,22 @@ pub struct Statistics {
     pub disk_available_bytes: u64,
     /// Counted since the start.
     pub counts: Counts,
+}
+
+/// How one partition stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PartitionStatus {
+    /// Its number.
+    pub partition: u16,
+    /// Its durable keys.
+    pub keys: u64,
+}
+
+impl<D: Disk> Engine<D> {
+    /// How a partition of this core stands. What is not durable yet is left out: to find it, every pending write would be
+    /// looked at, for every partition that is asked about.
+    pub fn partition_status(&self, partition: u16) -> PartitionStatus {
+        let keys = if self.pending_mark.is_some() { 0 } else { self.index.live_in(partition) as u64 };
+        PartitionStatus { partition, keys }
+    }
 }

@@ -138,6 +138,7 @@ fn engine_config(start: &Start, core: u16) -> engine::Config {
         memory_bytes: bytes(config.memory_limit_bytes),
         limits: engine::Limits::PRODUCTION,
         now_unix_ms: now().unix_ms,
+        progress: Arc::clone(&start.node.progress),
     }
 }
 

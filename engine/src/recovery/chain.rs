@@ -45,7 +45,11 @@ impl<D: Disk> Engine<D> {
         // The first segment without good frames behind `before`.
         let mut empty: Option<(u16, u64)> = None;
         let mut is_torn = false;
-        for (file, header) in files.into_iter().filter(|(_, header)| header.sequence >= log_tail) {
+        for (file, header) in files {
+            if header.sequence < log_tail {
+                self.config.progress.advance(self.segments.get(file).bytes);
+                continue;
+            }
             let scanned = self.scan_segment(file, header).await?;
             is_torn = self.is_torn(&scanned);
             if scanned.frames.is_empty() {
@@ -75,6 +79,8 @@ impl<D: Disk> Engine<D> {
     /// Where an instance of the log begins, as its newest frame says; `files` are its segments by sequence.
     pub(super) async fn find_log_tail(&mut self, files: &[(u16, SegmentHeader)]) -> Result<u64, Error> {
         for (file, header) in files.iter().rev() {
+            // It is scanned again in its turn.
+            self.config.progress.expect(self.segments.get(*file).bytes);
             let scanned = self.scan_segment(*file, *header).await?;
             if let Some((offset, _)) = scanned.frames.last() {
                 let frame = FrameRef::check_any(&scanned.bytes.as_slice()[*offset..]).expect("it was checked");
@@ -130,6 +136,7 @@ impl<D: Disk> Engine<D> {
         let mut scanned =
             Scanned { file, header, bytes, frames: Vec::new(), end: SEGMENT_HEADER_BYTES, previous_crc: None };
         self.find_frames(&mut scanned, &path);
+        self.config.progress.advance(length);
         Ok(scanned)
     }
 

@@ -53,6 +53,7 @@ impl<D: Disk> Engine<D> {
             {
                 return Err(Error::Segment { path, error: SegmentError::Foreign });
             }
+            self.config.progress.expect(bytes);
             let mut segment = Segment::new(file, path, bytes, state);
             (segment.sequence, segment.header_damaged) = (header.sequence, header_damaged);
             let count = self.segments.len();

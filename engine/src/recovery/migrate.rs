@@ -108,6 +108,8 @@ impl<D: Disk> Engine<D> {
             if written == 0 {
                 continue;
             }
+            // It was scanned once already.
+            self.config.progress.expect(self.segments.get(*file).bytes);
             let scanned = self.scan_segment(*file, *header).await?;
             for (offset, _) in scanned.frames.iter().filter(|(offset, _)| (*offset as u64) < written) {
                 let frame = FrameRef::check_any(&scanned.bytes.as_slice()[*offset..]).expect("it was checked");

@@ -22,6 +22,8 @@ use annulus_object::Dot;
 
 /// Partitions whose files are read side by side.
 const SIDE_BY_SIDE: usize = 16;
+/// What a file counts for in the progress that is shown: how long its footers are is not known before.
+const FILE_PROGRESS_BYTES: u64 = 256 << 10;
 
 /// Where an instance of a core's log begins, and which segments are there.
 pub(super) struct Tail {
@@ -74,6 +76,7 @@ impl<D: Disk> Engine<D> {
         files.sort_unstable();
         let partitions: Vec<&[(u16, u64)]> = files.chunk_by(|a, b| a.0 == b.0).collect();
         let step = self.config.limits.recovery_read_bytes;
+        self.config.progress.expect(files.len() as u64 * FILE_PROGRESS_BYTES);
         for batch in partitions.chunks(SIDE_BY_SIDE) {
             let reading = batch.iter().flat_map(|files| files.iter()).map(|(partition, number)| {
                 let owner =
@@ -82,6 +85,7 @@ impl<D: Disk> Engine<D> {
             });
             let mut found = join::all(reading.collect()).await.into_iter();
             for files in batch {
+                self.config.progress.advance(files.len() as u64 * FILE_PROGRESS_BYTES);
                 let of_partition: Result<Vec<_>, _> = found.by_ref().take(files.len()).collect();
                 self.recover_partition(files[0].0, of_partition?, tails).await?;
             }

@@ -10,6 +10,7 @@ mod restart;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use annulus_engine::disk::memory::{MemoryDisk, block_on};
 use annulus_engine::{
@@ -179,6 +180,7 @@ impl Node {
             memory_bytes: 64 << 20,
             limits: self.limits.clone(),
             now_unix_ms: self.now_ms,
+            progress: Default::default(),
         }
     }
 
@@ -186,7 +188,13 @@ impl Node {
         assert!(self.cores.is_empty());
         for core in 0..cores {
             let config = self.config(core, cores, migrate_from);
+            let progress = Arc::clone(&config.progress);
             let engine = block_on(Engine::open(self.disk.for_core(core), config))?;
+            assert_eq!(
+                progress.bytes_done(),
+                progress.bytes_total(),
+                "everything that was found was counted as read once"
+            );
             self.told.corruption += engine.recovery().corruption.len() as u64;
             self.told.interrupted_runs += engine.recovery().interrupted_runs;
             self.cores.push(engine);
