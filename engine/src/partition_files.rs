@@ -64,6 +64,8 @@ pub(crate) struct Set<F> {
     newest_sequence: u64,
     /// Size classes of the records, and of those that the index names, in bytes.
     class_bytes: (u64, u64),
+    /// Bytes of all records.
+    record_bytes: u64,
     /// Index entries that point here.
     live: u64,
     /// Damage was found: nothing of it is moved or removed.
@@ -86,6 +88,7 @@ impl<F> Default for Set<F> {
             newest_number: 0,
             newest_sequence: 0,
             class_bytes: (0, 0),
+            record_bytes: 0,
             live: 0,
             damaged: false,
         }
@@ -141,6 +144,7 @@ impl<F> Set<F> {
         assert!(trailer.sequence > self.newest_sequence, "sequences only grow");
         self.newest_sequence = trailer.sequence;
         self.class_bytes.0 += classes;
+        self.record_bytes += trailer.records_bytes;
         let slot = self.files[usize::from(file - Place::LOG_FILES)].as_mut().expect("a run is in a file");
         slot.bytes = slot.bytes.max(trailer.end());
         self.runs.push(run);
@@ -150,6 +154,7 @@ impl<F> Set<F> {
     pub(crate) fn remove_below(&mut self, sequence: u64) -> Vec<PartitionFile<F>> {
         self.runs.retain(|run| run.trailer.sequence >= sequence);
         self.class_bytes.0 = self.runs.iter().map(|run| run.classes).sum();
+        self.record_bytes = self.runs.iter().map(|run| run.trailer.records_bytes).sum();
         assert!(self.class_bytes.1 <= self.class_bytes.0, "nothing points at what was removed");
         let runs = &self.runs;
         let slots = (Place::LOG_FILES..).zip(&mut self.files);
@@ -181,7 +186,7 @@ impl<F> Set<F> {
 
     /// Bytes of all records.
     pub(crate) fn record_bytes(&self) -> u64 {
-        self.runs.iter().map(|run| run.trailer.records_bytes).sum()
+        self.record_bytes
     }
 
     /// About how many of them the index still names.

@@ -1,21 +1,23 @@
-//! Reading what is compacted: frame after frame of a segment, or the records of a run, as their bytes come in.
+//! Reading what is compacted: frame after frame of a segment, or run after run of a file, as their bytes come in.
 //!
 //! It judges nothing but checksums. A record that cannot be read is skipped and counted: whether it mattered shows when the
 //! index still points at it in the end.
 //!
 //! Invariant: a record that is given out is whole, and is given out with the place it was read from.
 
+use std::collections::VecDeque;
+
 use crate::buffer::AlignedBuffer;
 use crate::frame::{BLOCK_BYTES, FRAME_HEADER_BYTES, FrameHeader};
 use crate::record::{RECORD_HEADER_BYTES, RecordRef, peek_total_bytes};
 
 /// What the bytes are made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Layout {
     /// Frames of a segment in this use.
     Frames { sequence: u64 },
-    /// Records, back to back.
-    Records,
+    /// Records, back to back, in these ranges; what lies between them is read and passed over.
+    Records { ranges: VecDeque<(u64, u64)> },
 }
 
 /// One input.
@@ -35,8 +37,8 @@ pub(crate) struct Reader<F> {
     start: u64,
     /// Where the next record, or frame, begins.
     at: u64,
-    /// Where the records of the present frame end, and where the next frame begins.
-    frame: Option<(u64, u64)>,
+    /// Where the records of the present frame or range end, and where the next frame begins.
+    within: Option<(u64, u64)>,
     /// Records or frames that could not be read.
     pub(crate) damaged: u64,
 }
@@ -65,7 +67,7 @@ impl<F> Reader<F> {
             bytes: AlignedBuffer::default(),
             start: from,
             at: from,
-            frame: None,
+            within: None,
             damaged: 0,
         }
     }
@@ -108,25 +110,15 @@ impl<F> Reader<F> {
     /// Goes on to the next record.
     pub(crate) fn next(&mut self) -> Next {
         loop {
-            let end = match (self.layout, self.frame) {
-                (Layout::Records, _) => self.end,
-                (Layout::Frames { .. }, Some((end, _))) => end,
-                (Layout::Frames { sequence }, None) => {
-                    if self.at + FRAME_HEADER_BYTES as u64 > self.end {
-                        return Next::End;
-                    }
-                    if self.at + FRAME_HEADER_BYTES as u64 > self.next {
-                        return Next::NeedsBytes;
-                    }
-                    self.enter_frame(sequence);
-                    continue;
+            let Some((end, next)) = self.within else {
+                match self.enter() {
+                    Some(next) => return next,
+                    None => continue,
                 }
             };
             if self.at >= end {
-                match self.frame.take() {
-                    Some((_, next)) => self.at = next,
-                    None => return Next::End,
-                }
+                self.within = None;
+                self.at = next;
                 continue;
             }
             match self.measure(end) {
@@ -145,6 +137,29 @@ impl<F> Reader<F> {
         }
     }
 
+    /// Enters the next frame or range; what to answer if there is none yet.
+    fn enter(&mut self) -> Option<Next> {
+        match &mut self.layout {
+            Layout::Records { ranges } => {
+                let Some((from, end)) = ranges.pop_front() else { return Some(Next::End) };
+                self.at = from;
+                self.within = Some((end, end));
+                None
+            }
+            Layout::Frames { sequence } => {
+                let sequence = *sequence;
+                if self.at + FRAME_HEADER_BYTES as u64 > self.end {
+                    return Some(Next::End);
+                }
+                if self.at + FRAME_HEADER_BYTES as u64 > self.next {
+                    return Some(Next::NeedsBytes);
+                }
+                self.enter_frame(sequence);
+                None
+            }
+        }
+    }
+
     fn enter_frame(&mut self, sequence: u64) {
         let header = FrameHeader::peek(self.held(self.at)).ok().filter(|header| header.sequence == sequence);
         let Some(header) = header else {
@@ -153,7 +168,7 @@ impl<F> Reader<F> {
             return;
         };
         let records = self.at + FRAME_HEADER_BYTES as u64;
-        self.frame = Some((records + u64::from(header.payload_bytes), self.at + header.total_bytes() as u64));
+        self.within = Some((records + u64::from(header.payload_bytes), self.at + header.total_bytes() as u64));
         self.at = records;
     }
 

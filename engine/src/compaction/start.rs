@@ -131,10 +131,15 @@ impl<D: Disk> Engine<D> {
         for partition in &partitions {
             let set = self.partition_files.set(*partition);
             // Where nothing counts any more nothing is read.
-            for run in set.runs().iter().filter(|run| run.trailer.entries > 0 && set.live() > 0) {
-                let (from, bytes) = (run.trailer.run_start, run.trailer.records_bytes);
-                let file = set.file(run.file).file.clone();
-                readers.push_back(Reader::new(file, (run.file, *partition), Layout::Records, (from, from + bytes)));
+            for (place_file, file) in set.files().filter(|_| set.live() > 0) {
+                let runs = set.runs().iter().filter(|run| run.file == place_file && run.trailer.entries > 0);
+                let ranges: VecDeque<_> = runs
+                    .map(|run| (run.trailer.run_start, run.trailer.run_start + run.trailer.records_bytes))
+                    .collect();
+                if let (Some((from, _)), Some((_, end))) = (ranges.front().copied(), ranges.back().copied()) {
+                    let layout = Layout::Records { ranges };
+                    readers.push_back(Reader::new(file.file.clone(), (place_file, *partition), layout, (from, end)));
+                }
             }
         }
         self.begin(Input::Sets { partitions }, readers);
