@@ -134,10 +134,11 @@ impl<D: Disk> Engine<D> {
 
     /// Drops every entry at or below a mark.
     pub(crate) fn drop_up_to(&mut self, clock: Clock) {
+        let mut any = Vec::new();
         let Self { index, side, segments, partition_files, .. } = self;
         for partition in self.config.partitions.clone() {
             let mut dropped = Vec::new();
-            index.retain(partition, |entry| {
+            let removed = index.retain(partition, |entry| {
                 let keep = entry.clock > clock;
                 if !keep {
                     lost(segments, partition_files, partition, entry);
@@ -147,10 +148,12 @@ impl<D: Disk> Engine<D> {
                 }
                 keep
             });
+            any.extend((removed > 0).then_some(partition));
             for hash in dropped {
                 side.remove(partition, hash);
             }
         }
+        any.into_iter().for_each(|partition| self.rebuild_tree(partition));
         // What is newer than the mark stays in `pending` or comes back with its next read.
         self.cache.clear();
     }

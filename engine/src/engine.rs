@@ -29,6 +29,7 @@ use crate::segments::Segments;
 use crate::side_table::SideTable;
 use crate::slab::Slab;
 use crate::statistics::Counts;
+use crate::trees::Trees;
 use crate::work::Work;
 use crate::write_path::{PendingMark, PendingWrite};
 use crate::{ReadError, Statistics};
@@ -75,6 +76,7 @@ pub struct Engine<D: Disk> {
     pub(crate) index: Index,
     pub(crate) actors: ActorTable,
     pub(crate) side: SideTable,
+    pub(crate) trees: Trees,
     pub(crate) resident: Resident,
     pub(crate) resident_hits: u64,
     pub(crate) cache: Cache,
@@ -133,6 +135,7 @@ impl<D: Disk> Engine<D> {
             index: Index::new(config.partitions.clone()),
             actors: ActorTable::new(),
             side: SideTable::new(config.partitions.clone()),
+            trees: Trees::new(config.partitions.clone()),
             resident: Resident::new(resident_bytes),
             resident_hits: 0,
             cache: Cache::new(cache_bytes - resident_bytes),
@@ -273,6 +276,7 @@ impl<D: Disk> Engine<D> {
     pub fn memory_bytes(&self) -> usize {
         self.index.bytes()
             + self.side.bytes()
+            + self.trees.bytes()
             + self.resident.capacity_bytes()
             + self.cache.capacity_bytes()
             + self.store.bytes()

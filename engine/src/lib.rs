@@ -3,7 +3,7 @@
 //! * [`Engine`]: the store of one core; `write_path`, `durable`, `entries`, `read_path`, `recovery` and `housekeeping` are its
 //!   parts.
 //! * `hot_log`, `segments`: the log on disk and which of its files are still needed; [`record`], [`frame`], [`segment`]: its
-//!   formats. [`sealed_run`]: the format of partition files.
+//!   formats. [`sealed_run`]: the format of partition files. [`merkle`]: the hash tree of a partition.
 //! * [`index`], `side_table`, `resident`, `cache`, `memory_store`, `pending`: what is in memory.
 //! * [`disk`]: what a store asks of a disk, and a faulty one in memory.
 //!
@@ -29,6 +29,7 @@ mod keyed_hash;
 mod limits;
 mod liveness;
 mod memory_store;
+pub mod merkle;
 mod partition_files;
 mod pending;
 mod prefetch;
@@ -42,6 +43,7 @@ mod segments;
 mod side_table;
 mod slab;
 mod statistics;
+mod trees;
 mod work;
 mod write_path;
 

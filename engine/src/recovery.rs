@@ -77,6 +77,7 @@ impl<D: Disk> Engine<D> {
     pub async fn open(disk: D, config: Config) -> Result<Self, Error> {
         let mut engine = Self::empty(disk, config);
         if engine.is_memory() {
+            engine.build_trees();
             return Ok(engine);
         }
         let directory = engine.config.directory();

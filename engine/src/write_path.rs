@@ -107,6 +107,7 @@ impl<D: Disk> Engine<D> {
             self.index.clear();
             self.side.clear();
             self.store.clear();
+            self.build_trees();
             let dot = Dot::new(self.clock.stamp(now_ms, before.clock), self.actor);
             return Ok(Written { dot, existed: true, after: None });
         }

@@ -137,6 +137,7 @@ impl<D: Disk> Engine<D> {
             };
             self.index.remove(partition, hash);
             self.lost(partition, &entry);
+            self.tree_lost(partition, &entry);
             if entry.flags.contains(Flags::EXTRA) {
                 self.side.remove(partition, hash);
             }

@@ -13,6 +13,7 @@ use crate::frame::{FRAME_HEADER_BYTES, FrameRef};
 use crate::index::{Entry, Flags, IndexHash, Place, size_class};
 use crate::liveness::gained;
 use crate::record::{Kind, RecordRef};
+use crate::trees::version_of;
 
 impl<D: Disk> Engine<D> {
     pub(super) async fn merge_segment(&mut self, scanned: &Scanned, tip: &mut Tip) -> Result<(), Error> {
@@ -95,10 +96,7 @@ impl<D: Disk> Engine<D> {
     }
 
     fn version_of(&self, partition: u16, entry: &Entry) -> (Actor, Clock) {
-        self.actors.resolve(entry.actor_slot).unwrap_or_else(|| {
-            let extra = self.side.get(partition, entry.hash);
-            extra.and_then(|extra| extra.actor).expect("an actor without a slot is in the side table")
-        })
+        version_of(&self.actors, &self.side, partition, entry)
     }
 
     /// Whether a record replaces an entry (`Some(true)`), is replaced by it, or neither saw the other (`None`).
@@ -152,6 +150,7 @@ impl<D: Disk> Engine<D> {
             });
         }
         self.floor = self.clock.last();
+        self.build_trees();
         self.expire_all();
     }
 
