@@ -71,8 +71,8 @@ pub struct Listing {
     pub parts: BTreeMap<u16, PartFiles>,
     /// The segments of that layout.
     pub logs: Vec<LogFile>,
-    /// Not a single file.
-    pub is_directory: bool,
+    /// Where the partition files are; `None` for a single file.
+    parts_directory: Option<PathBuf>,
 }
 
 impl Listing {
@@ -85,10 +85,10 @@ impl Listing {
         if !metadata.is_dir() {
             return Self::of_file(root);
         }
-        let mut listing = Self { root: root.to_owned(), is_directory: true, ..Self::default() };
-        listing.meta = read_meta(root, findings)?;
         let own = root.join(PARTITIONS);
         let parts = if own.is_dir() { own } else { root.to_owned() };
+        let mut listing = Self { root: root.to_owned(), parts_directory: Some(parts.clone()), ..Self::default() };
+        listing.meta = read_meta(root, findings)?;
         listing.list_parts(&parts, findings)?;
         listing.list_logs(findings)?;
         if listing.meta.is_none() && listing.parts.is_empty() && listing.logs.is_empty() {
@@ -106,14 +106,16 @@ impl Listing {
             let what = "a node's identity without its data: name the directory that it is in";
             return Err(Failure::Foreign { path: path.to_owned(), what });
         }
+        let is_part =
+            !matches!(PartitionFileHeader::decode(&block), Err(RunError::Foreign | RunError::Truncated { .. }));
         let is_segment = match SegmentHeader::decode(&block) {
+            Ok(_) | Err(SegmentError::Newer { .. }) => true,
+            // Of another kind of file whose mark is damaged, the checksum may still be right.
+            Err(SegmentError::Damaged) => extension != Some("part"),
             Err(SegmentError::Foreign | SegmentError::Truncated { .. } | SegmentError::Empty) => {
                 extension == Some("log")
             }
-            Ok(_) | Err(SegmentError::Newer { .. } | SegmentError::Damaged) => true,
         };
-        let is_part =
-            !matches!(PartitionFileHeader::decode(&block), Err(RunError::Foreign | RunError::Truncated { .. }));
         if is_segment && !is_part {
             listing.logs.push(LogFile { core: None, path: path.to_owned() });
             return Ok(listing);
@@ -125,7 +127,7 @@ impl Listing {
     }
 
     /// The partition files in a directory.
-    pub fn list_parts(&mut self, directory: &Path, findings: &mut Findings) -> Result<(), Failure> {
+    fn list_parts(&mut self, directory: &Path, findings: &mut Findings) -> Result<(), Failure> {
         self.parts.clear();
         for name in names(directory)? {
             let path = directory.join(&name);
@@ -145,10 +147,13 @@ impl Listing {
 
     /// Lists the partition files again, as a live node makes and removes them.
     pub fn refresh_parts(&mut self) -> Result<(), Failure> {
-        let first = self.parts.values().flatten().next();
-        let directory =
-            first.and_then(|(path, _)| path.parent()).map_or_else(|| self.root.join(PARTITIONS), Path::to_owned);
-        if self.is_directory { self.list_parts(&directory, &mut Findings::default()) } else { Ok(()) }
+        let directory = self.parts_directory.clone();
+        directory.map_or(Ok(()), |directory| self.list_parts(&directory, &mut Findings::default()))
+    }
+
+    /// Whether all files of a node may be here, rather than a single one.
+    pub fn is_directory(&self) -> bool {
+        self.parts_directory.is_some()
     }
 
     fn list_logs(&mut self, findings: &mut Findings) -> Result<(), Failure> {

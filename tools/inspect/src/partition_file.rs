@@ -173,21 +173,28 @@ fn find_last(source: &Source, identity: &PartitionFileHeader, blocks: u64) -> Re
     let (mut marked, mut newer) = (None, None);
     let last = search(source, BLOCK..blocks, |block, at| match trailer_of(block, at, identity) {
         Ok(_) => Some(()),
-        Err(RunError::Damaged) => {
-            marked = marked.or(Some(at));
-            None
-        }
         Err(RunError::Newer { found, supported }) => {
             newer = Some((found, supported));
             Some(())
         }
-        Err(_) => None,
+        Err(error) => {
+            if marked.is_none() && was_trailer(block, error) {
+                marked = Some(at);
+            }
+            None
+        }
     })?;
     match (newer, marked.or(last.map(|(at, ())| at))) {
         (Some((found, supported)), _) => Err(Failure::Newer { path: source.path().to_owned(), found, supported }),
         (None, Some(at)) => Ok(at + BLOCK),
         (None, None) => Ok(BLOCK),
     }
+}
+
+/// Whether a block is a trailer but for some bits: it has the mark of one, or another mark and the right checksum.
+fn was_trailer(block: &[u8], error: RunError) -> bool {
+    let stored = u32::from_le_bytes(*block[8..].first_chunk().expect("a block is longer"));
+    error == RunError::Damaged || (error == RunError::Foreign && stored == crc32fast::hash(&block[12..]))
 }
 
 /// A whole trailer of this file.

@@ -104,11 +104,12 @@ impl<'a> RunRef<'a> {
         let records = self.records();
         let bytes = &self.file.bytes[..records.end];
         let mut walked = walk(bytes, records, Some(self.file.identity.partition));
-        // Without a trailer nobody knows where the records end. What follows the last sound one is a record only if it looks
-        // like one.
+        // Without a trailer nobody knows where the records end: footers and other trailers are among what is no record.
         if self.run.trailer.is_none() {
-            let last = walked.sound.last().copied().unwrap_or_default();
-            walked.bad.retain(|bad| bad.start < last || self.header_at(bad.start).is_some());
+            for bad in &mut walked.bad {
+                bad.record = bad.record.or(Some(bad.range.start)).filter(|at| self.header_at(*at).is_some());
+            }
+            walked.bad.retain(|bad| bad.record.is_some());
         }
         walked
     }
@@ -116,9 +117,11 @@ impl<'a> RunRef<'a> {
     /// Every place at which a record was and none can be read.
     pub fn report_bad(&self, walked: &Walked, findings: &mut Findings) {
         for bad in &walked.bad {
-            let hash = self.header_at(bad.start).map(|header| u128::from_le_bytes(header.hash));
-            let what = format!("{} bytes are no sound record of this partition; what they held is lost", bad.len());
-            findings.damage(self.site(bad.start as u64).keys(hash), what);
+            let start = bad.record.unwrap_or(bad.range.start);
+            let hash = self.header_at(start).map(|header| u128::from_le_bytes(header.hash));
+            let bytes = bad.range.end.saturating_sub(start);
+            let what = format!("{bytes} bytes are no sound record of this partition; what they held is lost");
+            findings.damage(self.site(start as u64).keys(hash), what);
         }
     }
 

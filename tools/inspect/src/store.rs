@@ -129,7 +129,7 @@ impl Store {
             files.extend(file.filter(|file| self.is_own(number, file, &mut findings)));
         }
         let mark = self.log.mark(number, self.meta());
-        let options = Options { mark, is_whole: self.listing.is_directory, keep_dead };
+        let options = Options { mark, is_whole: self.listing.is_directory(), keep_dead };
         let mut partition = Partition::new(number, files, &self.log, options);
         findings.extend(std::mem::take(&mut partition.findings));
         partition.findings = findings;

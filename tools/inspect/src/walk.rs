@@ -17,7 +17,16 @@ pub struct Walked {
     /// Offset of every sound record.
     pub sound: Vec<usize>,
     /// What lies between them and is neither zeros nor a record.
-    pub bad: Vec<Range<usize>>,
+    pub bad: Vec<Bad>,
+}
+
+/// Bytes that are no sound record.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Bad {
+    /// Which.
+    pub range: Range<usize>,
+    /// Where one that is damaged begins, when its header still says that it ends where the next one begins.
+    pub record: Option<usize>,
 }
 
 /// Walks `within`, which begins where a record may begin, for the records of one partition, or of all.
@@ -32,9 +41,9 @@ pub fn walk(bytes: &[u8], within: Range<usize>, partition: Option<u16>) -> Walke
             continue;
         }
         let end = next_sound(bytes, offset, partition);
-        let bad = trim(bytes, offset..end);
-        if !bad.is_empty() {
-            walked.bad.push(bad);
+        let range = trim(bytes, offset..end);
+        if !range.is_empty() {
+            walked.bad.push(Bad { range, record: damaged_before(bytes, offset, end) });
         }
         offset = end;
     }
@@ -56,6 +65,12 @@ fn next_sound(bytes: &[u8], offset: usize, partition: Option<u16>) -> usize {
     }
     let mut places = (offset + RECORD_ALIGNMENT..bytes.len()).step_by(RECORD_ALIGNMENT);
     places.find(|place| sound_at(bytes, *place, partition).is_some()).unwrap_or(bytes.len())
+}
+
+/// A record between `offset` and `end` that ends there by its own word.
+fn damaged_before(bytes: &[u8], offset: usize, end: usize) -> Option<usize> {
+    let ends_there = |at: &usize| peek_total_bytes(&bytes[*at..]).is_ok_and(|length| at + length == end);
+    (offset..end).step_by(RECORD_ALIGNMENT).find(ends_there)
 }
 
 /// Leaves zeros at both ends out, which pad.

@@ -264,10 +264,14 @@ impl LogFile {
 
 /// A directory with a `node.meta`.
 pub fn found(root: &Path) {
+    found_with(root, HASH_KEY);
+}
+
+pub fn found_with(root: &Path, hash_key: [u8; 16]) {
     fs::create_dir_all(root).unwrap();
     let meta = NodeMeta {
         cluster_id: CLUSTER,
-        hash_key: HASH_KEY,
+        hash_key,
         node_id: NODE,
         incarnation: 1,
         layout: LAYOUT,
