@@ -14,6 +14,8 @@ pub enum Weight {
     Damage,
     /// As a crash or an earlier version may leave it.
     Notice,
+    /// A live node has written over it since it was found.
+    Stale,
 }
 
 /// Where something is, or ought to be.
@@ -98,6 +100,17 @@ impl Findings {
     /// Notes something harmless.
     pub fn notice(&mut self, site: Site, what: impl Into<String>) {
         self.add(Finding { weight: Weight::Notice, site, what: what.into() });
+    }
+
+    /// Notes that a live node has gone on.
+    pub fn stale(&mut self, site: Site) {
+        let what = "the log has gone on since it was read, and the record with it; run this again".to_owned();
+        self.add(Finding { weight: Weight::Stale, site, what });
+    }
+
+    /// Whether another look may find what was missed.
+    pub fn has_stale(&self) -> bool {
+        self.0.iter().any(|finding| finding.weight == Weight::Stale)
     }
 
     fn add(&mut self, finding: Finding) {

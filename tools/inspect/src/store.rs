@@ -145,6 +145,22 @@ impl Store {
         of_cluster && file.identity.partition == number
     }
 
+    /// Notes that a version's record is not where it was. In a log that is written meanwhile that is no damage: its frame was
+    /// whole when the log was read.
+    pub fn note_unreadable(
+        &self,
+        partition: &Partition,
+        version: &Version,
+        error: &RecordError,
+        findings: &mut Findings,
+    ) {
+        let site = partition.site_of(&self.log, version);
+        match version.place {
+            Place::Run { .. } => findings.damage(site, error.to_string()),
+            Place::Log { .. } => findings.stale(site),
+        }
+    }
+
     /// The bytes of a version's record, not yet checked.
     pub fn bytes_of<'a>(&self, partition: &'a Partition, version: &Version) -> Result<Cow<'a, [u8]>, Failure> {
         let bytes = version.bytes as usize;

@@ -83,3 +83,60 @@ fn trim(bytes: &[u8], range: Range<usize>) -> Range<usize> {
     // The first bytes of a record may be zeros too.
     range.start + first / RECORD_ALIGNMENT * RECORD_ALIGNMENT..range.start + last + 1
 }
+
+#[cfg(test)]
+mod tests {
+    use annulus_engine::record::{Kind, RecordFields, encode, encoded_bytes};
+    use annulus_object::{Actor, Clock, Dot};
+
+    use super::*;
+
+    fn record(partition: u16, value: &[u8]) -> Vec<u8> {
+        let fields = RecordFields {
+            dot: Dot::new(Clock::from_unix_ms(1_800_000_000_000, 0), Actor::new(1, 1)),
+            hash: 7,
+            partition,
+            partition_incarnation: 0,
+            kind: Kind::Value,
+            floor: Clock::ZERO,
+            expires_at_ms: 0,
+            context: &[],
+            key: b"key",
+            value,
+        };
+        let mut bytes = vec![0; encoded_bytes(&fields)];
+        encode(&fields, &mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn sound_records_are_found_around_damage() {
+        let parts = [record(3, b"one"), record(3, &[9; 100]), record(3, b"three"), vec![0; 64], record(3, b"four")];
+        let ends: Vec<usize> =
+            parts.iter().scan(0, |end, part| Some(std::mem::replace(end, *end + part.len()))).collect();
+        let whole = parts.concat();
+        let places = vec![ends[0], ends[1], ends[2], ends[4]];
+        assert_eq!(walk(&whole, 0..whole.len(), Some(3)), Walked { sound: places, bad: Vec::new() });
+        assert!(walk(&whole, 0..whole.len(), Some(4)).sound.is_empty());
+        // Anywhere in the second record, its lengths included.
+        for at in ends[1]..ends[2] {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x55;
+            let walked = walk(&bytes, 0..bytes.len(), Some(3));
+            assert_eq!(walked.sound, [ends[0], ends[2], ends[4]], "byte {at}");
+            assert_eq!(walked.bad.len(), 1);
+            let range = &walked.bad[0].range;
+            assert!(range.start <= at && at < range.end && range.start >= ends[1] && range.end <= ends[2]);
+        }
+    }
+
+    #[test]
+    fn a_copy_of_records_in_a_damaged_value_is_not_looked_at() {
+        let inner = record(3, b"inner");
+        let outer = record(3, &[vec![1; 13], inner].concat());
+        let mut bytes = [outer, record(3, b"behind")].concat();
+        bytes[66] ^= 1;
+        let walked = walk(&bytes, 0..bytes.len(), None);
+        assert_eq!((walked.sound.len(), walked.bad[0].record), (1, Some(0)));
+    }
+}

@@ -1,5 +1,7 @@
 //! Every kind of damage is found, and said: which file, where, and which keys.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it does not hold")]
+
 mod support;
 
 use std::fs;

@@ -1,11 +1,15 @@
 //! What is read from a sound directory, by every command.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it does not hold")]
+
 mod support;
 
 use std::fs;
 
 use annulus_engine::index::IndexHash;
 use annulus_engine::merkle::MerkleTree;
+use annulus_engine::sealed_run::Replayed;
+use annulus_object::{Actor, Dot};
 use serde_json::Value;
 use support::*;
 use tempfile::TempDir;
@@ -209,4 +213,50 @@ fn of_one_dot_the_tombstone_counts() {
     log.write(directory.path(), 1);
     let dumped = inspect(&["dump", "--json", text(directory.path())]).expect(0).lines();
     assert_eq!((dumped.len(), &dumped[0]["kind"]), (1, &"tombstone".into()));
+}
+
+#[test]
+fn drained_runs_count_when_no_crash_would_replay_their_log() {
+    let drained = |layout, core, instance, through| Some(Replayed { layout, core, instance, through });
+    // The log of core 0: sequences 3 and 4, the first of which it begins with; no frame in its large one, sequence 9.
+    let cases = [
+        (drained(LAYOUT, 0, 0, 2), true),
+        (drained(LAYOUT, 0, 0, 3), false),
+        (drained(LAYOUT, 0, 0, 7), false),
+        (drained(LAYOUT - 1, 0, 0, 7), true),
+        (drained(LAYOUT, 1, 0, 7), true),
+        (drained(LAYOUT, 0, 1, 8), true),
+        (drained(LAYOUT, 0, 1, 9), false),
+        (None, true),
+    ];
+    for (drained, counts) in cases {
+        let directory = TempDir::new().unwrap();
+        found(directory.path());
+        let mut file = PartFile::new(2, 1);
+        file.run(1, 0, drained, &[record(&key(2, 0), 10, &Says::Value(b"drained"))]);
+        file.write(directory.path());
+        let mut log = LogFile::new(0, 0, 3);
+        log.frame(&[record(&key(0, 0), 10, &Says::Value(b"in the log"))]);
+        log.write(directory.path(), 1);
+        log.next_segment(4);
+        log.frame(&[]);
+        log.write(directory.path(), 2);
+        LogFile::new(0, 1, 9).write(directory.path(), 3);
+        let keys = inspect(&["dump", "--json", text(directory.path())]).expect(0).lines().len();
+        assert_eq!(keys, 1 + usize::from(counts), "{drained:?}");
+    }
+}
+
+#[test]
+fn two_that_did_not_see_each_other_are_reported() {
+    let directory = TempDir::new().unwrap();
+    found(directory.path());
+    let mut file = PartFile::new(2, 1);
+    let other = Dot::new(at(11), Actor::new(NODE + 1, 1));
+    file.run(1, 0, None, &[record(&key(2, 0), 10, &Says::Value(b"one"))]);
+    file.run(2, 0, None, &[record_with(&key(2, 0), other, at(1), &[], &Says::Value(b"other"))]);
+    file.write(directory.path());
+    let name = String::from_utf8(key(2, 0)).unwrap();
+    let answer = inspect(&["get", "--raw", text(directory.path()), &name]).expect(2);
+    assert_eq!(answer.expect_error(&["did not see each other"]).text, "other");
 }

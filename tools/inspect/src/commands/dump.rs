@@ -99,7 +99,7 @@ fn dump_one(
         Ok(record) if !filter.accepts(&record) => {}
         Ok(record) if json => writeln!(out, "{}", record_json(&site, &record, fate))?,
         Ok(record) => write_record(&site, &record, fate, VALUE_EXCERPT_BYTES, out)?,
-        Err(error) => findings.damage(site, error.to_string()),
+        Err(error) => store.note_unreadable(partition, version, &error, findings),
     }
     Ok(())
 }

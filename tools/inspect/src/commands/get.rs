@@ -17,16 +17,29 @@ use crate::store::{Store, Wanted, record_of};
 use crate::text;
 use crate::version::Version;
 
+/// How often a record is looked for in a log that goes on.
+const TRIES: usize = 5;
+
 /// Prints a key's record.
 pub fn run(path: &Path, key: &str, raw: bool, json: bool, out: &mut dyn Write) -> Result<Verdict, Failure> {
     let key = text::unescape(key)?;
+    for _ in 1..TRIES {
+        if let (verdict, true) = look(path, &key, (raw, json), out)? {
+            return Ok(verdict);
+        }
+    }
+    look(path, &key, (raw, json), out).map(|(verdict, _)| verdict)
+}
+
+/// One look; `false` when the record was not found where it ought to be in the log, so that another look is due.
+fn look(path: &Path, key: &[u8], form: (bool, bool), out: &mut dyn Write) -> Result<(Verdict, bool), Failure> {
     let mut store = Store::open_with(path, |listing| {
         // The other cores' logs say nothing of the key.
         let map = listing.meta.as_ref().map(|meta| CoreMap::new(meta.partitions, meta.cores));
-        let wanted = Store::locate(listing.meta.as_ref(), &key);
+        let wanted = Store::locate(listing.meta.as_ref(), key);
         Scope { core: map.zip(wanted).map(|(map, wanted)| map.core_of(wanted.partition)), ..Scope::default() }
     })?;
-    let wanted = Store::locate(store.meta(), &key);
+    let wanted = Store::locate(store.meta(), key);
     let mut findings = store.findings.clone();
     for number in store.partitions() {
         if wanted.is_some_and(|wanted| wanted.partition != number) {
@@ -34,17 +47,20 @@ pub fn run(path: &Path, key: &str, raw: bool, json: bool, out: &mut dyn Write) -
         }
         let partition = store.partition(number, false)?;
         findings.extend(partition.findings.clone());
-        let found = find(&store, &partition, wanted, &key, &mut findings)?;
+        let found = find(&store, &partition, wanted, key, &mut findings)?;
         let Some((version, bytes)) = found else { continue };
         let verdict = tell(&findings);
         let record = record_of(&bytes, number, &version).expect("it was checked when it was found");
-        let is_value = print(&store, &partition, &version, &record, (raw, json), out)?;
-        return Ok(if is_value || verdict == Verdict::Found { verdict } else { Verdict::Absent });
+        let is_value = print(&store, &partition, &version, &record, form, out)?;
+        return Ok((if is_value || verdict == Verdict::Found { verdict } else { Verdict::Absent }, true));
+    }
+    if findings.has_stale() {
+        return Ok((Verdict::Absent, false));
     }
     let verdict = tell(&findings);
     // Nobody may be reading.
-    let _ = writeln!(std::io::stderr(), "annulus-inspect: there is no record of {}", text::excerpt(&key, 200));
-    Ok(if verdict == Verdict::Found { verdict } else { Verdict::Absent })
+    let _ = writeln!(std::io::stderr(), "annulus-inspect: there is no record of {}", text::excerpt(key, 200));
+    Ok((if verdict == Verdict::Found { verdict } else { Verdict::Absent }, true))
 }
 
 /// The key's record that counts, by its hash, or by looking at all of them.
@@ -69,7 +85,7 @@ fn find(
         match record_of(&bytes, partition.number, version) {
             Ok(record) if record.key() == key => return Ok(Some((version.clone(), bytes.into_owned()))),
             Ok(_) => {}
-            Err(error) => findings.damage(partition.site_of(&store.log, version), error.to_string()),
+            Err(error) => store.note_unreadable(partition, version, &error, findings),
         }
     }
     Ok(None)

@@ -3,6 +3,7 @@
 //! Invariant: what is written is what a node would write, unless a test damages it afterwards.
 
 #![allow(dead_code, reason = "no test uses all of it")]
+#![allow(clippy::unwrap_used, reason = "a test ends where it does not hold")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -394,7 +395,13 @@ impl Answer {
 
 /// Runs the tool.
 pub fn inspect(arguments: &[&str]) -> Answer {
-    let output = Command::new(env!("CARGO_BIN_EXE_annulus-inspect")).args(arguments).output().unwrap();
+    inspect_in(".".as_ref(), arguments)
+}
+
+/// Runs the tool in a directory.
+pub fn inspect_in(directory: &Path, arguments: &[&str]) -> Answer {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_annulus-inspect"));
+    let output = command.current_dir(directory).args(arguments).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Answer { code: output.status.code().unwrap_or(-1), text: text(output.stdout), error: text(output.stderr) }
 }
