@@ -328,7 +328,8 @@ impl<D: Disk> Engine<D> {
 
 /// The 128-bit keyed hash of a key.
 #[inline]
-pub(crate) fn keyed_hash(hash_key: &[u8; 16], bytes: &[u8]) -> u128 {
+#[must_use]
+pub fn keyed_hash(hash_key: &[u8; 16], bytes: &[u8]) -> u128 {
     let mut hasher = SipHasher13::new_with_key(hash_key);
     hasher.write(bytes);
     hasher.finish128().as_u128()

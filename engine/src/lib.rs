@@ -50,7 +50,7 @@ mod write_path;
 pub use buffer::AlignedBuffer;
 pub use config::{Config, Durability, layout_directory, log_directory};
 pub use disk::{Completion, Disk, DiskError, File, OpenMode, OperationId, Space};
-pub use engine::{Engine, Event, Key};
+pub use engine::{Engine, Event, Key, keyed_hash};
 pub use error::{Error, ReadError, Refusal};
 pub use hot_log::Commit;
 pub use limits::Limits;

@@ -18,10 +18,12 @@
 //! Invariant: a footer that was accepted names every record of its run once, in the order of the hashes.
 
 mod builder;
+mod ending;
 mod footer;
 mod trailer;
 
 pub use builder::FooterBuilder;
+pub use ending::{RunFields, encode_ending};
 pub use footer::{FooterEntry, FooterRef};
 pub use trailer::{PartitionFileHeader, Replayed, Trailer};
 

@@ -1,3 +1,5 @@
+//! What is written into a run is read again, and nothing else.
+
 use annulus_object::{Actor, Clock, Dot};
 use proptest::prelude::*;
 
@@ -38,25 +40,9 @@ fn run(start: u64, records: &[(u64, bool, u64, u8)]) -> (Vec<u8>, Trailer) {
     }
     let records_bytes = bytes.len() as u64;
     bytes.resize_zeroed(bytes.len().next_multiple_of(RUN_BLOCK_BYTES));
-    let encoded = builder.encode(&mut bytes);
-    let trailer = Trailer {
-        file: FILE,
-        drained: Some(Replayed { layout: 4, core: 1, instance: 1, through: 88 }),
-        offset: start + bytes.len() as u64,
-        run_start: start,
-        records_bytes,
-        sequence: 9,
-        replaces_below: 4,
-        clocks: encoded.clocks,
-        entries: encoded.entries,
-        tombstones: encoded.tombstones,
-        actors: encoded.actors,
-        footer_crc: encoded.footer_crc,
-        extra_bytes: encoded.extra_bytes,
-    };
-    let at = bytes.len();
-    bytes.resize(at + RUN_BLOCK_BYTES);
-    trailer.encode(&mut bytes.as_mut_slice()[at..]);
+    let drained = Some(Replayed { layout: 4, core: 1, instance: 1, through: 88 });
+    let fields = RunFields { file: FILE, drained, run_start: start, records_bytes, sequence: 9, replaces_below: 4 };
+    let trailer = encode_ending(&fields, &mut builder, &mut bytes);
     (bytes.as_slice().to_vec(), trailer)
 }
 

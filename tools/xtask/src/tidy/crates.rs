@@ -11,6 +11,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("annulus-net", &[]),
     ("annulus-cluster", &["annulus-object"]),
     ("annulus", &["annulus-object", "annulus-engine", "annulus-net", "annulus-cluster"]),
+    ("annulus-inspect", &["annulus-object", "annulus-engine", "annulus"]),
     ("xtask", &[]),
 ];
 

@@ -1,0 +1,270 @@
+//! One partition as a start would see it: which runs count, and of every key which version.
+//!
+//! The rules, in this order:
+//!
+//! * Runs with a sequence below the largest `replaces_below` of the partition's runs do not count.
+//! * The sequences of the others are consecutive; where one is missing, a run is lost.
+//! * A run that was drained from a part of the log which a crash would still replay does not count: the log has its records.
+//! * Versions at or below the mark (FLUSHALL) of the partition's core are deleted.
+//! * Of two versions of a key the one that saw the other counts, tombstones included.
+//!
+//! What it is not: it reads no values, and takes a footer's word for records; `verify` compares the two.
+//!
+//! Invariant: the current versions are sorted by hash, and no two are of one key.
+
+use std::collections::BTreeMap;
+
+use annulus_engine::merkle::{MerkleTree, leaves_for};
+use annulus_object::Clock;
+
+use crate::finding::{Findings, Site};
+use crate::log::Log;
+use crate::partition_file::PartitionFile;
+use crate::run::RunRef;
+use crate::version::{Place, Version, newest};
+
+/// What became of a version, or of a whole run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fate {
+    /// It counts.
+    Current,
+    /// A newer version of its key counts.
+    Older,
+    /// FLUSHALL deleted it.
+    Flushed,
+    /// It is in a run that later ones replace.
+    Replaced,
+    /// It is in a run whose records the log still has.
+    Replayed,
+}
+
+impl Fate {
+    /// For a listing.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Older => "older",
+            Self::Flushed => "flushed",
+            Self::Replaced => "replaced run",
+            Self::Replayed => "run still in the log",
+        }
+    }
+}
+
+/// What the rules need to know besides the files.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// The newest FLUSHALL of the partition's core.
+    pub mark: Option<Clock>,
+    /// All of the partition's files are there, rather than one of them.
+    pub is_whole: bool,
+    /// What does not count is kept, too.
+    pub keep_dead: bool,
+}
+
+/// Sums over a partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Keys with a value, or several.
+    pub keys: u64,
+    /// Keys that are deleted.
+    pub tombstones: u64,
+    /// Bytes of current records in partition files.
+    pub live_in_files: u64,
+    /// Bytes of current records in the log.
+    pub live_in_log: u64,
+    /// Bytes of other records in partition files, and of appends that were cut off.
+    pub dead: u64,
+    /// The smallest and the largest clock of a current version.
+    pub clocks: Option<(Clock, Clock)>,
+}
+
+/// A partition.
+#[derive(Debug)]
+pub struct Partition {
+    /// Its number.
+    pub number: u16,
+    /// Its files, in the order of their numbers.
+    pub files: Vec<PartitionFile>,
+    /// What becomes of every run, file by file.
+    pub fates: Vec<Vec<Fate>>,
+    /// What counts.
+    pub current: Vec<Version>,
+    /// What does not, when that was asked for.
+    pub dead: Vec<(Version, Fate)>,
+    /// What is wrong.
+    pub findings: Findings,
+}
+
+impl Partition {
+    /// Applies the rules.
+    pub fn new(number: u16, files: Vec<PartitionFile>, log: &Log, options: Options) -> Self {
+        let findings = Findings::default();
+        let mut partition = Self { number, files, fates: Vec::new(), current: Vec::new(), dead: Vec::new(), findings };
+        partition.fates = partition.judge_runs(log, options.is_whole);
+        let Options { mark, keep_dead, .. } = options;
+        let mut found = Findings::default();
+        let mut versions: Vec<Version> = Vec::new();
+        let mut keep = |version: Version, fate: Fate, dead: &mut Vec<(Version, Fate)>| match fate {
+            Fate::Current => versions.push(version),
+            _ if keep_dead => dead.push((version, fate)),
+            _ => {}
+        };
+        let mut dead = Vec::new();
+        let is_flushed = |version: &Version| mark.is_some_and(|mark| version.dot.clock <= mark);
+        for run in partition.runs().filter(|run| keep_dead || partition.fate(run.at) == Fate::Current) {
+            let fate = partition.fate(run.at);
+            for version in run.versions(&mut found) {
+                let flushed = fate == Fate::Current && is_flushed(&version);
+                keep(version, if flushed { Fate::Flushed } else { fate }, &mut dead);
+            }
+        }
+        for (version, flushed) in log.versions(number) {
+            let fate = if flushed || is_flushed(&version) { Fate::Flushed } else { Fate::Current };
+            keep(version, fate, &mut dead);
+        }
+        partition.findings.extend(found);
+        partition.dead = dead;
+        partition.merge(versions, log, keep_dead);
+        partition
+    }
+
+    /// All runs, in the order of the files.
+    pub fn runs(&self) -> impl Iterator<Item = RunRef<'_>> {
+        self.files.iter().enumerate().flat_map(|(number, file)| {
+            let number = u16::try_from(number).expect("a partition has few files");
+            file.runs.iter().enumerate().map(move |(run_number, run)| {
+                let run_number = u16::try_from(run_number).expect("a file has at most 2^16 blocks");
+                RunRef { file, run, at: (number, run_number) }
+            })
+        })
+    }
+
+    /// What becomes of a run.
+    pub fn fate(&self, (file, run): (u16, u16)) -> Fate {
+        self.fates[usize::from(file)][usize::from(run)]
+    }
+
+    fn judge_runs(&mut self, log: &Log, is_whole: bool) -> Vec<Vec<Fate>> {
+        let trailers = || self.files.iter().flat_map(|file| &file.runs).filter_map(|run| run.trailer.as_ref());
+        let replaces_below = trailers().map(|trailer| trailer.replaces_below).max().unwrap_or(0);
+        let mut findings = Findings::default();
+        self.check_sequences(replaces_below, is_whole, &mut findings);
+        let mut fates = Vec::new();
+        for file in &self.files {
+            let mut of_file = Vec::new();
+            for (at, run) in file.runs.iter().enumerate() {
+                of_file.push(match &run.trailer {
+                    Some(trailer) if trailer.sequence < replaces_below => Fate::Replaced,
+                    Some(trailer) if trailer.drained.is_some_and(|drained| log.replays(&drained)) => Fate::Replayed,
+                    Some(_) => Fate::Current,
+                    // Its sequence is below that of the next run in the file.
+                    None => {
+                        let next = file.runs[at + 1..].iter().find_map(|run| run.trailer.as_ref());
+                        let is_replaced = next.is_some_and(|next| next.sequence <= replaces_below);
+                        if is_replaced { Fate::Replaced } else { Fate::Current }
+                    }
+                });
+                if let (None, Some(Fate::Replaced)) = (&run.trailer, of_file.last()) {
+                    let site = Site::at(&file.path, run.range.end).of(self.number);
+                    findings.damage(site, "the trailer before this is damaged; other runs replace what it is of");
+                }
+            }
+            fates.push(of_file);
+        }
+        self.findings.extend(findings);
+        fates
+    }
+
+    /// Reports runs that are missing or there twice among those that are not replaced.
+    fn check_sequences(&self, replaces_below: u64, is_whole: bool, findings: &mut Findings) {
+        let mut sequences: BTreeMap<u64, &PartitionFile> = BTreeMap::new();
+        let mut unknown: Vec<(u64, u64)> = Vec::new();
+        for file in &self.files {
+            let mut before = 0;
+            for (at, run) in file.runs.iter().enumerate() {
+                let Some(trailer) = &run.trailer else {
+                    let after = file.runs[at + 1..].iter().find_map(|run| run.trailer.as_ref());
+                    unknown.push((before, after.map_or(u64::MAX, |trailer| trailer.sequence)));
+                    continue;
+                };
+                if let Some(other) = sequences.insert(trailer.sequence, file) {
+                    let site = Site::at(&file.path, trailer.offset).of(self.number);
+                    findings.damage(site, format!("run {} is in {}, too", trailer.sequence, other.path.display()));
+                }
+                if trailer.sequence < before {
+                    let site = Site::at(&file.path, trailer.offset).of(self.number);
+                    findings.damage(site, format!("run {} comes behind run {before}", trailer.sequence));
+                }
+                before = trailer.sequence;
+            }
+        }
+        if !is_whole {
+            return;
+        }
+        let mut expected = (replaces_below > 0).then_some(replaces_below);
+        for (sequence, file) in sequences.range(replaces_below..) {
+            for missing in expected.unwrap_or(*sequence)..*sequence {
+                // A run whose trailer is damaged was reported, and may be this one.
+                if !unknown.iter().any(|(before, after)| *before < missing && missing < *after) {
+                    let what = format!("run {missing} of the partition is missing; what it held is lost");
+                    findings.damage(Site::file(&file.path).of(self.number), what);
+                }
+            }
+            expected = Some(sequence + 1);
+        }
+    }
+
+    /// Of every key the version that counts.
+    fn merge(&mut self, mut versions: Vec<Version>, log: &Log, keep_dead: bool) {
+        versions.sort_by_key(|version| version.hash);
+        let mut rest = versions.as_slice();
+        while let Some(first) = rest.first() {
+            let (same, others) = rest.split_at(rest.partition_point(|version| version.hash == first.hash));
+            let (chosen, concurrent) = newest(same);
+            if concurrent {
+                let site = self.site_of(log, &same[chosen]);
+                let what = "two versions of a key did not see each other; a node will not start with them in one log";
+                self.findings.damage(site, what);
+            }
+            self.current.push(same[chosen].clone());
+            if keep_dead {
+                let older = same.iter().enumerate().filter(|(at, _)| *at != chosen);
+                self.dead.extend(older.map(|(_, version)| (version.clone(), Fate::Older)));
+            }
+            rest = others;
+        }
+    }
+
+    /// Where a version's record lies.
+    pub fn site_of(&self, log: &Log, version: &Version) -> Site {
+        let site = match version.place {
+            Place::Run { file, offset, .. } => Site::at(&self.files[usize::from(file)].path, offset),
+            Place::Log { segment, offset } => Site::at(&log.segments[segment as usize].path, offset),
+        };
+        site.of(self.number).keys([version.first_hash()])
+    }
+
+    /// The hash tree over what counts.
+    pub fn tree(&self) -> MerkleTree {
+        let items = self.current.iter().map(|version| (version.hash, version.dot));
+        MerkleTree::build(leaves_for(self.current.len()), items)
+    }
+
+    /// Sums.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        for version in &self.current {
+            let clock = version.dot.clock;
+            let (low, high) = totals.clocks.unwrap_or((clock, clock));
+            totals.clocks = Some((low.min(clock), high.max(clock)));
+            *(if version.is_tombstone() { &mut totals.tombstones } else { &mut totals.keys }) += 1;
+            let in_log = matches!(version.place, Place::Log { .. });
+            *(if in_log { &mut totals.live_in_log } else { &mut totals.live_in_files }) += u64::from(version.bytes);
+        }
+        let records: u64 = self.runs().map(|run| run.records_bytes()).sum();
+        let behind: u64 = self.files.iter().map(PartitionFile::behind).sum();
+        totals.dead = (records + behind).saturating_sub(totals.live_in_files);
+        totals
+    }
+}
