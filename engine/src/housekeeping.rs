@@ -153,10 +153,13 @@ impl<D: Disk> Engine<D> {
                 return;
             }
             self.logs[instance].passed.pop_front();
+            let is_within_budget = self.is_log_within_budget(instance);
             let log = &mut self.logs[instance];
             let number = u8::try_from(instance).expect("there are two instances");
             let right_size = self.segments.get(file).bytes == self.config.segment_bytes(number);
-            if right_size && log.spares.len() < self.config.limits.spare_segments {
+            // Within the budget a segment is worth more than its space: making another one writes it twice.
+            let is_wanted = log.spares.len() < self.config.limits.spare_segments || is_within_budget;
+            if right_size && is_wanted {
                 self.disk_state.is_full = false;
                 let segment = self.segments.get_mut(file);
                 segment.state = Use::Spare;

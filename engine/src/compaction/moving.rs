@@ -32,10 +32,8 @@ impl<D: Disk> Engine<D> {
             if only_others && replaces(writer) {
                 continue;
             }
-            let trailer = writer.trailer.expect("it is sealed");
-            writer.append_trailer(&trailer);
             step.syncs.push(writer.file.clone().expect("what was written is open"));
-            step.writes.extend(writer.take_blocks(*part));
+            step.writes.push(writer.take_trailer(*part));
         }
         step
     }

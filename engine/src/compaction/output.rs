@@ -7,7 +7,9 @@ use crate::compaction::step::WriteOp;
 use crate::frame::BLOCK_BYTES;
 use crate::index::{Entry, Place};
 use crate::record::RecordRef;
-use crate::sealed_run::{FooterBuilder, PartitionFileHeader, RUN_BLOCK_BYTES, Replayed, Trailer};
+use crate::sealed_run::{
+    FooterBuilder, PartitionFileHeader, RUN_BLOCK_BYTES, Replayed, RunFields, Trailer, encode_footer,
+};
 
 /// A partition, and the number of the run among those that the compaction writes for it.
 pub(crate) type Part = (u16, u16);
@@ -28,6 +30,8 @@ pub(crate) struct Writer<F> {
     /// Size classes of its records, in bytes.
     pub(crate) classes: u64,
     pub(crate) trailer: Option<Trailer>,
+    /// With its trailer, while that is kept back.
+    last_block: AlignedBuffer,
     pub(crate) is_sealed: bool,
     /// The trailer is on its way too.
     pub(crate) has_trailer: bool,
@@ -79,6 +83,7 @@ impl<F: Clone> Writer<F> {
             footer: FooterBuilder::new(expected),
             classes: 0,
             trailer: None,
+            last_block: AlignedBuffer::default(),
             is_sealed: false,
             has_trailer: false,
         }
@@ -121,35 +126,26 @@ impl<F: Clone> Writer<F> {
     /// before it is durable, as there may be nothing else left to recover from once it is read.
     pub(crate) fn seal(&mut self, sequence: u64, replaces_below: u64, drained: Option<Replayed>) {
         let records_bytes = self.end() - self.run_start;
-        self.buffer.resize_zeroed(self.buffer.len().next_multiple_of(RUN_BLOCK_BYTES));
-        let encoded = self.footer.encode(&mut self.buffer);
-        let trailer = Trailer {
-            file: self.header,
-            drained,
-            offset: self.end(),
-            run_start: self.run_start,
-            records_bytes,
-            sequence,
-            replaces_below,
-            clocks: encoded.clocks,
-            entries: encoded.entries,
-            tombstones: encoded.tombstones,
-            actors: encoded.actors,
-            footer_crc: encoded.footer_crc,
-            extra_bytes: encoded.extra_bytes,
-        };
+        let (file, run_start) = (self.header, self.run_start);
+        let fields = RunFields { file, drained, run_start, records_bytes, sequence, replaces_below };
+        let trailer = encode_footer(&fields, &mut self.footer, &mut self.buffer);
+        let block = self.buffer.len() - RUN_BLOCK_BYTES;
+        self.last_block.extend_from_slice(&self.buffer.as_slice()[block..]);
+        trailer.encode(self.last_block.as_mut_slice());
         if drained.is_some() {
-            self.append_trailer(&trailer);
+            self.buffer.as_mut_slice()[block..].copy_from_slice(self.last_block.as_slice());
+            self.has_trailer = true;
         }
         self.trailer = Some(trailer);
         self.is_sealed = true;
     }
 
-    /// Appends the trailer's block.
-    pub(crate) fn append_trailer(&mut self, trailer: &Trailer) {
-        let at = self.buffer.len();
-        self.buffer.resize(at + RUN_BLOCK_BYTES);
-        trailer.encode(&mut self.buffer.as_mut_slice()[at..]);
+    /// The run's last block once more, now with its trailer.
+    pub(crate) fn take_trailer(&mut self, part: Part) -> WriteOp<F> {
+        assert!(self.buffer.is_empty(), "everything else was written");
         self.has_trailer = true;
+        let buffer = std::mem::take(&mut self.last_block);
+        let offset = self.trailer.expect("it is sealed").offset;
+        WriteOp { part, file: self.file.clone(), path: self.path.clone(), offset, buffer }
     }
 }

@@ -50,6 +50,14 @@ impl<D: Disk> Engine<D> {
         self.config.hot_log_bytes.max(4 * self.config.segment_bytes(instance))
     }
 
+    /// Whether all segments of an instance, spare ones too, take no more than it may.
+    pub(crate) fn is_log_within_budget(&self, instance: usize) -> bool {
+        let number = u8::try_from(instance).expect("there are two instances");
+        let log = &self.logs[instance];
+        let bytes = log.bytes_in_use(&self.segments) + log.idle_bytes(&self.segments);
+        bytes <= self.log_budget(number) && !self.is_space_short()
+    }
+
     fn space(&self) -> Space {
         let files = (self.partition_files.bytes(), self.segments.bytes());
         Space::new(files, self.live_bytes(), self.is_space_short())

@@ -49,6 +49,11 @@ impl HotLog {
         self.sealed.iter().copied().chain(active).map(|file| segments.get(file).bytes).sum()
     }
 
+    /// Length of the segments that wait to be used again, or will.
+    pub(crate) fn idle_bytes<F>(&self, segments: &Segments<F>) -> u64 {
+        self.spares.iter().chain(&self.passed).map(|file| segments.get(*file).bytes).sum()
+    }
+
     /// A frame without records, to make the tail durable.
     pub(crate) fn append_empty(&mut self, now_us: u64) {
         assert!(self.is_quiet(), "other frames carry the tail just as well");

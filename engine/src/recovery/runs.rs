@@ -10,7 +10,9 @@ use crate::buffer::AlignedBuffer;
 use crate::disk::{Disk, DiskError, File, OpenMode};
 use crate::frame::BLOCK_BYTES;
 use crate::record::RecordRef;
-use crate::sealed_run::{FooterBuilder, FooterRef, PartitionFileHeader, RUN_BLOCK_BYTES, RunError, Trailer};
+use crate::sealed_run::{
+    FooterBuilder, FooterRef, PartitionFileHeader, RUN_BLOCK_BYTES, RunError, TRAILER_BYTES, Trailer,
+};
 use crate::{Corruption, Error};
 
 /// Bytes that are looked at together, from the end of a run: trailer and footer of most.
@@ -157,15 +159,16 @@ impl<F: File> Search<F> {
     /// Checks a run's footer, or rebuilds it.
     async fn take(&mut self, trailer: Trailer, window_start: u64, window: &AlignedBuffer) -> Result<(), Error> {
         let start = trailer.footer_start();
-        let footer = if start >= window_start {
-            let from = usize::try_from(start - window_start).expect("a window fits memory");
-            let to = usize::try_from(trailer.offset - window_start).expect("a window fits memory");
-            let mut footer = AlignedBuffer::with_capacity(to - from);
-            footer.extend_from_slice(&window.as_slice()[from..to]);
-            footer
-        } else {
-            self.read(start, trailer.offset - start).await?
+        let read_from = start & !(BLOCK - 1);
+        let more = match read_from < window_start {
+            true => Some(self.read(read_from, trailer.end() - read_from).await?),
+            false => None,
         };
+        let (bytes, bytes_start) = more.as_ref().map_or((window, window_start), |more| (more, read_from));
+        let from = usize::try_from(start - bytes_start).expect("a footer fits memory");
+        let to = from + usize::try_from(trailer.footer_bytes()).expect("a footer fits memory");
+        let mut footer = AlignedBuffer::with_capacity(to - from);
+        footer.extend_from_slice(bytes.as_slice().get(from..to).unwrap_or_default());
         match FooterRef::check(footer.as_slice(), &trailer) {
             Ok(_) => self.found.runs.push(FoundRun { trailer, footer }),
             Err(_) => {
@@ -197,7 +200,7 @@ impl<F: File> Search<F> {
         let damage =
             Corruption { path: self.found.path.clone(), offset: end - BLOCK, what: "a run's trailer is damaged" };
         self.found.damage.push(damage);
-        self.rebuild(trailer, (start, end - BLOCK), "").await
+        self.rebuild(trailer, (start, end - TRAILER_BYTES as u64), "").await
     }
 
     /// Makes a footer from the records between two offsets. With `what`, a record that cannot be read is damage.
