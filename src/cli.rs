@@ -53,6 +53,8 @@ const ADMIN_QUESTIONS: &str = "\
 Questions:
   status                    the node, and each of its cores
   partitions [FIRST [LAST]] all partitions, one, or some
+  merkle [FIRST [LAST]]     the Merkle roots of all partitions, of one, or of some
+  compaction pause|resume   hold drains and compactions back, or let them go on
   help                      everything that the node can be asked
 The password is read from --password-file, else from the environment variable ANNULUS_PASSWORD.";
 

@@ -108,7 +108,7 @@ pub(crate) struct Pacing {
     pub(crate) keeps_tombstones: bool,
     /// An abandoned compaction is being tidied up.
     pub(crate) tidying: bool,
-    /// Switched off by whoever measures.
+    /// Held back by whoever runs the node, to measure without it.
     pub(crate) paused: bool,
 }
 
@@ -133,7 +133,7 @@ impl<D: Disk> Engine<D> {
     /// Does what can be done of the compaction under way, as far as its pace allows.
     pub(crate) fn continue_compaction(&mut self) {
         let Some(mut job) = self.compaction.take() else { return };
-        if job.busy || (self.pacing.tokens == 0 && job.stage == Stage::Reading) {
+        if job.busy || self.pacing.paused || (self.pacing.tokens == 0 && job.stage == Stage::Reading) {
             self.compaction = Some(job);
             return;
         }

@@ -132,6 +132,18 @@ pub struct PartitionStatus {
     pub partition: u16,
     /// Its durable keys.
     pub keys: u64,
+    /// Deleted or expired keys that are still remembered.
+    pub tombstones: u64,
+    /// Its files, their sealed runs, and their bytes.
+    pub files: u64,
+    /// Sealed runs in them.
+    pub runs: u64,
+    /// Bytes of the files.
+    pub file_bytes: u64,
+    /// Bytes of the records in the files that count; an estimate where records differ much in length.
+    pub live_bytes: u64,
+    /// Damage was found in the files: they are kept as they are.
+    pub damaged: bool,
 }
 
 impl<D: Disk> Engine<D> {
@@ -139,6 +151,16 @@ impl<D: Disk> Engine<D> {
     /// looked at, for every partition that is asked about.
     pub fn partition_status(&self, partition: u16) -> PartitionStatus {
         let keys = if self.pending_mark.is_some() { 0 } else { self.index.live_in(partition) as u64 };
-        PartitionStatus { partition, keys }
+        let set = self.partition_files.set(partition);
+        PartitionStatus {
+            partition,
+            keys,
+            tombstones: (self.index.len_in(partition) - self.index.live_in(partition)) as u64,
+            files: set.files().count() as u64,
+            runs: set.runs().len() as u64,
+            file_bytes: set.bytes(),
+            live_bytes: set.live_bytes(),
+            damaged: set.damaged,
+        }
     }
 }

@@ -35,9 +35,13 @@ pub fn run(command: Command, context: &mut SessionCommand<'_>, args: Args<'_>) -
             writer::bulk(context.out, b"cores");
             Answer::EveryCore(Gather::Positions)
         }
-        Command::DynAdminPartitions => {
+        Command::DynAdminPartitions | Command::DynAdminMerkle => {
             if args.len() > 4 {
-                let row = table::resolve_full_name(b"dyn.admin|partitions").expect("it has a row");
+                let name: &[u8] = match command {
+                    Command::DynAdminMerkle => b"dyn.admin|merkle",
+                    _ => b"dyn.admin|partitions",
+                };
+                let row = table::resolve_full_name(name).expect("it has a row");
                 table::wrong_arity(context.out, row);
                 return Answer::Done;
             }
@@ -49,6 +53,13 @@ pub fn run(command: Command, context: &mut SessionCommand<'_>, args: Args<'_>) -
                 }
             }
         }
+        Command::DynAdminCompaction => match compaction_switch(args) {
+            Some(_) => Answer::EveryCore(Gather::Positions),
+            None => {
+                writer::error(context.out, "ERR compaction can be told to PAUSE or to RESUME");
+                Answer::Done
+            }
+        },
         other => unreachable!("{other:?} is no subcommand of DYN.ADMIN"),
     }
 }
@@ -62,7 +73,26 @@ pub fn part<D: Disk>(command: Command, part: &mut CorePart<'_, D>, args: Args<'_
             let wanted = wanted.expect("checked before it was sent to the cores");
             partitions(part, &wanted);
         }
+        Command::DynAdminMerkle => {
+            let wanted = partition_range(&args[2..], part.node.map.partitions());
+            let wanted = wanted.expect("checked before it was sent to the cores");
+            merkle(part, &wanted);
+        }
+        Command::DynAdminCompaction => {
+            let goes_on = compaction_switch(args).expect("checked before it was sent to the cores");
+            part.engine.let_compaction_run(goes_on);
+            Fields::new(part.protocol).number("core", part.core.into()).flag("compacts", goes_on).write(part.out);
+        }
         other => unreachable!("{other:?} is no subcommand of DYN.ADMIN"),
+    }
+}
+
+/// Whether compaction shall go on; `None` for what says neither.
+fn compaction_switch(args: Args<'_>) -> Option<bool> {
+    match args[2].to_ascii_lowercase().as_slice() {
+        b"pause" => Some(false),
+        b"resume" => Some(true),
+        _ => None,
     }
 }
 
@@ -118,8 +148,32 @@ fn partitions<D: Disk>(part: &mut CorePart<'_, D>, wanted: &RangeInclusive<u32>)
 }
 
 fn partition_fields(protocol: Protocol, core: u16, status: &PartitionStatus) -> Fields {
-    let PartitionStatus { partition, keys } = status;
-    Fields::new(protocol).number("partition", (*partition).into()).number("core", core.into()).number("keys", *keys)
+    Fields::new(protocol)
+        .number("partition", status.partition.into())
+        .number("core", core.into())
+        .number("keys", status.keys)
+        .number("tombstones", status.tombstones)
+        .number("files", status.files)
+        .number("runs", status.runs)
+        .number("file_bytes", status.file_bytes)
+        .number("live_bytes", status.live_bytes)
+        .flag("damaged", status.damaged)
+}
+
+/// The Merkle roots of the wanted partitions of this core: of what is durable.
+fn merkle<D: Disk>(part: &mut CorePart<'_, D>, wanted: &RangeInclusive<u32>) {
+    let owned = part.node.map.owned(part.core);
+    let partitions = owned.start.max(*wanted.start())..owned.end.min(wanted.end() + 1);
+    writer::array_header(part.out, partitions.len());
+    for partition in partitions {
+        let number = u16::try_from(partition).expect("at most 16384 partitions");
+        let tree = part.engine.merkle_tree(number);
+        Fields::new(part.protocol)
+            .number("partition", partition.into())
+            .number("leaves", tree.leaf_count() as u64)
+            .text("root", format_args!("{:032x}", tree.root()))
+            .write(part.out);
+    }
 }
 
 /// `[first [last]]`: all partitions, the first alone, or all from the first to the last.

@@ -94,7 +94,10 @@ pub fn run(command: Command, context: &mut SessionCommand<'_>, args: Args<'_>) -
         Command::SlowLogLen => Answer::EveryCore(Gather::Sum),
         Command::SlowLogGet => slowlog::get(context, args),
         Command::Shutdown => server::shutdown(context, args),
-        Command::DynAdminStatus | Command::DynAdminPartitions => admin::run(command, context, args),
+        Command::DynAdminStatus
+        | Command::DynAdminPartitions
+        | Command::DynAdminMerkle
+        | Command::DynAdminCompaction => admin::run(command, context, args),
         _ => {
             reply(command, context, args);
             Answer::Done
@@ -160,7 +163,10 @@ pub fn core_part<D: Disk>(command: Command, part: &mut CorePart<'_, D>, args: Ar
             part.slowlog.clear();
             ok(part.out);
         }
-        Command::DynAdminStatus | Command::DynAdminPartitions => admin::part(command, part, args),
+        Command::DynAdminStatus
+        | Command::DynAdminPartitions
+        | Command::DynAdminMerkle
+        | Command::DynAdminCompaction => admin::part(command, part, args),
         other => unreachable!("{other:?} has no core part"),
     }
     Outcome::Done(None)

@@ -50,6 +50,11 @@ impl<D: Disk> Engine<D> {
         self.config.hot_log_bytes.max(4 * self.config.segment_bytes(instance))
     }
 
+    /// Lets drains and compactions go on, or holds them back where they are. While they are held back the log grows.
+    pub fn let_compaction_run(&mut self, goes_on: bool) {
+        self.pacing.paused = !goes_on;
+    }
+
     /// Whether all segments of an instance, spare ones too, take no more than it may.
     pub(crate) fn is_log_within_budget(&self, instance: usize) -> bool {
         let number = u8::try_from(instance).expect("there are two instances");

@@ -399,6 +399,20 @@ impl Node {
         panic!("the store never comes to rest");
     }
 
+    /// Every Merkle tree is what its index makes it.
+    pub fn check_trees(&self) {
+        let cores = self.cores.len() as u16;
+        for (core, engine) in (0..cores).zip(&self.cores) {
+            for partition in owned(core, cores) {
+                assert_eq!(
+                    *engine.merkle_tree(partition),
+                    engine.recount_merkle_tree(partition),
+                    "partition {partition}"
+                );
+            }
+        }
+    }
+
     pub fn tick(&mut self) {
         let now_ms = self.now_ms;
         self.cores.iter_mut().for_each(|core| core.tick(now_ms));

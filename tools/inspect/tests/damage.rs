@@ -109,7 +109,11 @@ fn a_damaged_trailer_is_made_good_by_the_records() {
         let trailer = trailers(&path)[run];
         flip(&path, usize_of(trailer.end() - 60));
         let found = damage(directory.path());
-        assert_eq!((found.len(), &found[0]["offset"]), (1, &(trailer.end() - TRAILER_BYTES as u64).into()), "{found:?}");
+        assert_eq!(
+            (found.len(), &found[0]["offset"]),
+            (1, &(trailer.end() - TRAILER_BYTES as u64).into()),
+            "{found:?}"
+        );
         assert_eq!(inspect(&["merkle", text(directory.path())]).expect(2).text, before, "{name}, run {run}");
     }
 }
@@ -253,7 +257,7 @@ fn newer_formats_are_named() {
     }
     let directory = directory();
     for copy in 0..4 {
-        newer(&directory.path().join("node.meta"), copy * 4096);
+        newer(&directory.path().join("node.meta"), copy * 4096, 4096);
     }
     inspect(&["ls", text(directory.path())]).expect(1).expect_error(&["node.meta", "format 9"]);
 }
