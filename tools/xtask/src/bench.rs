@@ -6,10 +6,13 @@
 //! Invariant: every process ends by its own id and every directory of data goes, whatever fails; what was measured before
 //! a failure is stored and says that it is not complete.
 
+mod compaction;
 mod counters;
+mod figures;
 mod floor;
 mod load;
 mod machine;
+mod overwrite;
 mod process;
 mod restart;
 mod results;
@@ -17,6 +20,7 @@ mod runner;
 mod server;
 mod suite;
 mod table;
+mod verdict;
 mod wire;
 
 use crate::shell;
@@ -46,6 +50,9 @@ pub struct Arguments {
     /// Short runs, at most a million keys: for trying out, not for figures
     #[arg(long)]
     quick: bool,
+    /// Size of the data of cold-reads
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    gib: u32,
     /// Data of the servers goes below this directory [default: the target directory]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -60,14 +67,15 @@ pub struct Arguments {
 impl Arguments {
     fn options(&self) -> Options {
         let seconds = self.seconds.unwrap_or(if self.quick { SECONDS_QUICK } else { SECONDS });
-        Options { rounds: self.rounds, seconds, quick: self.quick }
+        Options { rounds: self.rounds, seconds, quick: self.quick, gib: self.gib }
     }
 
     /// What makes a suite again; where data and results go does not matter to it, and is somebody's own.
     fn shown(&self, suite: &str) -> String {
         let options = self.options();
         let quick = if self.quick { " --quick" } else { "" };
-        format!("cargo xtask bench {suite} --rounds {} --seconds {}{quick}", options.rounds, options.seconds)
+        let gib = if suite == "cold-reads" && !self.quick { format!(" --gib {}", self.gib) } else { String::new() };
+        format!("cargo xtask bench {suite} --rounds {} --seconds {}{gib}{quick}", options.rounds, options.seconds)
     }
 
     fn is_wanted(&self, suite: &Suite) -> bool {
@@ -80,7 +88,7 @@ pub fn run(arguments: &Arguments) -> Result<(), String> {
     if !arguments.no_build {
         let options = ["build", "--release", "--locked", "--package", "annulus", "--package", "annulus-load"];
         shell::run(&mut shell::cargo(&options))?;
-        let has_floor = |part: &Part| matches!(part, Part::Floor(_));
+        let has_floor = |part: &Part| matches!(part, Part::Floor { .. });
         let wanted = || SUITES.iter().filter(|suite| arguments.is_wanted(suite));
         if wanted().any(|suite| (suite.parts)(&arguments.options()).iter().any(has_floor)) {
             floor::build()?;
@@ -129,14 +137,17 @@ fn run_suite(context: &Context, suite: &Suite, arguments: &Arguments) -> Results
         tables: Vec::new(),
         floor: Vec::new(),
         notes: Vec::new(),
+        verdict: Vec::new(),
         failure: None,
     };
     for part in (suite.parts)(options) {
         let (table, ended) = match part {
             Part::Loads(block) => runner::run(context, &block),
             Part::Restart { keys, rounds } => restart::run(context, keys, rounds),
-            Part::Floor(part) => {
-                let ended = floor::run(context, part);
+            Part::Overwrite(plan) => overwrite::run(context, &plan),
+            Part::Compaction(plan) => compaction::run(context, &plan),
+            Part::Floor { part, bytes } => {
+                let ended = floor::run(context, part, bytes);
                 match ended.and_then(|rows| runner::remove(context.scratch).map(|()| rows)) {
                     Ok(rows) => results.floor.extend(rows),
                     Err(why) => results.notes.push(format!("The raw machine was not measured: {why}")),
@@ -150,6 +161,7 @@ fn run_suite(context: &Context, suite: &Suite, arguments: &Arguments) -> Results
             break;
         }
     }
+    results.verdict = (suite.verdict)(&results);
     results
 }
 
@@ -180,6 +192,7 @@ mod tests {
         let wanted: Vec<&str> = SUITES.iter().filter(|suite| two.is_wanted(suite)).map(|suite| suite.name).collect();
         assert_eq!(wanted, ["memory", "floor"]);
         assert_eq!(two.shown("memory"), "cargo xtask bench memory --rounds 3 --seconds 1 --quick");
+        assert!(parse(&["cold-reads", "--gib", "2"]).unwrap().shown("cold-reads").ends_with("--seconds 4 --gib 2"));
         assert!(SUITES.iter().all(|suite| parse(&[]).unwrap().is_wanted(suite)));
         assert!(parse(&["no-such"]).is_err() && parse(&["--rounds", "0"]).is_err());
     }
