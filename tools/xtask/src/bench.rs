@@ -35,6 +35,9 @@ use suite::{Options, Part, SUITES, Suite};
 
 const SECONDS: u32 = 4;
 const SECONDS_QUICK: u32 = 1;
+/// Of a turn with and of one without compaction.
+const TURN_SECONDS: u32 = 60;
+const TURN_SECONDS_QUICK: u32 = 5;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -44,7 +47,7 @@ pub struct Arguments {
     /// Interleaved rounds of every case
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99))]
     rounds: u32,
-    /// Length of one run [default: 4, with --quick 1]
+    /// Length of one run [default: 4, with --quick 1; of compaction 60, with --quick 5]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=600))]
     seconds: Option<u32>,
     /// Short runs, at most a million keys: for trying out, not for figures
@@ -66,16 +69,25 @@ pub struct Arguments {
 
 impl Arguments {
     fn options(&self) -> Options {
-        let seconds = self.seconds.unwrap_or(if self.quick { SECONDS_QUICK } else { SECONDS });
-        Options { rounds: self.rounds, seconds, quick: self.quick, gib: self.gib }
+        let seconds = |long, quick| self.seconds.unwrap_or(if self.quick { quick } else { long });
+        Options {
+            rounds: self.rounds,
+            seconds: seconds(SECONDS, SECONDS_QUICK),
+            turn_seconds: seconds(TURN_SECONDS, TURN_SECONDS_QUICK),
+            quick: self.quick,
+            gib: self.gib,
+        }
     }
 
     /// What makes a suite again; where data and results go does not matter to it, and is somebody's own.
     fn shown(&self, suite: &str) -> String {
-        let options = self.options();
-        let quick = if self.quick { " --quick" } else { "" };
-        let gib = if suite == "cold-reads" && !self.quick { format!(" --gib {}", self.gib) } else { String::new() };
-        format!("cargo xtask bench {suite} --rounds {} --seconds {}{gib}{quick}", options.rounds, options.seconds)
+        let Options { rounds, seconds, turn_seconds, quick, gib } = self.options();
+        let rest = match suite {
+            "cold-reads" if !quick => format!(" --seconds {seconds} --gib {gib}"),
+            "compaction" => format!(" --seconds {turn_seconds}"),
+            _ => format!(" --seconds {seconds}"),
+        };
+        format!("cargo xtask bench {suite} --rounds {rounds}{rest}{}", if quick { " --quick" } else { "" })
     }
 
     fn is_wanted(&self, suite: &Suite) -> bool {
@@ -126,13 +138,20 @@ fn absolute(path: PathBuf) -> Result<PathBuf, String> {
 fn run_suite(context: &Context, suite: &Suite, arguments: &Arguments) -> Results {
     println!("\n=== {} ===", suite.name);
     let options = context.options;
+    let parts = (suite.parts)(options);
+    let is_timed = parts.iter().any(|part| !matches!(part, Part::Overwrite(_)));
+    let is_in_turns = parts.iter().any(|part| matches!(part, Part::Compaction(_)));
     let mut results = Results {
         format: FORMAT,
         suite: suite.name.into(),
         about: suite.about.into(),
         command: arguments.shown(suite.name),
-        rounds: options.rounds,
-        seconds: options.seconds,
+        rounds: if is_timed { options.rounds } else { 1 },
+        seconds: match (is_timed, is_in_turns) {
+            (false, _) => 0,
+            (true, false) => options.seconds,
+            (true, true) => options.turn_seconds,
+        },
         machine: Machine::here(context.programs, context.scratch),
         tables: Vec::new(),
         floor: Vec::new(),
@@ -140,7 +159,7 @@ fn run_suite(context: &Context, suite: &Suite, arguments: &Arguments) -> Results
         verdict: Vec::new(),
         failure: None,
     };
-    for part in (suite.parts)(options) {
+    for part in parts {
         let (table, ended) = match part {
             Part::Loads(block) => runner::run(context, &block),
             Part::Restart { keys, rounds } => restart::run(context, keys, rounds),

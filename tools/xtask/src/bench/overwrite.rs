@@ -75,7 +75,7 @@ impl Written {
 
 /// Runs it.
 pub fn run(context: &Context, plan: &Overwrite) -> (Table, Result<(), String>) {
-    let mib = plan.keys * plan.record_bytes() >> 20;
+    let mib = (plan.keys * plan.record_bytes()) >> 20;
     let mut table = Table {
         title: format!("{}: {} keys of {} bytes, {mib} MiB of records", plan.distribution, plan.keys, plan.value_bytes),
         contestants: vec![contestant(&plan.setup)],

@@ -156,6 +156,7 @@ pub struct Results {
     /// what made it
     pub command: String,
     pub rounds: u32,
+    /// of one run; 0 where runs end by what they have done
     pub seconds: u32,
     pub machine: Machine,
     pub tables: Vec<Table>,

@@ -17,6 +17,8 @@ const SETTLE: Duration = Duration::from_millis(200);
 const IDLE: Duration = Duration::from_secs(5);
 const IDLE_QUICK: Duration = Duration::from_secs(1);
 
+/// Most rounds that can be asked for, and one more.
+const ROUNDS_MAX: u32 = 100;
 /// A server that waits longer for its CPU, as a share of the time, shared it with somebody.
 const WAITED_MAX: f64 = 0.1;
 
@@ -152,7 +154,10 @@ impl Runner<'_> {
             (Work::Load { workload, .. }, Some(paced)) => {
                 let (keys, value_bytes) = (self.block.keys, self.block.value_bytes);
                 let (length, distribution) = (Length::Seconds(self.context.options.seconds), "uniform");
-                let load = Load { workload, distribution, paced, keys, value_bytes, length, seed: round };
+                // Other keys in every case, or the next one would find what this one has read in the cache.
+                let number = self.block.cases.iter().position(|other| other.name == case.name).unwrap_or(0);
+                let seed = round + ROUNDS_MAX * u32::try_from(number).expect("few cases");
+                let load = Load { workload, distribution, paced, keys, value_bytes, length, seed };
                 under_load(self.context, server, &load).map_err(|error| format!("{}: {error}", case.name))?
             }
             _ => (idle(server, if self.context.options.quick { IDLE_QUICK } else { IDLE })?, Vec::new()),

@@ -26,15 +26,14 @@ const OVERWRITTEN_BYTES: u64 = 1 << 30;
 const OVERWRITTEN_BYTES_QUICK: u64 = 128 << 20;
 const PASSES: u32 = 5;
 const PASSES_QUICK: u32 = 2;
-/// Of a turn with and of one without compaction.
-const TURN_SECONDS: u32 = 60;
-const TURN_SECONDS_QUICK: u32 = 5;
 
 /// Chosen on the command line.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
     pub rounds: u32,
     pub seconds: u32,
+    /// of one turn with or without compaction
+    pub turn_seconds: u32,
     pub quick: bool,
     /// of the data that is read cold
     pub gib: u32,
@@ -243,7 +242,7 @@ fn connections(_: &Options) -> Vec<Part> {
 fn restart(options: &Options) -> Vec<Part> {
     let mut parts = vec![Part::Restart { keys: 1_000_000, rounds: options.rounds }];
     if !options.quick {
-        parts.push(Part::Restart { keys: 10_000_000, rounds: 1 });
+        parts.push(Part::Restart { keys: 10_000_000, rounds: options.rounds });
     }
     parts
 }
@@ -308,7 +307,7 @@ fn compaction(options: &Options) -> Vec<Part> {
         setup: small_node("annulus", options.quick),
         keys: bytes / 1024,
         value_bytes: 1024,
-        seconds: if options.quick { TURN_SECONDS_QUICK } else { TURN_SECONDS },
+        seconds: options.turn_seconds,
         rounds: options.rounds,
     })]
 }
@@ -377,7 +376,7 @@ mod tests {
     use super::*;
 
     fn blocks(quick: bool) -> Vec<Block> {
-        let options = Options { rounds: 3, seconds: 4, quick, gib: 8 };
+        let options = Options { rounds: 3, seconds: 4, turn_seconds: 60, quick, gib: 8 };
         let parts = SUITES.iter().flat_map(|suite| (suite.parts)(&options));
         parts.filter_map(|part| if let Part::Loads(block) = part { Some(block) } else { None }).collect()
     }

@@ -35,7 +35,9 @@ pub fn markdown(results: &Results) -> String {
     let mut lines = vec![format!("## {}", results.suite), String::new(), format!("{}.", results.about), String::new()];
     lines.extend([format!("    {}", results.command), String::new()]);
     lines.extend(results.machine.lines().into_iter().map(|line| format!("* {line}")));
-    lines.push(format!("* {} interleaved rounds of {} s each", results.rounds, results.seconds));
+    if results.seconds > 0 {
+        lines.push(format!("* {} interleaved rounds of {} s each", results.rounds, results.seconds));
+    }
     lines.push(String::new());
     if let Some(failure) = &results.failure {
         let first = failure.lines().next().unwrap_or_default();

@@ -105,16 +105,9 @@ mod tests {
     use super::*;
     use crate::bench::results::{Run, Values};
 
-    fn table(runs: &[(&str, &str, u32, &[(Metric, f64)])]) -> Table {
-        let run = |(case, contestant, round, values): &(&str, &str, u32, &[(Metric, f64)])| Run {
-            case: (*case).into(),
-            contestant: (*contestant).into(),
-            round: *round,
-            values: values.iter().copied().collect::<Values>(),
-            remarks: Vec::new(),
-        };
-        let (title, contestants, pairs, columns) = (String::new(), Vec::new(), Vec::new(), Vec::new());
-        Table { title, contestants, pairs, columns, runs: runs.iter().map(run).collect(), notes: Vec::new() }
+    fn turn(contestant: &str, round: u32, p999_us: f64) -> Run {
+        let values = Values::from([(Metric::P999Us, p999_us)]);
+        Run { case: TURNS.into(), contestant: contestant.into(), round, values, remarks: Vec::new() }
     }
 
     #[test]
@@ -138,9 +131,9 @@ mod tests {
 
     #[test]
     fn medians_are_of_all_rounds() {
-        let p999 = |value| [(Metric::P999Us, value)];
-        let (slow, fast) = (p999(400.0), p999(200.0));
-        let table = table(&[(TURNS, COMPACTING, 1, &slow), (TURNS, PAUSED, 1, &fast), (TURNS, PAUSED, 2, &slow)]);
+        let runs = vec![turn(COMPACTING, 1, 400.0), turn(PAUSED, 1, 200.0), turn(PAUSED, 2, 400.0)];
+        let (title, contestants, pairs, columns) = (String::new(), Vec::new(), Vec::new(), Vec::new());
+        let table = Table { title, contestants, pairs, columns, runs, notes: Vec::new() };
         let found = ratio(&table, TURNS, (COMPACTING, PAUSED), Metric::P999Us).unwrap();
         assert_eq!(found.median, 2.0);
         assert_eq!(median(&[table], TURNS, PAUSED, Metric::P999Us), Some(300.0));
