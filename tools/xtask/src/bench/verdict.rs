@@ -12,7 +12,7 @@ use super::table::{Spread, ratio};
 /// Bytes written to log and files for each that clients wrote, where every key is as likely, and where few are hot.
 const WRITTEN_MAX: [(&str, f64); 2] = [("uniform", 3.0), ("zipf", 2.0)];
 /// Reads of the disk for a GET.
-const READS_MAX: f64 = 1.0;
+const READS_MAX: f64 = 1.01;
 /// Device requests under way, of the node and of the raw machine, when their rates are compared.
 const DEPTH: f64 = 8.0;
 /// Of the raw machine's rate.
