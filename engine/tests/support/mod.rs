@@ -6,6 +6,8 @@
 #![allow(dead_code, reason = "each test uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test ends where it does not hold")]
 
+mod background;
+mod history;
 mod restart;
 
 use std::collections::BTreeMap;
@@ -16,6 +18,9 @@ use annulus_engine::{
     Commit, Config, Durability, Engine, Error, Event, Found, Limits, ReadError, Record, Refusal, Work,
 };
 use annulus_object::{Actor, Clock};
+use background::Running;
+
+pub use history::History;
 
 pub const NODE: u64 = 77;
 pub const PARTITIONS: u16 = 8;
@@ -37,6 +42,19 @@ pub fn limits() -> Limits {
         read_bytes_max: 8 << 10,
         recovery_read_bytes: 16 << 10,
         ..Limits::PRODUCTION
+    }
+}
+
+/// Smaller still: a segment holds a few frames.
+pub fn tiny() -> Limits {
+    Limits {
+        segment_bytes_min: 20 << 10,
+        segment_bytes_max: 20 << 10,
+        large_segment_bytes_min: 20 << 10,
+        small_record_bytes_max: 1 << 10,
+        frame_bytes_max: 2 << 10,
+        waiting_bytes_max: 20 << 10,
+        ..limits()
     }
 }
 
@@ -71,6 +89,8 @@ enum Fate {
 struct Write {
     state: State,
     fate: Fate,
+    /// In the history.
+    number: usize,
 }
 
 fn at(state: &State, now_ms: u64) -> Option<Vec<u8>> {
@@ -89,6 +109,8 @@ pub struct Told {
     pub restarts: u64,
     pub migrations: u64,
     pub recycled: u64,
+    pub created: u64,
+    pub removed: u64,
     pub corruption: u64,
     pub read_only: u64,
     pub failed_reads: u64,
@@ -108,6 +130,11 @@ pub struct Node {
     /// The next piece of background work is kept back in `held_work`.
     pub holds_next_work: bool,
     pub held_work: Vec<Work<MemoryDisk>>,
+    /// Background work makes at most so many steps a turn, a step ending where it waits for the disk; `None`: all at once.
+    pub work_steps: Option<usize>,
+    /// Of the writes, if they are noted.
+    pub history: Option<History>,
+    running: Vec<Running>,
     clock: Clock,
     model: BTreeMap<Vec<u8>, Vec<Write>>,
     next_token: u64,
@@ -142,6 +169,9 @@ impl Node {
             cache_bytes: 2 << 10,
             holds_next_work: false,
             held_work: Vec::new(),
+            work_steps: None,
+            history: None,
+            running: Vec::new(),
             clock: Clock::ZERO,
             model: BTreeMap::new(),
             next_token: 0,
@@ -242,7 +272,9 @@ impl Node {
     }
 
     fn push(&mut self, key: &[u8], state: State, fate: Fate) {
-        self.model.entry(key.to_vec()).or_default().push(Write { state, fate });
+        let point = self.disk.recorded();
+        let number = self.history.as_mut().map_or(0, |history| history.began(key, &state, point, self.now_ms));
+        self.model.entry(key.to_vec()).or_default().push(Write { state, fate, number });
         if fate == Fate::Durable {
             self.trim();
         }
@@ -311,14 +343,7 @@ impl Node {
                 self.cores[core].on_completion(completion, self.now_ms);
                 self.take_events(core, &mut reads);
             }
-            while let Some(work) = self.cores[core].next_work() {
-                if std::mem::take(&mut self.holds_next_work) {
-                    self.held_work.push(work);
-                    continue;
-                }
-                let done = block_on(work.run());
-                self.cores[core].on_work_done(done, self.now_ms);
-            }
+            self.run_work(core);
             self.take_events(core, &mut reads);
         }
         reads
@@ -342,11 +367,15 @@ impl Node {
     }
 
     fn settle(&mut self, core: u16, is_of: impl Fn(Commit) -> bool, fate: Fate) {
+        let point = self.disk.recorded();
         for write in self.model.values_mut().flatten() {
             if matches!(write.fate, Fate::Open(of, commit) if of == core && is_of(commit)) {
                 write.fate = fate;
                 let counter = if fate == Fate::Durable { &mut self.told.acknowledged } else { &mut self.told.failed };
                 *counter += 1;
+                if let (Some(history), Fate::Durable) = (&mut self.history, fate) {
+                    history.acknowledged(write.number, point);
+                }
             }
         }
         self.trim();
@@ -367,7 +396,8 @@ impl Node {
             self.turn(8);
             self.now_ms += 20;
             self.tick();
-            if self.disk.in_flight() == 0 && self.cores.iter().all(|core| core.statistics().pending_commits == 0) {
+            let is_idle = self.disk.in_flight() == 0 && self.running.is_empty();
+            if is_idle && self.cores.iter().all(|core| core.statistics().pending_commits == 0) {
                 return;
             }
         }
@@ -375,13 +405,14 @@ impl Node {
     }
 
     pub fn tick(&mut self) {
-        let now_ms = self.now_ms;
+        let (now_ms, point) = (self.now_ms, self.disk.recorded());
+        self.history.iter_mut().for_each(|history| history.time_is(now_ms, point));
         self.cores.iter_mut().for_each(|core| core.tick(now_ms));
     }
 
     /// Takes what a key was found to hold for certain.
     pub fn believe(&mut self, key: &[u8], found: Option<Vec<u8>>) {
-        let write = Write { state: found.map(|value| (value, 0)), fate: Fate::Durable };
+        let write = Write { state: found.map(|value| (value, 0)), fate: Fate::Durable, number: 0 };
         self.model.insert(key.to_vec(), vec![write]);
     }
 
