@@ -248,10 +248,11 @@ impl Campaign {
 /// The first write of a segment's use without its header, but with its frame: two ignored tests in `crash_rules.rs` show
 /// what goes wrong.
 fn is_known_to_fail(recording: &Recording, recipe: &Recipe) -> bool {
+    if recipe.kind != ImageKind::LastSectors {
+        return false;
+    }
     match &recording.changes()[recipe.subject] {
-        Change::Write { offset: 0, bytes, .. } => {
-            recipe.kind == ImageKind::LastSectors && (recipe.sectors + 8) * 512 >= bytes.len()
-        }
+        Change::Write { offset: 0, bytes, .. } => (recipe.sectors + 8) * 512 >= bytes.len(),
         _ => false,
     }
 }
