@@ -30,6 +30,8 @@ struct Mix {
     durability: Durability,
     work_steps: Option<usize>,
     kills: bool,
+    /// Some values expire; otherwise the clock may be set back with a crash.
+    expiry: bool,
 }
 
 impl Mix {
@@ -40,6 +42,7 @@ impl Mix {
             durability: if random.one_in(4) { Durability::Interval { ms: 20 } } else { Durability::Sync },
             work_steps: (!random.one_in(3)).then(|| 1 + random.below(3) as usize),
             kills: random.one_in(3),
+            expiry: !random.one_in(4),
         }
     }
 
@@ -132,7 +135,7 @@ impl Campaign {
         let key = format!("key-{}", self.random.below(self.mix.keys)).into_bytes();
         match self.random.below(40) {
             0..27 => {
-                let expires = self.random.one_in(5);
+                let expires = self.mix.expiry && self.random.one_in(5);
                 let bytes = match self.random.below(12) {
                     0 => 1100 + self.random.below(10_000),
                     1..7 => self.random.below(900),
@@ -154,7 +157,7 @@ impl Campaign {
             _ => node.check(&key),
         }
         if !self.random.one_in(4) {
-            (0..1 + self.random.below(3)).for_each(|_| drop(node.turn(1)));
+            (0..1 + self.random.below(3)).for_each(|_| drop(node.turn(self.random.below(3) as usize)));
         }
         if self.random.one_in(3) {
             node.now_ms += self.random.below(40);
@@ -180,7 +183,7 @@ impl Campaign {
         node.open(1, None).unwrap();
         for _ in 0..OPERATIONS {
             self.operate(&mut node);
-            if self.mix.kills && self.random.one_in(25) {
+            if self.mix.kills && self.random.one_in(15) {
                 node.kill_and_start();
                 self.tally.kills += 1;
             }
@@ -208,6 +211,9 @@ impl Campaign {
                 let outcome = catch_unwind(AssertUnwindSafe(|| {
                     let mut node = Node::after_crash(image.disk, history, point, later_ms);
                     node.incarnation = incarnation + 1;
+                    if !self.mix.expiry && self.random.one_in(2) {
+                        node.now_ms -= 60_000;
+                    }
                     self.mix.configure(&mut node);
                     self.judge(node, depth);
                 }));
