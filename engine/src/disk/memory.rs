@@ -29,8 +29,6 @@ use crate::disk::{Completion, DiskError, OpenMode, OperationId};
 pub use crash_image::{Image, ImageKind, Recipe, Replay};
 pub use recording::{Change, FileId, Recording};
 
-use recording::Holding;
-
 const SECTOR_BYTES: usize = 512;
 const EIO: i32 = 5;
 /// A future that asks the disk for more than this is taken for one that waits for something else.
@@ -343,41 +341,9 @@ impl MemoryDisk {
         self.state.borrow_mut().injected.cut_files += 1;
     }
 
-    /// A disk with the same files, all durable, and another seed.
-    #[must_use]
-    pub fn copy(&self, seed: u64) -> MemoryDisk {
-        MemoryDisk::with(&self.holding(), seed)
-    }
-
     /// Lets calls that can wait give way once before they do anything, so that a test can do other things in between.
     pub fn set_pauses(&self, pauses: bool) {
         self.state.borrow_mut().pauses = pauses;
-    }
-
-    fn with(holding: &Holding, seed: u64) -> MemoryDisk {
-        let disk = MemoryDisk::new(seed);
-        let mut guard = disk.state.borrow_mut();
-        let state = &mut *guard;
-        let mut files = BTreeMap::new();
-        for (name, id) in &holding.names {
-            let bytes = || holding.files.get(id).cloned().unwrap_or_default();
-            let file = files.entry(*id).or_insert_with(|| state.new_file(bytes()));
-            state.names.insert(name.clone(), Rc::clone(file));
-        }
-        state.durable_names.clone_from(&state.names);
-        drop(guard);
-        disk
-    }
-
-    fn holding(&self) -> Holding {
-        let state = self.state.borrow();
-        let mut holding = Holding::default();
-        for (name, file) in &state.names {
-            let file = file.borrow();
-            holding.names.insert(name.clone(), file.id);
-            holding.files.entry(file.id).or_insert_with(|| file.bytes.clone());
-        }
-        holding
     }
 
     fn file(&self, path: &str) -> Shared {

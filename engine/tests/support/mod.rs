@@ -15,7 +15,7 @@ use std::rc::Rc;
 
 use annulus_engine::disk::memory::{MemoryDisk, block_on};
 use annulus_engine::{
-    Commit, Config, Durability, Engine, Error, Event, Found, Limits, ReadError, Record, Refusal, Work,
+    Commit, Config, Counts, Durability, Engine, Error, Event, Found, Limits, ReadError, Record, Refusal, Work,
 };
 use annulus_object::{Actor, Clock};
 use background::Running;
@@ -109,8 +109,6 @@ pub struct Told {
     pub restarts: u64,
     pub migrations: u64,
     pub recycled: u64,
-    pub created: u64,
-    pub removed: u64,
     pub corruption: u64,
     pub read_only: u64,
     pub failed_reads: u64,
@@ -125,6 +123,8 @@ pub struct Node {
     pub now_ms: u64,
     pub now_us: u64,
     pub told: Told,
+    /// What the stores that have ended had counted.
+    pub counted: Vec<Counts>,
     pub limits: Limits,
     pub cache_bytes: usize,
     /// The next piece of background work is kept back in `held_work`.
@@ -165,6 +165,7 @@ impl Node {
             now_ms: START_MS,
             now_us: 1,
             told: Told::default(),
+            counted: Vec::new(),
             limits: limits(),
             cache_bytes: 2 << 10,
             holds_next_work: false,

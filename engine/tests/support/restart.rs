@@ -50,8 +50,7 @@ impl Node {
     pub fn note_counts(&mut self) {
         for counts in self.cores.iter().map(|core| core.statistics().counts) {
             self.told.recycled += counts.segments_recycled;
-            self.told.created += counts.segments_created;
-            self.told.removed += counts.segments_removed;
+            self.counted.push(counts);
         }
     }
 

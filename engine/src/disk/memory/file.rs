@@ -15,7 +15,7 @@ impl MemoryFile {
         assert!(buffer.len().is_multiple_of(ALIGNMENT) && from.is_multiple_of(ALIGNMENT), "direct I/O is aligned");
         assert!(from < buffer.len(), "an operation moves something");
         let offset = usize::try_from(offset).expect("test files fit memory");
-        let change = write_from.and_then(|from| self.note_write(offset, &buffer.as_slice()[from..]));
+        let change = write_from.and_then(|from| self.note_write(offset, &buffer.as_slice()[from..], true));
         let (file, core) = (Rc::clone(&self.content), self.disk.core);
         let operation = Operation { id, file, offset, buffer, write_from, core, change };
         let mut state = self.disk.state.borrow_mut();
@@ -25,10 +25,10 @@ impl MemoryFile {
     }
 
     /// Records a write, if changes are recorded; gives its number.
-    fn note_write(&self, offset: usize, bytes: &[u8]) -> Option<usize> {
+    fn note_write(&self, offset: usize, bytes: &[u8], durable_at_end: bool) -> Option<usize> {
         let mut state = self.disk.state.borrow_mut();
         let recording = state.recording.as_mut()?;
-        let (file, durable_at_end) = (self.content.borrow().id, self.mode == OpenMode::Log);
+        let file = self.content.borrow().id;
         Some(recording.push(Change::Write { file, offset, bytes: bytes.into(), durable_at_end }))
     }
 }
@@ -50,7 +50,7 @@ impl File for MemoryFile {
         }
         drop(state);
         let zeros = vec![0; usize::try_from(bytes).expect("test files fit memory")];
-        self.note_write(0, &zeros);
+        self.note_write(0, &zeros, false);
         self.content.borrow_mut().write(0, &zeros, false);
         Ok(())
     }
@@ -81,7 +81,7 @@ impl File for MemoryFile {
         self.disk.call_waiting("write").await?;
         let bytes = &buffer.as_slice()[skip..];
         let (offset, durable) = (usize::try_from(offset).expect("small"), self.mode == OpenMode::Log);
-        let change = self.note_write(offset, bytes);
+        let change = self.note_write(offset, bytes, durable);
         self.content.borrow_mut().write(offset, bytes, durable);
         if let Some(write) = change.filter(|_| durable) {
             self.disk.state.borrow_mut().note(Change::Ended { write });

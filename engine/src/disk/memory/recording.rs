@@ -144,6 +144,38 @@ impl Change {
 }
 
 impl MemoryDisk {
+    /// A disk with the same files, all durable, and another seed.
+    #[must_use]
+    pub fn copy(&self, seed: u64) -> MemoryDisk {
+        MemoryDisk::with(&self.holding(), seed)
+    }
+
+    pub(super) fn with(holding: &Holding, seed: u64) -> MemoryDisk {
+        let disk = MemoryDisk::new(seed);
+        let mut guard = disk.state.borrow_mut();
+        let state = &mut *guard;
+        let mut files = BTreeMap::new();
+        for (name, id) in &holding.names {
+            let bytes = || holding.files.get(id).cloned().unwrap_or_default();
+            let file = files.entry(*id).or_insert_with(|| state.new_file(bytes()));
+            state.names.insert(name.clone(), Rc::clone(file));
+        }
+        state.durable_names.clone_from(&state.names);
+        drop(guard);
+        disk
+    }
+
+    fn holding(&self) -> Holding {
+        let state = self.state.borrow();
+        let mut holding = Holding::default();
+        for (name, file) in &state.names {
+            let file = file.borrow();
+            holding.names.insert(name.clone(), file.id);
+            holding.files.entry(file.id).or_insert_with(|| file.bytes.clone());
+        }
+        holding
+    }
+
     /// Records every change from now on. What is there now counts as durable.
     pub fn record(&self) {
         let before = self.holding();
