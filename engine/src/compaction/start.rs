@@ -126,6 +126,7 @@ impl<D: Disk> Engine<D> {
     pub(crate) fn begin_drain(&mut self, instance: u8, count: usize) {
         let log = &self.logs[usize::from(instance)];
         let segments: Vec<u16> = log.sealed.iter().take(count).copied().collect();
+        segments.iter().for_each(|file| self.segments.get_mut(*file).held = true);
         // What nothing points into is not read.
         let live =
             segments.iter().map(|file| (*file, self.segments.get(*file))).filter(|(_, segment)| segment.live > 0);

@@ -81,27 +81,25 @@ impl<D: Disk> Engine<D> {
             let reading = batch.iter().flat_map(|files| files.iter()).map(|(partition, number)| {
                 let owner =
                     Owner { cluster_id: self.config.cluster_id, node: self.config.actor.node(), partition: *partition };
-                read_runs(disk.clone(), partition_path(*partition, *number), *number, owner, step)
+                read_runs(disk.clone(), partition_path(*partition, *number), *number, owner, step, |trailer| {
+                    is_replayed(tails, trailer.drained)
+                })
             });
             let mut found = join::all(reading.collect()).await.into_iter();
             for files in batch {
                 self.config.progress.advance(files.len() as u64 * FILE_PROGRESS_BYTES);
                 let of_partition: Result<Vec<_>, _> = found.by_ref().take(files.len()).collect();
-                self.recover_partition(files[0].0, of_partition?, tails).await?;
+                self.recover_partition(files[0].0, of_partition?).await?;
             }
         }
         Ok(())
     }
 
-    async fn recover_partition(
-        &mut self,
-        partition: u16,
-        mut files: Vec<FoundFile<D::File>>,
-        tails: &[Tail],
-    ) -> Result<(), Error> {
+    async fn recover_partition(&mut self, partition: u16, mut files: Vec<FoundFile<D::File>>) -> Result<(), Error> {
         let mut runs: Vec<(usize, FoundRun)> = Vec::new();
         for (number, file) in files.iter_mut().enumerate() {
             self.recovery.rebuilt_runs += file.rebuilt;
+            self.recovery.interrupted_runs += file.interrupted;
             if !file.damage.is_empty() {
                 self.partition_files.set_mut(partition).damaged = true;
             }
@@ -111,10 +109,6 @@ impl<D: Disk> Engine<D> {
         runs.sort_by_key(|(file, run)| (run.trailer.sequence, *file));
         let replaced = runs.iter().map(|(_, run)| run.trailer.replaces_below).max().unwrap_or(0);
         runs.retain(|(_, run)| run.trailer.sequence >= replaced);
-        while runs.last().is_some_and(|(_, run)| is_replayed(tails, run.trailer.drained)) {
-            runs.pop();
-            self.recovery.interrupted_runs += 1;
-        }
         report_gaps(&mut self.recovery, &files, &runs, replaced);
         let places = self.keep_files(partition, files, &runs).await?;
         for (file, run) in runs {

@@ -38,6 +38,7 @@ pub(super) struct FoundFile<F> {
     /// Oldest first.
     pub(super) runs: Vec<FoundRun>,
     pub(super) rebuilt: u64,
+    pub(super) interrupted: u64,
     pub(super) damage: Vec<Corruption>,
 }
 
@@ -56,23 +57,34 @@ pub(super) struct Owner {
     pub(super) partition: u16,
 }
 
-/// Reads the runs of a file; `records_step` bytes at a time where records have to be looked at.
+/// Reads the runs of a file; `records_step` bytes at a time where records have to be looked at. Of what `is_interrupted`
+/// nothing is expected.
 pub(super) async fn read_runs<D: Disk>(
     disk: D,
     path: String,
     number: u64,
     owner: Owner,
     records_step: usize,
+    is_interrupted: impl Fn(&Trailer) -> bool,
 ) -> Result<FoundFile<D::File>, Error> {
     let file = disk.open(&path, OpenMode::Prepare).await.map_err(|error| at(&path, error))?;
     let bytes = file.size().await.map_err(|error| at(&path, error))?;
     let header =
         PartitionFileHeader { cluster_id: owner.cluster_id, node: owner.node, number, partition: owner.partition };
-    let found =
-        FoundFile { file, path, number, node: header.node, bytes, runs: Vec::new(), rebuilt: 0, damage: Vec::new() };
+    let found = FoundFile {
+        file,
+        path,
+        number,
+        node: header.node,
+        bytes,
+        runs: Vec::new(),
+        rebuilt: 0,
+        interrupted: 0,
+        damage: Vec::new(),
+    };
     let mut search = Search { found, header, records_step };
     search.check_header().await?;
-    search.walk().await?;
+    search.walk(is_interrupted).await?;
     search.found.runs.reverse();
     Ok(search.found)
 }
@@ -105,11 +117,15 @@ impl<F: File> Search<F> {
     }
 
     /// From the end to the first run.
-    async fn walk(&mut self) -> Result<(), Error> {
+    async fn walk(&mut self, is_interrupted: impl Fn(&Trailer) -> bool) -> Result<(), Error> {
         let mut end = self.found.bytes & !(BLOCK - 1);
         let mut next_sequence = None;
         while end > FIRST_RUN {
             match self.last_trailer(end).await? {
+                Some((trailer, ..)) if next_sequence.is_none() && is_interrupted(&trailer) => {
+                    self.found.interrupted += 1;
+                    end = trailer.run_start;
+                }
                 Some((trailer, window_start, window)) => {
                     if trailer.end() < end && next_sequence.is_some() {
                         self.rebuild_gap((trailer.end(), end), next_sequence).await?;
