@@ -1,19 +1,14 @@
 //! What to compact next, how fast, and how much writers are held up while it is behind: decisions over numbers, nothing else.
 //!
-//! A drain comes first: it bounds the log. A partition is compacted once the files take more than [`SPACE_PER_MILLE`] of what
-//! is live, the one with the greatest share of garbage first. Chosen so, a uniform load finds about half of what it reads to be
+//! A drain bounds the log. Partitions are compacted once the files take more than a limit of what is live, the one with the greatest share of garbage first. Chosen so, a uniform load finds about half of what it reads to be
 //! garbage, and the files stay below 1.55 of the live bytes.
 //!
 //! Invariant: nothing here stops a writer for good; delays grow with the cube of the debt and are bounded.
 
-/// Bytes of all files, per thousand live bytes of records, from which on a partition is compacted.
-pub(crate) const SPACE_PER_MILLE: u64 = 1_480;
 /// How much of the live bytes the log counts for at most: per thousand.
 const LOG_PER_MILLE: u64 = 125;
 /// From here on compaction goes as fast as it can.
 const SPACE_PER_MILLE_MAX: u64 = 1_550;
-/// Garbage below this share of its files is not worth a compaction of a partition: per thousand.
-const GARBAGE_PER_MILLE_MIN: u64 = 150;
 /// A drain begins when so much of the log's budget is sealed, and takes so much of it.
 const DRAIN_BEGINS_PER_CENT: u64 = 70;
 const DRAIN_TAKES_PER_CENT: u64 = 50;
@@ -64,8 +59,8 @@ impl Space {
 }
 
 /// True when garbage should go.
-pub(crate) fn is_wasteful(space: Space) -> bool {
-    let limit = if space.hurry { 1_200 } else { SPACE_PER_MILLE };
+pub(crate) fn is_wasteful(space: Space, space_per_mille: u64) -> bool {
+    let limit = if space.hurry { space_per_mille.min(1_200) } else { space_per_mille };
     per_mille(space.file_bytes, space.live_bytes) > limit
 }
 
@@ -82,10 +77,15 @@ pub(crate) struct SetState {
 }
 
 /// The partitions to compact together: those that a mark waits for, and those with the greatest share of garbage, until their
-/// files are `most` bytes.
-pub(crate) fn choose_sets(sets: impl Iterator<Item = SetState>, is_wasteful: bool, most: u64) -> Vec<u16> {
+/// files are `most` bytes; of the latter none without a least share.
+pub(crate) fn choose_sets(
+    sets: impl Iterator<Item = SetState>,
+    garbage_per_mille_min: Option<u64>,
+    most: u64,
+) -> Vec<u16> {
     let share = |set: &SetState| per_mille(set.garbage_bytes, set.file_bytes);
-    let is_worth_it = |set: &SetState| set.is_flushed || (is_wasteful && share(set) >= GARBAGE_PER_MILLE_MIN);
+    let has_enough = |set: &SetState| garbage_per_mille_min.is_some_and(|min| share(set) >= min);
+    let is_worth_it = |set: &SetState| set.is_flushed || has_enough(set);
     let mut sets: Vec<SetState> = sets.filter(is_worth_it).collect();
     sets.sort_unstable_by_key(|set| std::cmp::Reverse((set.is_flushed, share(set), set.partition)));
     let mut bytes = 0;
@@ -151,12 +151,12 @@ mod tests {
         let set =
             |partition, file_bytes, garbage_bytes| SetState { partition, file_bytes, garbage_bytes, is_flushed: false };
         let sets = [set(1, 100, 40), set(2, 1000, 600), set(3, 100, 10)];
-        assert_eq!(choose_sets(sets.into_iter(), true, 50), [2]);
-        assert_eq!(choose_sets(sets.into_iter(), true, 1100), [2, 1]);
-        assert!(choose_sets(sets.into_iter(), false, 50).is_empty());
-        assert!(choose_sets([set(3, 100, 10)].into_iter(), true, 50).is_empty());
+        assert_eq!(choose_sets(sets.into_iter(), Some(150), 50), [2]);
+        assert_eq!(choose_sets(sets.into_iter(), Some(150), 1100), [2, 1]);
+        assert!(choose_sets(sets.into_iter(), None, 50).is_empty());
+        assert!(choose_sets([set(3, 100, 10)].into_iter(), Some(150), 50).is_empty());
         let flushed = SetState { is_flushed: true, ..set(4, 100, 0) };
-        assert_eq!(choose_sets(sets.into_iter().chain([flushed]), false, 50), [4]);
+        assert_eq!(choose_sets(sets.into_iter().chain([flushed]), None, 50), [4]);
     }
 
     #[test]
@@ -177,6 +177,6 @@ mod tests {
         assert_eq!(rate(Load { ingest: 1, ..load }), 8);
         assert_eq!(rate(Load { is_log_full: true, ..load }), u64::MAX);
         assert!(rate(Load { space: Space { file_bytes: 160, ..space }, ..load }) > 200);
-        assert!(is_wasteful(Space { file_bytes: 149, ..space }) && !is_wasteful(space));
+        assert!(is_wasteful(Space { file_bytes: 149, ..space }, 1480) && !is_wasteful(space, 1480));
     }
 }

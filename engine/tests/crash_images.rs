@@ -39,7 +39,7 @@ struct Mix {
 impl Mix {
     fn new(random: &mut Random) -> Mix {
         Mix {
-            keys: 2 + random.below(5),
+            keys: 2 + random.below(12),
             limits: if random.one_in(4) { support::limits() } else { tiny() },
             durability: if random.one_in(4) { Durability::Interval { ms: 20 } } else { Durability::Sync },
             work_steps: (!random.one_in(3)).then(|| 1 + random.below(3) as usize),
@@ -53,6 +53,8 @@ impl Mix {
         node.limits = self.limits.clone();
         node.work_steps = self.work_steps;
         node.hot_log_bytes = 40 << 10;
+        // Where there is so little, padding is most of it.
+        (node.limits.space_per_mille, node.limits.garbage_per_mille_min) = (1_000, 1);
     }
 }
 

@@ -80,7 +80,8 @@ impl<D: Disk> Engine<D> {
         if waits || !settled || self.failures.read_only || self.closing {
             return;
         }
-        let is_wasteful = policy::is_wasteful(space);
+        let limits = &self.config.limits;
+        let is_wasteful = policy::is_wasteful(space, limits.space_per_mille);
         let due = [SMALL, LARGE]
             .into_iter()
             .find_map(|instance| policy::segments_to_drain(self.log_state(instance)).map(|count| (instance, count)));
@@ -91,7 +92,11 @@ impl<D: Disk> Engine<D> {
         if !is_wasteful && self.mark.is_none() {
             return;
         }
-        let partitions = policy::choose_sets(self.set_states(), is_wasteful, self.config.limits.compaction_sets_bytes);
+        let partitions = policy::choose_sets(
+            self.set_states(),
+            is_wasteful.then_some(limits.garbage_per_mille_min),
+            limits.compaction_sets_bytes,
+        );
         if !partitions.is_empty() {
             return self.begin_sets(partitions);
         }

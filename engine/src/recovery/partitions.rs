@@ -6,7 +6,7 @@
 //!
 //! Invariant: afterwards a partition's chain is exactly what is on disk.
 
-use super::runs::{FoundFile, FoundRun, Owner, read_runs};
+use super::runs::{FoundFile, FoundRun, Owner, SEQUENCE_UNKNOWN, read_runs};
 use super::{Corruption, RecoveryReport};
 use crate::Error;
 use crate::disk::{Disk, File};
@@ -107,6 +107,7 @@ impl<D: Disk> Engine<D> {
             runs.extend(file.runs.drain(..).map(|run| (number, run)));
         }
         runs.sort_by_key(|(file, run)| (run.trailer.sequence, *file));
+        name_unknown(&mut runs);
         let replaced = runs.iter().map(|(_, run)| run.trailer.replaces_below).max().unwrap_or(0);
         runs.retain(|(_, run)| run.trailer.sequence >= replaced);
         report_gaps(&mut self.recovery, &files, &runs, replaced);
@@ -178,6 +179,17 @@ impl<D: Disk> Engine<D> {
         self.recovery.run_records += footer.len() as u64;
         self.partition_files.set_mut(partition).push_run(Run { file: place_file, trailer: run.trailer, classes });
         Ok(())
+    }
+}
+
+/// Gives the runs whose sequence is unknown those behind the newest one that is known.
+fn name_unknown(runs: &mut [(usize, FoundRun)]) {
+    let mut newest = 0;
+    for (_, run) in runs {
+        if run.trailer.sequence == SEQUENCE_UNKNOWN {
+            run.trailer.sequence = newest + 1;
+        }
+        newest = run.trailer.sequence;
     }
 }
 
