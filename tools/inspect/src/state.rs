@@ -73,7 +73,8 @@ pub struct Totals {
     pub live_in_files: u64,
     /// Bytes of current records in the log.
     pub live_in_log: u64,
-    /// Bytes of other records in partition files, and of appends that were cut off.
+    /// Bytes of other records in partition files, and of appends that were cut off; not those that wait for their part of the
+    /// log to go.
     pub dead: u64,
     /// The smallest and the largest clock of a current version.
     pub clocks: Option<(Clock, Clock)>,
@@ -242,7 +243,7 @@ impl Partition {
             Place::Run { file, offset, .. } => Site::at(&self.files[usize::from(file)].path, offset),
             Place::Log { segment, offset } => Site::at(&log.segments[segment as usize].path, offset),
         };
-        site.of(self.number).keys([version.first_hash()])
+        site.of(self.number).keys(version.hashes())
     }
 
     /// The hash tree over what counts.
@@ -262,7 +263,8 @@ impl Partition {
             let in_log = matches!(version.place, Place::Log { .. });
             *(if in_log { &mut totals.live_in_log } else { &mut totals.live_in_files }) += u64::from(version.bytes);
         }
-        let records: u64 = self.runs().map(|run| run.records_bytes()).sum();
+        let waits = |run: &RunRef<'_>| self.fate(run.at) == Fate::Replayed;
+        let records: u64 = self.runs().filter(|run| !waits(run)).map(|run| run.records_bytes()).sum();
         let behind: u64 = self.files.iter().map(PartitionFile::behind).sum();
         totals.dead = (records + behind).saturating_sub(totals.live_in_files);
         totals

@@ -19,7 +19,7 @@ use crate::partition_file::to_usize;
 use crate::run::{RunRef, kind_of};
 use crate::state::{Fate, Partition};
 use crate::store::Store;
-use crate::version::Seen;
+use crate::version::{Seen, hashes_of};
 
 /// What was looked at.
 #[derive(Clone, Copy, Debug, Default)]
@@ -133,9 +133,7 @@ fn verify_footer(run: RunRef<'_>, trailer: &Trailer, footer: &FooterRef<'_>, fin
         let (low, high) = clocks.unwrap_or((clock, clock));
         clocks = Some((low.min(clock), high.max(clock)));
         tombstones += u32::from(found.entry.is_tombstone());
-        let site = || {
-            run.site(offset).keys([u128::from(found.entry.hash.high) << 64 | u128::from(found.entry.hash.low) << 56])
-        };
+        let site = || run.site(offset).keys(hashes_of(found.entry.hash));
         match RecordRef::check(&run.file.bytes[to_usize(offset)..run.records().end]) {
             Err(error) => findings.damage(site(), format!("{error}; the key's current state may be lost")),
             Ok(record) => {
