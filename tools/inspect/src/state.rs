@@ -14,6 +14,7 @@
 
 use std::collections::BTreeMap;
 
+use annulus_engine::index::IndexHash;
 use annulus_engine::merkle::{MerkleTree, leaves_for};
 use annulus_object::Clock;
 
@@ -244,6 +245,12 @@ impl Partition {
             Place::Log { segment, offset } => Site::at(&log.segments[segment as usize].path, offset),
         };
         site.of(self.number).keys(version.hashes())
+    }
+
+    /// What counts of a key.
+    pub fn current_of(&self, hash: IndexHash) -> Option<&Version> {
+        let at = self.current.binary_search_by_key(&hash, |version| version.hash);
+        at.ok().map(|at| &self.current[at])
     }
 
     /// The hash tree over what counts.

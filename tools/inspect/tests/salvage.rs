@@ -63,7 +63,7 @@ fn what_is_sound_of_a_damaged_directory_is_copied() {
         "not in the copy",
         "damaged frame",
         "copied 25 keys",
-        "1 keys are known to be lost",
+        "known to be lost: 1 key;",
     ]);
     inspect(&["verify", text(&copy)]).expect(0);
     let lost = String::from_utf8(key(0, 0)).unwrap();
