@@ -1,8 +1,8 @@
 //! Starting and ending a node: preflight, identity, one thread per core, recovery on every core, then serving.
 //!
-//! Order, each step only after the one before has succeeded: lock the directory → preflight → bind the ports → identity
-//! (`node.meta`; a new incarnation after any unclean end is durable before anything is stamped) → recover every core → store
-//! the layout → serve → drain → mark the end as clean.
+//! Order, each step only after the one before has succeeded: lock the directory → preflight → bind the ports, and tell who
+//! comes that the node loads → identity (`node.meta`; a new incarnation after any unclean end is durable before anything is
+//! stamped) → recover every core → store the layout → serve → drain → mark the end as clean.
 //!
 //! Invariant: `node.meta` says "clean" only while no process runs, and only after every core has everything durable.
 
@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use annulus_engine::Progress;
 use annulus_net::listener;
 use annulus_object::Clock;
 
@@ -30,8 +31,10 @@ use crate::node_meta::NodeMeta;
 
 mod core;
 mod identity;
+mod loading;
 
 use self::core::CoreStart;
+use self::loading::Loading;
 use identity::{OldLayout, SharedMeta, identify, remove_layouts_but, save, take_incarnation};
 
 /// How long a port may stay in use before that is an error, and how often it is tried.
@@ -93,11 +96,13 @@ pub fn serve(config: Config) -> Result<(), BootError> {
     report.log_warnings();
 
     let (base, cores) = bind(&config)?;
+    let progress = Arc::default();
+    let loading = answer_while_loading(&base, &cores, &progress)?;
     let (meta_file, mut meta, migrate_from) = identify(&config)?;
     let meta_file = Arc::new(Mutex::new((meta_file, meta.clone())));
-    let node = Arc::new(new_node(config, &meta)?);
+    let node = Arc::new(new_node(config, &meta, progress)?);
     let http = http::start(&node).map_err(|error| BootError::System(error.to_string()))?;
-    watch_signals(&node)?;
+    watch_signals(&node, &loading)?;
 
     let pulse = Pulse::start(node.map.cores())
         .map_err(|error| BootError::System(format!("a thread cannot be started: {error}")))?;
@@ -123,6 +128,7 @@ pub fn serve(config: Config) -> Result<(), BootError> {
     }
     // The new layout is stored: what the old one holds is in it.
     remove_layouts_but(&node.config, meta.layout)?;
+    leave_loading(&node, &loading, Phase::Ready);
     let ended = run(&node, &reports);
     for core in cores {
         // A core that failed has reported it.
@@ -170,7 +176,23 @@ fn bind_patiently(address: std::net::SocketAddr) -> std::io::Result<OwnedFd> {
     }
 }
 
-fn new_node(config: Config, meta: &NodeMeta) -> Result<Node, BootError> {
+fn answer_while_loading(
+    base: &OwnedFd,
+    cores: &[OwnedFd],
+    progress: &Arc<Progress>,
+) -> Result<Arc<Loading>, BootError> {
+    let loading = Loading::start(std::iter::once(base).chain(cores), progress);
+    let failed = |error| BootError::System(format!("clients cannot be answered while loading: {error}"));
+    loading.map(Arc::new).map_err(failed)
+}
+
+/// Goes on from [`Phase::Loading`]. The one way to do so: cores begin to accept when the phase changes.
+fn leave_loading(node: &Node, loading: &Loading, phase: Phase) {
+    loading.stop();
+    node.enter(phase);
+}
+
+fn new_node(config: Config, meta: &NodeMeta, progress: Arc<Progress>) -> Result<Node, BootError> {
     let mut random = [0; 20];
     getrandom::fill(&mut random).map_err(|error| BootError::System(format!("no random bytes: {error}")))?;
     let mut run_id = String::with_capacity(40);
@@ -181,20 +203,22 @@ fn new_node(config: Config, meta: &NodeMeta) -> Result<Node, BootError> {
     let metrics = NodeMetrics::new(meta.cores);
     let identity = (meta.cluster_id, meta.node_id, meta.incarnation);
     let listen = config.listen;
-    Ok(Node::new(config, identity, run_id, map, listen, now().unix_ms, metrics))
+    let mut node = Node::new(config, identity, run_id, map, listen, now().unix_ms, metrics);
+    node.progress = progress;
+    Ok(node)
 }
 
-fn watch_signals(node: &Arc<Node>) -> Result<(), BootError> {
+fn watch_signals(node: &Arc<Node>, loading: &Arc<Loading>) -> Result<(), BootError> {
     use signal_hook::consts::{SIGINT, SIGTERM};
     let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT])
         .map_err(|error| BootError::System(format!("signals cannot be watched: {error}")))?;
-    let node = Arc::clone(node);
+    let (node, loading) = (Arc::clone(node), Arc::clone(loading));
     std::thread::Builder::new()
         .name("signals".into())
         .spawn(move || {
             for signal in signals.forever() {
                 tracing::info!(signal, "asked to stop");
-                node.enter(Phase::Draining);
+                leave_loading(&node, &loading, Phase::Draining);
             }
         })
         .map_err(|error| BootError::System(format!("a thread cannot be started: {error}")))?;
@@ -263,8 +287,10 @@ fn wait_recovered(reports: &Receiver<Report>, cores: u16) -> Result<(Clock, bool
 
 /// Serves until every core has ended.
 fn run(node: &Arc<Node>, reports: &Receiver<Report>) -> Result<Ended, BootError> {
-    node.enter(Phase::Ready);
-    print_ready(node);
+    // Not when it was asked to stop while it loaded.
+    if node.phase() == Phase::Ready {
+        print_ready(node);
+    }
     let mut ended = Ended { clock: Clock::ZERO, kept_everything: true };
     for _ in 0..node.map.cores() {
         match reports.recv() {

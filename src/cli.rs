@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::admin::Question;
 use crate::config::{Config, Environment, Raw, Sources};
 
 /// Exit code: failed while running.
@@ -28,6 +29,8 @@ pub enum Invocation {
     Serve(Box<Config>),
     /// Only the preflight of that node.
     Check(Box<Config>),
+    /// Ask a running node.
+    Admin(Question),
     /// Print the version.
     Version,
     /// Print a shell's completion script.
@@ -46,6 +49,15 @@ pub struct Refusal {
 const EXIT_CODES: &str =
     "Exit codes: 0 done, 1 failed while running, 2 wrong flags or configuration, 3 the preflight refused";
 
+const ADMIN_QUESTIONS: &str = "\
+Questions:
+  status                    the node, and each of its cores
+  partitions [FIRST [LAST]] all partitions, one, or some
+  merkle [FIRST [LAST]]     the Merkle roots of all partitions, of one, or of some
+  compaction pause|resume   hold drains and compactions back, or let them go on
+  help                      everything that the node can be asked
+The password is read from --password-file, else from the environment variable ANNULUS_PASSWORD.";
+
 #[derive(Debug, Parser)]
 #[command(name = "annulus", version, about = "An always-writeable key-value store that Redis clients can use", after_help = EXIT_CODES)]
 struct Cli {
@@ -59,6 +71,9 @@ enum Command {
     Serve(NodeFlags),
     /// Check whether a node with these flags could run here, and say what to change
     Check(NodeFlags),
+    /// Ask a running node how it stands
+    #[command(after_help = ADMIN_QUESTIONS)]
+    Admin(AdminFlags),
     /// Print the version
     Version,
     /// Print the completion script of a shell
@@ -111,6 +126,22 @@ struct NodeFlags {
     log_level: Option<String>,
 }
 
+#[derive(Debug, Args)]
+struct AdminFlags {
+    /// Any port of the node for clients
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7379", value_parser = endpoint)]
+    endpoint: String,
+    /// File whose first line is the password
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// Print JSON in one line instead of tables
+    #[arg(long)]
+    json: bool,
+    /// What to ask, and its arguments
+    #[arg(value_name = "QUESTION", required = true)]
+    words: Vec<String>,
+}
+
 /// Reads the process's arguments, the configuration file that they name, and the machine's own limits.
 pub fn parse() -> Result<Invocation, Refusal> {
     parse_from(std::env::args_os(), Environment::detect)
@@ -134,8 +165,20 @@ pub fn parse_from(
     match cli.command {
         Command::Serve(flags) => build(flags).map(Invocation::Serve),
         Command::Check(flags) => build(flags).map(Invocation::Check),
+        Command::Admin(AdminFlags { endpoint, password_file, json, words }) => {
+            Ok(Invocation::Admin(Question { endpoint, password_file, json, words }))
+        }
         Command::Version => Ok(Invocation::Version),
         Command::Completions { shell } => Ok(Invocation::Completions(shell)),
+    }
+}
+
+/// Checks the form; the host may be a name.
+fn endpoint(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
+    match port.map(str::parse::<u16>) {
+        Some(Ok(_)) => Ok(text.to_owned()),
+        _ => Err("it has the form HOST:PORT".to_owned()),
     }
 }
 
@@ -233,6 +276,22 @@ mod tests {
         assert_eq!(help.code, 0);
         assert!(help.text.contains("--hot-log-bytes <BYTES>"));
         assert!(parse("annulus --help").unwrap_err().text.contains("Exit codes: 0 done"));
+    }
+
+    #[test]
+    fn questions_to_a_node() {
+        let Invocation::Admin(question) = parse("annulus admin status").unwrap() else { panic!("not admin") };
+        let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!((question.endpoint.as_str(), question.json), ("127.0.0.1:7379", false));
+        assert_eq!(question.words, words("status"));
+        let line = "annulus admin --endpoint db1:7380 --password-file /etc/pw partitions 3 9 --json";
+        let Invocation::Admin(question) = parse(line).unwrap() else { panic!("not admin") };
+        assert_eq!((question.endpoint.as_str(), question.json), ("db1:7380", true));
+        assert_eq!(question.password_file.as_deref(), Some(std::path::Path::new("/etc/pw")));
+        assert_eq!(question.words, words("partitions 3 9"));
+        assert!(refused("annulus admin --endpoint 7379 status").contains("HOST:PORT"));
+        assert!(refused("annulus admin --endpoint :7379 status").contains("--endpoint"));
+        assert!(refused("annulus admin").contains("QUESTION"));
     }
 
     #[test]

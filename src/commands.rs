@@ -3,6 +3,7 @@
 //! Data commands ([`run`]) work on one key, on the core that owns it. Session commands ([`session::run`]) are answered by
 //! the client's own core, or by every core through a gather.
 
+pub mod admin;
 pub mod client;
 pub mod cluster;
 pub mod connection;

@@ -18,6 +18,8 @@ pub struct Gather {
     missing: usize,
     /// Where a choice among the parts begins.
     first: usize,
+    /// What the whole reply begins with.
+    head: Vec<u8>,
 }
 
 impl Gather {
@@ -25,7 +27,12 @@ impl Gather {
     pub fn new(kind: Kind, to: ReplyTo, protocol: Protocol, parts: usize, random: u64) -> Self {
         assert!(parts > 0, "a command has a part");
         let first = usize::try_from(random % parts as u64).expect("less than parts");
-        Self { kind, to, protocol, parts: vec![None; parts], missing: parts, first }
+        Self { kind, to, protocol, parts: vec![None; parts], missing: parts, first, head: Vec::new() }
+    }
+
+    /// Puts the beginning of a larger reply before what is gathered: the header of a map, say, and its first values.
+    pub fn put_before(&mut self, head: &[u8]) {
+        self.head.extend_from_slice(head);
     }
 
     /// Takes a part's reply; true when it was the last.
@@ -56,6 +63,7 @@ impl Gather {
             out.extend_from_slice(error);
             return;
         }
+        out.extend_from_slice(&self.head);
         match self.kind {
             Kind::Sum => writer::integer(out, parts().map(|part| reader::read_integer(part).unwrap_or(0)).sum()),
             Kind::AllOk => writer::simple(out, "OK"),
@@ -134,6 +142,20 @@ mod tests {
         assert_eq!(gathered(Kind::AnyKey, &[a, null]), "$1\r\na\r\n");
         assert_eq!(gathered(Kind::AnyKey, &[null, null]), "$-1\r\n");
         assert_eq!(gathered(Kind::AnyOr("ERR none"), &[null, null]), "-ERR none\r\n");
+    }
+
+    #[test]
+    fn a_head_comes_before_what_is_gathered_but_not_before_an_error() {
+        let whole = |second: &[u8]| {
+            let mut gather = Gather::new(Kind::Positions, ReplyTo::Nobody, Protocol::Resp3, 2, 0);
+            gather.put_before(b"%1\r\n+all\r\n");
+            assert!(!gather.fill(0, b":1\r\n") && gather.fill(1, second));
+            let mut out = Vec::new();
+            gather.finish(&mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(whole(b":2\r\n"), "%1\r\n+all\r\n*2\r\n:1\r\n:2\r\n");
+        assert_eq!(whole(b"-ERR no\r\n"), "-ERR no\r\n");
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub trait Status: Send + Sync + 'static {
     fn phase(&self) -> Phase;
     /// What the cores publish.
     fn metrics(&self) -> &Arc<NodeMetrics>;
+    /// The share of its data that a loading node has read, 0 to 1.
+    fn loaded_share(&self) -> f64;
 }
 
 /// The running thread. Dropping it stops it, too.
@@ -62,6 +64,10 @@ impl Status for Node {
     fn metrics(&self) -> &Arc<NodeMetrics> {
         &self.metrics
     }
+
+    fn loaded_share(&self) -> f64 {
+        self.progress.share()
+    }
 }
 
 /// Serves that node's health and metrics where its configuration says; `None` when it says nowhere. Errors: the address,
@@ -86,7 +92,7 @@ fn live(status: &dyn Status) -> Result<(), String> {
 /// `Err` with the reason when the node should get no clients, or cannot take writes.
 fn ready(status: &dyn Status) -> Result<(), String> {
     match status.phase() {
-        Phase::Loading => return Err("loading".to_owned()),
+        Phase::Loading => return Err(format!("loading: {} % done", (status.loaded_share() * 100.0).floor())),
         Phase::Draining => return Err("draining".to_owned()),
         Phase::Ready => live(status)?,
     }

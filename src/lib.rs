@@ -11,9 +11,10 @@
 //!
 //! * Start and end: [`boot`], [`check`], [`cli`], [`config`], [`node_meta`].
 //! * One core: [`shard_loop`], with [`session`] (one client), [`replies`], [`waiting`], [`gather`], [`mesh`].
-//! * What users see: [`commands`], [`topology`], [`http`], [`metrics`], [`logging`].
+//! * What users see: [`commands`], [`topology`], [`http`], [`metrics`], [`logging`]; [`admin`] asks a running node.
 //! * What runs it: [`mod@env`]; nothing else names the executor or the ring.
 
+pub mod admin;
 pub mod boot;
 pub mod check;
 pub mod cli;

@@ -34,6 +34,16 @@ fn main() -> ExitCode {
             print(&report.to_string());
             ExitCode::from(if report.failed() { cli::EXIT_PREFLIGHT } else { 0 })
         }
+        Invocation::Admin(question) => match annulus::admin::run(&question) {
+            Ok(text) => {
+                print(&text);
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("annulus: {error}");
+                ExitCode::from(error.exit_code())
+            }
+        },
         Invocation::Version => {
             print(&cli::version_text());
             ExitCode::SUCCESS

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use annulus_engine::Progress;
 use annulus_object::Actor;
 
 use crate::commands::latency::Latency;
@@ -37,6 +38,8 @@ pub struct Node {
     pub metrics: Arc<NodeMetrics>,
     /// Each core's times of its commands.
     pub latency: Box<[Latency]>,
+    /// How far its cores have come in reading what the disk holds.
+    pub progress: Arc<Progress>,
     phase: AtomicU8,
     next_client_id: AtomicU64,
     /// Clients of each core, for spreading those of the base port and for `maxclients`.
@@ -55,6 +58,17 @@ pub enum Phase {
     Ready = 1,
     /// Asked to stop: clients are finished and let go.
     Draining = 2,
+}
+
+impl Phase {
+    /// As users read it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Loading => "loading",
+            Self::Ready => "ready",
+            Self::Draining => "draining",
+        }
+    }
 }
 
 impl Node {
@@ -88,6 +102,7 @@ impl Node {
             started_ms,
             metrics,
             latency,
+            progress: Arc::default(),
             phase,
             next_client_id,
             clients,

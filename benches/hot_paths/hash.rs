@@ -41,6 +41,7 @@ fn engine() -> Engine<MemoryDisk> {
         memory_bytes: 1 << 30,
         limits: Limits::PRODUCTION,
         now_unix_ms: NOW_UNIX_MS,
+        progress: Default::default(),
     };
     block_on(Engine::open(MemoryDisk::new(0), config)).expect("an empty disk in memory opens")
 }

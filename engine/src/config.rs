@@ -1,10 +1,12 @@
 //! What a core's store is told when it opens.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use annulus_object::{Actor, Clock};
 
 use crate::limits::Limits;
+use crate::recovery::Progress;
 
 /// What a reply promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +31,8 @@ pub struct Config {
     pub cores: u16,
     /// Layout of the log: another for every change of the number of cores.
     pub layout: u32,
-    /// The layout and its cores that this one replaces, when the number of cores has changed.
-    pub migrate_from: Option<(u32, u16)>,
+    /// The layout that this one replaces and the partitions of each of its cores, when the number of cores has changed.
+    pub migrate_from: Option<(u32, Vec<Range<u16>>)>,
     /// The partitions of this core.
     pub partitions: Range<u16>,
     /// Key of the keyed hash of keys.
@@ -53,6 +55,8 @@ pub struct Config {
     pub limits: Limits,
     /// The time, Unix milliseconds.
     pub now_unix_ms: u64,
+    /// Where opening counts what it has read.
+    pub progress: Arc<Progress>,
 }
 
 impl Config {

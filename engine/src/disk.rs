@@ -59,7 +59,7 @@ pub enum DiskError {
 /// How a file is opened; always for direct I/O.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenMode {
-    /// Created if it is not there, for filling: durable only after [`File::sync`].
+    /// Created if it is not there, to be read and written: durable only after [`File::sync`].
     Prepare,
     /// There already, for the log: every write is durable when it has ended.
     Log,
@@ -93,6 +93,10 @@ pub trait Disk: Clone + 'static {
     async fn remove_directory(&self, path: &str) -> Result<(), DiskError>;
     /// Makes creations and removals in a directory durable.
     async fn sync_directory(&self, path: &str) -> Result<(), DiskError>;
+    /// Writes several buffers, in order; durable only after a sync.
+    async fn write_many(&self, writes: Vec<(Self::File, u64, AlignedBuffer)>) -> Result<(), DiskError>;
+    /// As [`File::sync`] for several files: several at a time cost the device hardly more than one.
+    async fn sync_many(&self, files: Vec<Self::File>) -> Result<(), DiskError>;
     /// Space of its file system.
     fn space(&self) -> Result<Space, DiskError>;
 }
@@ -104,6 +108,8 @@ pub trait File: Clone + 'static {
     /// Makes it `bytes` long, all of it zeros that were written: a later write into it changes no metadata. Durable only after
     /// [`File::sync`].
     async fn fill_zeros(&self, bytes: u64) -> Result<(), DiskError>;
+    /// Cuts it to `bytes`, which is not more than its length. Durable only after [`File::sync`].
+    async fn truncate(&self, bytes: u64) -> Result<(), DiskError>;
     /// Makes what was written durable.
     async fn sync(&self) -> Result<(), DiskError>;
     /// Reads; fewer bytes only at the end of the file.

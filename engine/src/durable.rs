@@ -10,7 +10,8 @@ use crate::engine::{Engine, Event};
 use crate::entries::FieldsView;
 use crate::frame::frame_bytes;
 use crate::hot_log::{Commit, InFlight};
-use crate::index::{Entry, Flags, IndexHash, Place};
+use crate::index::{Entry, Flags, IndexHash, Place, size_class};
+use crate::liveness::lost;
 use crate::record::{Kind, RecordRef};
 use crate::write_path::{PendingWrite, commit_of};
 
@@ -29,7 +30,7 @@ impl<D: Disk> Engine<D> {
                 self.after_durable(instance, written.log_tail);
             }
             Err(error) => {
-                let failed = self.logs[instance].on_failed(&mut self.segments, self.sequence);
+                let failed = self.logs[instance].on_failed(&mut self.segments);
                 tracing::error!(core = self.config.core, segment = %self.segments.get(failed.file).path, %error, "a log write failed");
                 self.counts.write_failures += 1;
                 self.vanish(commit_of(instance, failed.ordinal), failed.payload(&buffer), failed.records);
@@ -86,6 +87,7 @@ impl<D: Disk> Engine<D> {
             return self.apply_mark(dot.clock, place.file);
         }
         let hash = record.hash();
+        self.segments.wrote(place.file, record.total_bytes(), size_class(record.total_bytes()));
         let pending = self.pending.remove_if(hash, |pending| pending.commit == commit && pending.view().dot() == dot);
         self.settle_earlier(hash, commit);
         let was_pending = pending.is_some() || self.pending.get(hash).is_some();
@@ -97,13 +99,10 @@ impl<D: Disk> Engine<D> {
         }
         let context: Vec<_> = record.context_entries().collect();
         let view = FieldsView::of_record(record, &context);
-        self.segments.gained(place.file, view.is_tombstone);
-        if view.is_tombstone {
-            self.segments.get_mut(place.file).tombstones.push((partition, IndexHash::of(hash)));
-        }
-        let old = self.enter(partition, &view, place, record.total_bytes());
+        let (entry, old) = self.enter(partition, &view, place, record.total_bytes());
+        self.gained(partition, &entry);
         if let Some(old) = old {
-            self.segments.lost(old.place.file, old.is_tombstone());
+            self.lost(partition, &old);
         }
         // Without one, a newer write had replaced the pending entry and failed.
         if self.pending_mark.is_none() && was_pending {
@@ -118,13 +117,15 @@ impl<D: Disk> Engine<D> {
 
     /// A FLUSHALL is durable: everything at or below its clock goes.
     fn apply_mark(&mut self, clock: Clock, file: u16) {
-        if let Some((_, old)) = self.mark.replace((clock, file)) {
-            self.segments.lost(old, false);
-            self.segments.get_mut(old).has_mark = false;
+        let old = self.mark.replace((clock, file));
+        if let Some((_, old)) = old {
+            self.segments.lost_mark(old);
         }
-        self.segments.gained(file, false);
-        self.segments.get_mut(file).has_mark = true;
-        self.drop_up_to(clock);
+        self.segments.gained_mark(file);
+        // A drain writes the mark anew, as it is.
+        if old.is_none_or(|(old, _)| old < clock) {
+            self.drop_up_to(clock);
+        }
         if self.pending_mark.is_some_and(|pending| pending.clock <= clock) {
             self.pending_mark = None;
             self.recount_pending();
@@ -133,23 +134,26 @@ impl<D: Disk> Engine<D> {
 
     /// Drops every entry at or below a mark.
     pub(crate) fn drop_up_to(&mut self, clock: Clock) {
-        let Self { index, side, segments, .. } = self;
+        let mut any = Vec::new();
+        let Self { index, side, segments, partition_files, .. } = self;
         for partition in self.config.partitions.clone() {
             let mut dropped = Vec::new();
-            index.retain(partition, |entry| {
+            let removed = index.retain(partition, |entry| {
                 let keep = entry.clock > clock;
                 if !keep {
-                    segments.lost(entry.place.file, entry.is_tombstone());
+                    lost(segments, partition_files, partition, entry);
                     if entry.flags.contains(Flags::EXTRA) {
                         dropped.push(entry.hash);
                     }
                 }
                 keep
             });
+            any.extend((removed > 0).then_some(partition));
             for hash in dropped {
                 side.remove(partition, hash);
             }
         }
+        any.into_iter().for_each(|partition| self.rebuild_tree(partition));
         // What is newer than the mark stays in `pending` or comes back with its next read.
         self.cache.clear();
     }

@@ -13,12 +13,14 @@ use annulus_object::{Actor, Clock, HybridClock};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::cache::Cache;
+use crate::compaction::{Compaction, Pacing};
 use crate::config::{Config, Durability};
 use crate::disk::{Completion, Disk, OperationId};
 use crate::hot_log::{Commit, HotLog, Identity, LARGE, SMALL};
 use crate::housekeeping::{DiskState, Failures};
 use crate::index::{ActorTable, Index};
 use crate::memory_store::MemoryStore;
+use crate::partition_files::PartitionFiles;
 use crate::pending::Pending;
 use crate::read_path::{Reading, Record};
 use crate::recovery::RecoveryReport;
@@ -27,6 +29,7 @@ use crate::segments::Segments;
 use crate::side_table::SideTable;
 use crate::slab::Slab;
 use crate::statistics::Counts;
+use crate::trees::Trees;
 use crate::work::Work;
 use crate::write_path::{PendingMark, PendingWrite};
 use crate::{ReadError, Statistics};
@@ -73,6 +76,7 @@ pub struct Engine<D: Disk> {
     pub(crate) index: Index,
     pub(crate) actors: ActorTable,
     pub(crate) side: SideTable,
+    pub(crate) trees: Trees,
     pub(crate) resident: Resident,
     pub(crate) resident_hits: u64,
     pub(crate) cache: Cache,
@@ -88,10 +92,14 @@ pub struct Engine<D: Disk> {
     pub(crate) mark: Option<(Clock, u16)>,
     pub(crate) logs: [HotLog; 2],
     pub(crate) segments: Segments<D::File>,
+    pub(crate) partition_files: PartitionFiles<D::File>,
+    /// What is being compacted.
+    pub(crate) compaction: Option<Box<Compaction<D::File>>>,
+    pub(crate) pacing: Pacing,
     /// The newest sequence that was given to a segment.
     pub(crate) sequence: u64,
     pub(crate) identity: Identity,
-    pub(crate) reads: Slab<Reading>,
+    pub(crate) reads: Slab<Reading<D::File>>,
     pub(crate) events: VecDeque<Event>,
     pub(crate) work: VecDeque<Work<D>>,
     /// A segment is being prepared for the instance.
@@ -127,6 +135,7 @@ impl<D: Disk> Engine<D> {
             index: Index::new(config.partitions.clone()),
             actors: ActorTable::new(),
             side: SideTable::new(config.partitions.clone()),
+            trees: Trees::new(config.partitions.clone()),
             resident: Resident::new(resident_bytes),
             resident_hits: 0,
             cache: Cache::new(cache_bytes - resident_bytes),
@@ -138,6 +147,9 @@ impl<D: Disk> Engine<D> {
             mark: None,
             logs: [HotLog::new(SMALL), HotLog::new(LARGE)],
             segments: Segments::new(),
+            partition_files: PartitionFiles::new(config.partitions.clone()),
+            compaction: None,
+            pacing: Pacing::default(),
             sequence: 0,
             identity,
             reads: Slab::new(),
@@ -264,11 +276,12 @@ impl<D: Disk> Engine<D> {
     pub fn memory_bytes(&self) -> usize {
         self.index.bytes()
             + self.side.bytes()
+            + self.trees.bytes()
             + self.resident.capacity_bytes()
             + self.cache.capacity_bytes()
             + self.store.bytes()
             + self.pending.bytes()
-            + self.index.tombstones() * size_of::<(u16, crate::index::IndexHash)>()
+            + self.compaction.as_ref().map_or(0, |compaction| compaction.memory_bytes())
             + self.logs.iter().map(HotLog::memory_bytes).sum::<usize>()
     }
 
@@ -295,6 +308,12 @@ impl<D: Disk> Engine<D> {
                 .filter(|(_, segment)| segment.live > 0)
                 .map(|(_, s)| s.written)
                 .sum(),
+            partition_files: self.partition_files.iter().map(|(_, set)| set.files().count() as u64).sum(),
+            runs: self.partition_files.iter().map(|(_, set)| set.runs().len() as u64).sum(),
+            partition_file_bytes: self.partition_files.bytes(),
+            live_bytes: self.live_bytes(),
+            partitions_damaged: self.partition_files.iter().filter(|(_, set)| set.damaged).count() as u64,
+            write_delay_us: self.pacing.write_delay_us,
             pending_writes: self.pending.len() as u64,
             pending_bytes: self.pending.bytes() as u64,
             pending_commits: self.logs.iter().map(HotLog::depth).sum::<usize>() as u64,

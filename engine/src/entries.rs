@@ -11,6 +11,7 @@ use crate::engine::{Engine, Key};
 use crate::index::{ACTOR_IN_SIDE_TABLE, Entry, Flags, IndexHash, Place, size_class};
 use crate::record::{self, Kind, RecordFields, RecordRef};
 use crate::side_table::Extra;
+use crate::trees::version_of;
 
 /// What the index takes from a record, wherever that is.
 pub(crate) struct FieldsView<'a> {
@@ -61,34 +62,38 @@ impl<D: Disk> Engine<D> {
                 && let Some(place) = self.store.overwrite(old.place.raw(), bytes)
             {
                 record::encode_in_memory(fields, place);
-                let updated = self.index.update(key.partition, old.hash, |entry| entry.clock = fields.dot.clock);
+                let clock = fields.dot.clock;
+                let updated = self.index.update(key.partition, old.hash, |entry| entry.clock = clock);
                 assert!(updated.is_some(), "the key is indexed");
+                let before = Dot::new(old.clock, self.actor);
+                self.tree_took(key.partition, old.hash, fields.dot, Some(before));
                 return;
             }
         }
         let number = self.store.insert_with(bytes, |out| record::encode_in_memory(fields, out));
         let place = Place::from_raw(number);
-        if let Some(old) = self.enter(key.partition, &FieldsView::of(fields), place, bytes) {
+        if let (_, Some(old)) = self.enter(key.partition, &FieldsView::of(fields), place, bytes) {
             self.store.remove(old.place.raw());
         }
     }
 
     /// Drops what memory holds for an entry that left the index.
     pub(crate) fn forget_in_memory(&mut self, partition: u16, entry: &Entry) {
+        self.tree_lost(partition, entry);
         self.store.remove(entry.place.raw());
         if entry.flags.contains(Flags::EXTRA) {
             self.side.remove(partition, entry.hash);
         }
     }
 
-    /// Makes a record the key's newest in index and side table; gives what it replaced.
+    /// Makes a record the key's newest in index and side table; gives its entry and what it replaced.
     pub(crate) fn enter(
         &mut self,
         partition: u16,
         record: &FieldsView<'_>,
         place: Place,
         bytes: usize,
-    ) -> Option<Entry> {
+    ) -> (Entry, Option<Entry>) {
         let hash = IndexHash::of(record.hash);
         let (actor_slot, actor) = match self.actors.intern(record.dot.actor, record.floor) {
             Ok(slot) => (slot, None),
@@ -101,11 +106,16 @@ impl<D: Disk> Engine<D> {
         }
         let entry = Entry { hash, clock: record.dot.clock, actor_slot, place, size_class: size_class(bytes), flags };
         let old = self.index.insert(partition, entry);
+        let old_dot = old.map(|old| {
+            let (actor, _) = version_of(&self.actors, &self.side, partition, &old);
+            Dot::new(old.clock, actor)
+        });
+        self.tree_took(partition, hash, record.dot, old_dot);
         if !extra.is_empty() {
             self.side.set(partition, hash, extra);
         } else if old.is_some_and(|old| old.flags.contains(Flags::EXTRA)) {
             self.side.remove(partition, hash);
         }
-        old
+        (entry, old)
     }
 }

@@ -22,6 +22,20 @@ pub enum Error {
         /// What is wrong.
         error: SegmentError,
     },
+    /// A partition file is not one of this store's, or of a newer format.
+    #[error("{path}: {error}; if it does not belong here, move it away")]
+    PartitionFile {
+        /// Which file.
+        path: String,
+        /// What is wrong.
+        error: crate::sealed_run::RunError,
+    },
+    /// What a FLUSHALL deleted could not be taken out of a partition's files while the number of cores changes.
+    #[error("partition {0}: what FLUSHALL deleted cannot be taken out of its files now; the log says why; try again")]
+    Purge(u16),
+    /// More files of a partition than places can name.
+    #[error("partition {0} has too many files")]
+    TooManyPartitionFiles(u16),
     /// A whole frame holds what is no record: written by a newer version or by a fault of this one.
     #[error("{path}: {error}")]
     Frame {
@@ -43,7 +57,7 @@ pub enum Error {
         second: String,
     },
     /// More segments than places can name.
-    #[error("the log has {0} segments; at most {max} can be used", max = crate::index::Place::FILES_MAX)]
+    #[error("the log has {0} segments; at most {max} can be used", max = crate::index::Place::LOG_FILES)]
     TooManySegments(usize),
 }
 

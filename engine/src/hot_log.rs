@@ -114,24 +114,24 @@ impl HotLog {
         self.instance == SMALL && last.is_some_and(|payload| payload + bytes <= limits.frame_bytes_max)
     }
 
-    /// Begins a waiting frame; `newest` is the core's newest sequence.
-    fn begin_frame(&mut self, now_us: u64, newest: u64) {
+    fn begin_frame(&mut self, now_us: u64) {
         let mut buffer = self.free_buffers.pop().unwrap_or_default();
         buffer.resize(PAYLOAD_START);
         let ordinal = self.next_ordinal;
-        self.waiting.push_back(Waiting { ordinal, buffer, records: 0, began_us: now_us, began_at: newest });
+        self.waiting.push_back(Waiting { ordinal, buffer, records: 0, began_us: now_us, min_clock: Clock::MAX });
         self.next_ordinal += 1;
     }
 
-    /// Room for a record of `bytes` bytes, to be filled by the caller, and the commit that it is part of.
-    pub(crate) fn append(&mut self, bytes: usize, now_us: u64, newest: u64, limits: &Limits) -> (Commit, &mut [u8]) {
+    /// Room for a record of `bytes` bytes and of `clock`, to be filled by the caller, and the commit that it is part of.
+    pub(crate) fn append(&mut self, bytes: usize, clock: Clock, now_us: u64, limits: &Limits) -> (Commit, &mut [u8]) {
         assert!(self.has_room(bytes, limits), "the caller asked for room");
         if !self.fits_last(bytes, limits) {
-            self.begin_frame(now_us, newest);
+            self.begin_frame(now_us);
         }
         self.waiting_bytes += bytes;
         let last = self.waiting.back_mut().expect("pushed above or there");
         last.records += 1;
+        last.min_clock = last.min_clock.min(clock);
         let start = last.buffer.len();
         last.buffer.resize(start + bytes);
         let commit = Commit { instance: self.instance, ordinal: last.ordinal };
@@ -167,13 +167,13 @@ impl HotLog {
         let payload_bytes = self.waiting[0].payload_bytes();
         let frame_bytes = frame::frame_bytes(payload_bytes);
         if self.active.is_some_and(|active| active.offset + frame_bytes as u64 > segments.get(active.file).bytes) {
-            self.seal(segments, *sequence);
+            self.seal(segments);
         }
         let active = match self.active {
             Some(active) => active,
             None => self.activate(segments, sequence).ok_or(Idle::NoSegment)?,
         };
-        let Waiting { ordinal, mut buffer, records, began_at, .. } = self.waiting.pop_front().expect("checked above");
+        let Waiting { ordinal, mut buffer, records, min_clock, .. } = self.waiting.pop_front().expect("checked above");
         self.waiting_bytes -= payload_bytes;
         buffer.resize(HEADROOM + frame_bytes);
         let segment = segments.get(active.file);
@@ -203,7 +203,7 @@ impl HotLog {
             frame_offset,
             log_tail,
             crc,
-            began_at,
+            min_clock,
         });
         let (offset, skip) = if is_first { (0, 0) } else { (frame_offset, HEADROOM) };
         Ok(Write { file: active.file, offset, buffer, skip })
@@ -219,6 +219,7 @@ impl HotLog {
         segment.resident.clear();
         segment.sequence = *sequence;
         segment.written = HEADROOM as u64;
+        segment.begin_use();
         let active = Active { file, offset: HEADROOM as u64, number: 0 };
         self.active = Some(active);
         if self.log_tail == 0 || self.sealed.is_empty() {
@@ -228,12 +229,11 @@ impl HotLog {
     }
 
     /// Closes the active segment.
-    pub(crate) fn seal<F>(&mut self, segments: &mut Segments<F>, sequence: u64) {
+    pub(crate) fn seal<F>(&mut self, segments: &mut Segments<F>) {
         let Some(active) = self.active.take() else { return };
         let segment = segments.get_mut(active.file);
         assert_eq!(segment.state, Use::Active);
         segment.state = Use::Sealed;
-        segment.closed_at = sequence;
         self.sealed.push_back(active.file);
     }
 
@@ -244,17 +244,21 @@ impl HotLog {
         assert_eq!(active.file, written.file);
         active.offset = written.frame_offset + frame::frame_bytes(written.payload_bytes) as u64;
         active.number += 1;
-        segments.get_mut(written.file).written = active.offset;
+        let segment = segments.get_mut(written.file);
+        segment.written = active.offset;
+        segment.min_clock = segment.min_clock.min(written.min_clock);
         self.previous_crc = written.crc;
         self.durable_tail = written.log_tail;
         written
     }
 
     /// The write in flight has failed: its segment takes no more.
-    pub(crate) fn on_failed<F>(&mut self, segments: &mut Segments<F>, sequence: u64) -> InFlight {
+    pub(crate) fn on_failed<F>(&mut self, segments: &mut Segments<F>) -> InFlight {
         let failed = self.in_flight.take().expect("a write that ended was in flight");
         let active = self.active.expect("a segment stays active while it is written");
-        self.seal(segments, sequence);
+        let segment = segments.get_mut(active.file);
+        segment.min_clock = segment.min_clock.min(failed.min_clock);
+        self.seal(segments);
         if active.number == 0 {
             // Nothing durable is in it, so the log never begins with it.
             let file = self.sealed.pop_back().expect("it was just sealed");

@@ -48,9 +48,9 @@ impl<D: Disk> Engine<D> {
             return;
         }
         self.watch_disk(now_ms);
+        self.pace_compaction();
         for instance in 0..self.logs.len() {
             self.advance_tail(instance);
-            self.maybe_release_other(instance);
             if self.logs[instance].wants_segment(&self.segments) {
                 self.want_segment(instance);
             }
@@ -83,14 +83,19 @@ impl<D: Disk> Engine<D> {
         let rest = Extra { expires_at_ms: 0, actor, context: &context };
         let keeps_extra = !rest.is_empty();
         self.side.set(partition, hash, rest);
+        let mut old = None;
         let entry = self.index.update(partition, hash, |entry| {
+            old = Some(*entry);
             entry.flags = entry.flags.with(Flags::TOMBSTONE);
+            // What has to be kept of it is a tombstone: the value's bytes are garbage.
+            entry.size_class = entry.size_class.min(1);
             if !keeps_extra {
                 entry.flags = entry.flags.without(Flags::EXTRA);
             }
         });
         let entry: Entry = entry.expect("what expires is indexed");
-        self.segments.expired(entry.place.file, partition, hash);
+        self.lost(partition, &old.expect("it was updated"));
+        self.gained(partition, &entry);
     }
 
     /// Whether so many bytes may be taken without reaching the mark at which writes are refused. Asked each time, because a
@@ -129,81 +134,14 @@ impl<D: Disk> Engine<D> {
     /// Lets go of the oldest segments that nothing needs.
     pub(crate) fn advance_tail(&mut self, instance: usize) {
         while let Some(&file) = self.logs[instance].sealed.front() {
-            if !self.is_needless(instance, file) {
+            if self.segments.get(file).live > 0 {
                 return;
             }
-            self.drop_tombstones(file);
             let log = &mut self.logs[instance];
             log.log_tail = log.sequence_after_oldest(&self.segments, self.sequence);
             log.sealed.pop_front();
             log.passed.push_back(file);
-            let segment = self.segments.get_mut(file);
-            assert_eq!(segment.live, 0, "only tombstones were left");
-            segment.state = Use::Passed;
-        }
-    }
-
-    fn is_needless(&self, instance: usize, file: u16) -> bool {
-        let segment = self.segments.get(file);
-        if segment.pins > 0 {
-            return false;
-        }
-        if segment.live == 0 {
-            return true;
-        }
-        let only_hides = segment.live_tombstones + u32::from(segment.has_mark) == segment.live;
-        only_hides && !self.logs[1 - instance].replays_up_to(&self.segments, segment.closed_at)
-    }
-
-    /// When only what the other instance would replay keeps tombstones of the oldest segment, and nothing of that is live, lets
-    /// the other instance say so durably.
-    fn maybe_release_other(&mut self, instance: usize) {
-        let Some(&file) = self.logs[instance].sealed.front() else {
-            return;
-        };
-        let segment = self.segments.get(file);
-        let (live, hiding, closed_at) =
-            (segment.live, segment.live_tombstones + u32::from(segment.has_mark), segment.closed_at);
-        let other = 1 - instance;
-        if live == 0
-            || live != hiding
-            || segment.pins > 0
-            || self.failures.read_only
-            || self.disk_state.is_full
-            || !self.logs[other].is_quiet()
-        {
-            return;
-        }
-        if !self.logs[other].replays_up_to(&self.segments, closed_at) {
-            return;
-        }
-        self.logs[other].seal_dead(&mut self.segments, closed_at, self.sequence);
-        self.advance_tail(other);
-        if self.logs[other].oldest_sequence(&self.segments).is_none_or(|oldest| oldest > closed_at) {
-            self.logs[other].append_empty(self.now_us, self.sequence);
-        }
-    }
-
-    fn is_tombstone_in(&self, file: u16, (partition, hash): (u16, IndexHash)) -> bool {
-        let entry = self.index.get(partition, hash);
-        entry.is_some_and(|entry| entry.is_tombstone() && entry.place.file == file)
-    }
-
-    fn drop_tombstones(&mut self, file: u16) {
-        let noted = std::mem::take(&mut self.segments.get_mut(file).tombstones);
-        for (partition, hash) in noted {
-            if self.is_tombstone_in(file, (partition, hash)) {
-                let entry = self.index.remove(partition, hash).expect("found above");
-                if entry.flags.contains(Flags::EXTRA) {
-                    self.side.remove(partition, hash);
-                }
-                self.segments.lost(file, true);
-                self.counts.tombstones_reaped += 1;
-            }
-        }
-        if std::mem::take(&mut self.segments.get_mut(file).has_mark) {
-            self.segments.lost(file, false);
-            self.mark = None;
+            self.segments.get_mut(file).state = Use::Passed;
         }
     }
 
@@ -215,10 +153,13 @@ impl<D: Disk> Engine<D> {
                 return;
             }
             self.logs[instance].passed.pop_front();
+            let is_within_budget = self.is_log_within_budget(instance);
             let log = &mut self.logs[instance];
             let number = u8::try_from(instance).expect("there are two instances");
             let right_size = self.segments.get(file).bytes == self.config.segment_bytes(number);
-            if right_size && log.spares.len() < self.config.limits.spare_segments {
+            // Within the budget a segment is worth more than its space: making another one writes it twice.
+            let is_wanted = log.spares.len() < self.config.limits.spare_segments || is_within_budget;
+            if right_size && is_wanted {
                 self.disk_state.is_full = false;
                 let segment = self.segments.get_mut(file);
                 segment.state = Use::Spare;
@@ -270,6 +211,7 @@ impl<D: Disk> Engine<D> {
                     Err(error) => self.on_prepare_failed(usize::from(instance), &path, &error, now_ms),
                 }
             }
+            Done::Compacted(done) => self.on_step_done(done),
             Done::Removed { path, result } => {
                 if let Err(error) = result {
                     tracing::warn!(core = self.config.core, segment = %path, %error, "a segment that is not needed stays");
@@ -279,24 +221,9 @@ impl<D: Disk> Engine<D> {
     }
 
     pub(crate) fn add_spare(&mut self, instance: u8, path: String, bytes: u64, file: D::File) {
-        let segment = Segment {
-            file,
-            path: path.clone(),
-            bytes,
-            sequence: 0,
-            closed_at: 0,
-            written: 0,
-            live: 0,
-            live_tombstones: 0,
-            pins: 0,
-            state: Use::Spare,
-            tombstones: Vec::new(),
-            has_mark: false,
-            resident: crate::resident::Blocks::default(),
-            header_damaged: false,
-        };
+        let segment = Segment::new(file, path.clone(), bytes, Use::Spare);
         let Some(file) = self.segments.add(segment) else {
-            tracing::error!(core = self.config.core, max = Place::FILES_MAX, "the log has as many segments as it can");
+            tracing::error!(core = self.config.core, max = Place::LOG_FILES, "the log has as many segments as it can");
             self.work.push_back(Work::remove(self.disk.clone(), path));
             self.disk_state.is_full = true;
             self.fail_waiting(usize::from(instance));

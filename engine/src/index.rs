@@ -71,6 +71,15 @@ impl Index {
         }
     }
 
+    /// Makes room for `more` entries of `partition`, so that its table grows once.
+    pub(crate) fn reserve(&mut self, partition: u16, more: usize) {
+        let of = self.table_mut(partition);
+        let bytes = of.table.bytes();
+        of.table.reserve(more);
+        let grown = of.table.bytes().wrapping_sub(bytes);
+        self.slot_bytes = self.slot_bytes.wrapping_add(grown);
+    }
+
     /// Stores `entry` and returns the one of the same hash that it replaced. Asserts that the
     /// fields of `entry` are in range.
     #[inline]

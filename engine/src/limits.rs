@@ -37,6 +37,22 @@ pub struct Limits {
     pub expire_per_tick: usize,
     /// Emptied segments kept for reuse.
     pub spare_segments: usize,
+    /// Compaction reads so many bytes at a time.
+    pub compaction_read_bytes: usize,
+    /// Partitions are compacted together while their files are not longer than this in sum: they share their syncs.
+    pub compaction_sets_bytes: u64,
+    /// What compaction may hold back of the runs that it writes, footers aside; the longest record is taken all the same.
+    pub compaction_buffer_bytes: usize,
+    /// Runs are sealed until so many bytes are to be written.
+    pub compaction_seal_bytes: usize,
+    /// Index entries that move over to their new places in one turn.
+    pub compaction_move_entries: usize,
+    /// Compaction goes on at least at so many bytes a second.
+    pub compaction_rate_min: u64,
+    /// After a failure, microseconds until compaction is tried again.
+    pub compaction_retry_us: u64,
+    /// A run is begun in another file when the newest one is so long.
+    pub partition_file_bytes_max: u64,
     /// A second failed write within this time makes the core read-only.
     pub failure_window_ms: u64,
     /// Time between two looks at the disk's space, and before a failed preparation is tried again.
@@ -61,6 +77,14 @@ impl Limits {
         clock_ceiling_ms: 250,
         expire_per_tick: 4096,
         spare_segments: 3,
+        compaction_read_bytes: 256 << 10,
+        compaction_sets_bytes: 16 << 20,
+        compaction_buffer_bytes: 16 << 20,
+        compaction_seal_bytes: 1 << 20,
+        compaction_move_entries: 1024,
+        compaction_rate_min: 8 << 20,
+        compaction_retry_us: 5_000_000,
+        partition_file_bytes_max: 192 << 20,
         failure_window_ms: 600_000,
         space_interval_ms: 1000,
     };
@@ -79,6 +103,15 @@ impl Limits {
         assert!(self.waiting_frames_max >= 2 && self.reads_max > 0 && self.spare_segments > 0);
         assert!(self.read_bytes_max.is_multiple_of(BLOCK_BYTES) && self.read_bytes_max > 0);
         assert!(self.recovery_read_bytes.is_multiple_of(BLOCK_BYTES) && self.recovery_read_bytes > 0);
+        self.assert_compaction_valid();
+    }
+
+    /// Asserts how those of compaction relate; part of [`Limits::assert_valid`].
+    fn assert_compaction_valid(&self) {
+        assert!(self.compaction_read_bytes.is_multiple_of(BLOCK_BYTES) && self.compaction_read_bytes > 0);
+        assert!(self.compaction_move_entries > 0 && self.compaction_rate_min > 0);
+        let longest = self.partition_file_bytes_max + (self.record_bytes_max() + BLOCK_BYTES) as u64;
+        assert!(longest < crate::index::Place::FILE_BYTES_MAX, "places name every record of a file");
     }
 
     /// The longest record that can be stored.

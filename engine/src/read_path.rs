@@ -15,9 +15,12 @@ use crate::buffer::AlignedBuffer;
 use crate::disk::{Completion, Disk, File, OperationId};
 use crate::engine::{Engine, Event, Key};
 use crate::hot_log::Commit;
-use crate::index::{Entry, IndexHash, class_bytes};
+use crate::index::{Entry, IndexHash, Place, class_bytes};
+use crate::liveness::file_use;
+use crate::partition_files::PartitionFiles;
 use crate::prefetch::prefetch_bytes;
 use crate::record::{Kind, RecordRef};
+use crate::segments::Segments;
 use crate::write_path::is_expired;
 
 pub use found::{Description, Found, ReadPlan, Record, ScanBatch, ScanEntry};
@@ -28,8 +31,10 @@ pub const WARM_STEPS: u8 = 4;
 const WARM_BYTES: usize = 256;
 
 /// A read in flight.
-pub(crate) struct Reading {
+pub(crate) struct Reading<F> {
     plan: ReadPlan,
+    /// A partition's file may be replaced while it is read; what is open stays.
+    file: F,
     token: u64,
     /// What earlier parts of a long read brought.
     bytes: Vec<u8>,
@@ -71,9 +76,10 @@ impl<D: Disk> Engine<D> {
                 return same_key(record, key);
             }
         }
-        let Self { cache, resident, segments, .. } = self;
-        let segment = segments.get(entry.place.file);
-        if let Some((bytes, goes_soon)) = resident.bytes(&segment.resident, entry.place.offset()) {
+        let Self { cache, resident, segments, partition_files, .. } = self;
+        let in_log = (!entry.place.is_cold()).then(|| segments.get(entry.place.file));
+        let resident = in_log.and_then(|segment| resident.bytes(&segment.resident, entry.place.offset()));
+        if let Some((bytes, goes_soon)) = resident {
             self.resident_hits += 1;
             let record = RecordRef::checked_before(bytes);
             if goes_soon {
@@ -89,7 +95,7 @@ impl<D: Disk> Engine<D> {
                 return same_key(record, key);
             }
         }
-        Found::OnDisk(plan(segments.get(entry.place.file).sequence, key.partition, &entry))
+        Found::OnDisk(plan(segments, partition_files, key.partition, &entry))
     }
 
     /// Asks for memory that looking this key up, or writing it, will need. To be called for several keys with step 0, then
@@ -104,6 +110,9 @@ impl<D: Disk> Engine<D> {
         let Some(entry) = self.index.get(key.partition, hash) else {
             return;
         };
+        if entry.place.is_cold() && !self.is_memory() {
+            return;
+        }
         let (raw, offset) = (entry.place.raw(), entry.place.offset());
         let bytes = match (self.is_memory(), step) {
             (true, 2) => return self.store.prefetch(raw),
@@ -171,24 +180,39 @@ impl<D: Disk> Engine<D> {
             self.events.push_back(Event::Read { token, result: Err(ReadError::Gone) });
             return true;
         };
-        let segment = self.segments.get_mut(plan.file);
-        segment.pins += 1;
+        let (file, bytes) = self.pin(&plan);
         let start = plan.offset & !4095;
-        assert!(start < segment.bytes, "the index names records that were read or written");
-        let end = (plan.offset + plan.bytes as u64).next_multiple_of(4096).min(segment.bytes);
-        let number = self.reads.insert(Reading { plan, token, bytes: Vec::new(), next: start, end });
+        assert!(start < bytes, "the index names records that were read or written");
+        let end = (plan.offset + plan.bytes as u64).next_multiple_of(4096).min(bytes);
+        let number = self.reads.insert(Reading { plan, file, token, bytes: Vec::new(), next: start, end });
         self.counts.disk_reads += 1;
         self.read_part(number);
         true
     }
 
-    /// The plan itself while its segment is still in the same use, else one for the key's record of now.
+    /// The file of a plan and its length; a segment is not used anew until the read has ended.
+    fn pin(&mut self, plan: &ReadPlan) -> (D::File, u64) {
+        if plan.file >= Place::LOG_FILES {
+            let file = self.partition_files.set(plan.partition).file(plan.file);
+            return (file.file.clone(), file.bytes);
+        }
+        let segment = self.segments.get_mut(plan.file);
+        segment.pins += 1;
+        (segment.file.clone(), segment.bytes)
+    }
+
+    /// Where to read an entry's record.
+    pub(crate) fn plan(&self, partition: u16, entry: &Entry) -> ReadPlan {
+        plan(&self.segments, &self.partition_files, partition, entry)
+    }
+
+    /// The plan itself while its file is still in the same use, else one for the key's record of now.
     fn current_plan(&self, old: &ReadPlan) -> Option<ReadPlan> {
-        if self.segments.sequence(old.file) == Some(old.sequence) {
+        if self.file_use(old.partition, old.file) == Some(old.file_use) {
             return Some(old.clone());
         }
         let entry = self.index.get(old.partition, old.hash).filter(|entry| !entry.is_tombstone())?;
-        Some(plan(self.segments.get(entry.place.file).sequence, old.partition, &entry))
+        Some(self.plan(old.partition, &entry))
     }
 
     fn read_part(&mut self, number: u64) {
@@ -199,7 +223,7 @@ impl<D: Disk> Engine<D> {
         buffer.resize(bytes);
         let operation = OperationId(number + 2);
         self.counts.disk_read_bytes += bytes as u64;
-        self.segments.get(reading.plan.file).file.start_read(operation, reading.next, buffer);
+        reading.file.start_read(operation, reading.next, buffer);
     }
 
     /// A part of a record came.
@@ -215,7 +239,9 @@ impl<D: Disk> Engine<D> {
             }
         }
         let reading = self.reads.remove(number).expect("it is there");
-        self.segments.get_mut(reading.plan.file).pins -= 1;
+        if reading.plan.file < Place::LOG_FILES {
+            self.segments.get_mut(reading.plan.file).pins -= 1;
+        }
         let result = match completion.result {
             Err(error) => Err(ReadError::Disk(error)),
             Ok(()) if reading.bytes.is_empty() => self.check(&reading.plan, completion.buffer.as_slice()),
@@ -223,11 +249,19 @@ impl<D: Disk> Engine<D> {
         };
         if let Err(error) = &result {
             self.counts.read_failures += 1;
-            let path = &self.segments.get(reading.plan.file).path;
+            let path = self.path_of(&reading.plan);
             let (partition, offset) = (reading.plan.partition, reading.plan.offset);
-            tracing::error!(core = self.config.core, partition, segment = %path, offset, %error, "a record cannot be read");
+            tracing::error!(core = self.config.core, partition, file = %path, offset, %error, "a record cannot be read");
         }
         self.events.push_back(Event::Read { token: reading.token, result });
+    }
+
+    fn path_of(&self, plan: &ReadPlan) -> String {
+        if plan.file < Place::LOG_FILES {
+            return self.segments.get(plan.file).path.clone();
+        }
+        let file = self.partition_files.set(plan.partition).get(plan.file).filter(|file| file.id == plan.file_use);
+        file.map_or_else(|| "a file that was replaced".to_owned(), |file| file.path.clone())
     }
 
     /// The record that a plan names, out of the blocks around it.
@@ -245,10 +279,10 @@ impl<D: Disk> Engine<D> {
     }
 }
 
-fn plan(sequence: u64, partition: u16, entry: &Entry) -> ReadPlan {
+fn plan<F>(segments: &Segments<F>, files: &PartitionFiles<F>, partition: u16, entry: &Entry) -> ReadPlan {
     ReadPlan {
         file: entry.place.file,
-        sequence,
+        file_use: file_use(segments, files, partition, entry.place.file).expect("places name files that are there"),
         offset: entry.place.offset(),
         bytes: class_bytes(entry.size_class),
         hash: entry.hash,

@@ -15,6 +15,9 @@ mod chain;
 mod files;
 mod merge;
 mod migrate;
+mod partitions;
+mod progress;
+mod runs;
 
 use std::collections::VecDeque;
 
@@ -22,8 +25,13 @@ use crate::config::Config;
 use crate::disk::{Disk, DiskError};
 use crate::engine::Engine;
 use crate::hot_log::{LARGE, SMALL};
+use crate::partition_files;
 use crate::segments::Use;
 use crate::{Error, work};
+
+use self::partitions::tail_of;
+
+pub use progress::Progress;
 
 /// What recovery met.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,6 +42,14 @@ pub struct RecoveryReport {
     pub frames: u64,
     /// Records in them.
     pub records: u64,
+    /// Sealed runs of partition files that count.
+    pub runs: u64,
+    /// Records that they tell of.
+    pub run_records: u64,
+    /// Runs that were rebuilt from their records, because footer or trailer were damaged.
+    pub rebuilt_runs: u64,
+    /// Runs that a crash had interrupted; the log still has their records.
+    pub interrupted_runs: u64,
     /// Records of this core that were written anew because the number of cores has changed.
     pub moved: u64,
     /// Segments that end in a torn write.
@@ -61,16 +77,20 @@ impl<D: Disk> Engine<D> {
     pub async fn open(disk: D, config: Config) -> Result<Self, Error> {
         let mut engine = Self::empty(disk, config);
         if engine.is_memory() {
+            engine.build_trees();
             return Ok(engine);
         }
         let directory = engine.config.directory();
         let disk = engine.disk.clone();
-        disk.create_directory(&directory).await.map_err(|error| Error::Disk { path: directory.clone(), error })?;
-        match engine.config.migrate_from {
-            None => engine.recover_own(&directory).await?,
-            Some((layout, cores)) => engine.migrate(layout, cores).await?,
+        for path in [directory.as_str(), partition_files::DIRECTORY] {
+            disk.create_directory(path).await.map_err(|error| Error::Disk { path: path.to_owned(), error })?;
         }
+        let flushed = match engine.config.migrate_from.clone() {
+            None => engine.recover_own(&directory).await.map(|()| Vec::new())?,
+            Some((layout, cores)) => engine.migrate(layout, &cores).await?,
+        };
         engine.finish_recovery();
+        engine.purge(flushed).await?;
         engine.prepare_first().await?;
         Ok(engine)
     }
@@ -78,9 +98,11 @@ impl<D: Disk> Engine<D> {
     async fn recover_own(&mut self, directory: &str) -> Result<(), Error> {
         let (core, cores, layout) = (self.config.core, self.config.cores, self.config.layout);
         let found = self.list_segments(directory, (layout, core, cores), Use::Sealed).await?;
+        let tails = self.find_tails((layout, core), &found).await?;
+        self.recover_partitions(&tails).await?;
         for instance in [SMALL, LARGE] {
             let files: Vec<_> = found.iter().filter(|(_, header)| header.instance == instance).copied().collect();
-            let tip = self.recover_instance(files).await?;
+            let tip = self.recover_instance(files, tail_of(&tails, core, instance)).await?;
             let log_tail = tip.log_tail;
             let mut sealed: Vec<u16> = Vec::new();
             let mut spares = VecDeque::new();
@@ -102,11 +124,6 @@ impl<D: Disk> Engine<D> {
         }
         let newest = found.iter().map(|(_, header)| header.sequence).max().unwrap_or(0);
         self.sequence = self.sequence.max(newest);
-        let sequence = self.sequence;
-        let sealed: Vec<u16> = self.logs.iter().flat_map(|log| log.sealed.iter().copied()).collect();
-        for file in sealed {
-            self.segments.get_mut(file).closed_at = sequence;
-        }
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! partition file   header 4096 │ run │ run │ … │ (what an interrupted append left)
-//! run              records, back to back │ zeros to 4096 │ footer │ zeros to 4096 │ trailer 4096
+//! run              records, back to back │ footer │ zeros │ trailer 160, the end of a block
 //! footer           entries 24 × n, sorted by hash │ actors 16 × a │ extras of the entries that have any, in their order
 //! entry            as in the index: hash 64 │ clock 56, hash 8 │ place 38, size class 8, actor slot 12, flags 6
 //! actor            actor u64 │ context floor u64
@@ -10,8 +10,8 @@
 //! ```
 //!
 //! An entry's place is an offset in the file (its file number is zero); its actor slot counts the footer's actors, or is
-//! [`ACTOR_IN_SIDE_TABLE`], and then the actor is in its extra. The trailer is the last block: whoever has the end of a file
-//! finds the last run, whose start is the end of the one before.
+//! [`ACTOR_IN_SIDE_TABLE`], and then the actor is in its extra. The trailer is the end of the last block: whoever has the end of
+//! a file finds the last run, whose start is the end of the one before.
 //!
 //! What it is not: it reads and writes no file, and does not know which of several runs counts.
 //!
@@ -23,15 +23,16 @@ mod footer;
 mod trailer;
 
 pub use builder::FooterBuilder;
+pub(crate) use ending::encode_footer;
 pub use ending::{RunFields, encode_ending};
 pub use footer::{FooterEntry, FooterRef};
-pub use trailer::{PartitionFileHeader, Replayed, Trailer};
+pub use trailer::{PartitionFileHeader, Replayed, TRAILER_BYTES, Trailer};
 
 pub use crate::index::ACTOR_IN_SIDE_TABLE;
 
 /// The format of partition files that this build writes, and the newest that it reads.
 pub const RUN_FORMAT: u32 = 1;
-/// Bytes of a partition file's header, and of a run's trailer.
+/// Bytes of a partition file's header; runs begin and end at multiples of it.
 pub const RUN_BLOCK_BYTES: usize = crate::frame::BLOCK_BYTES;
 /// Bytes of an entry of the footer.
 pub const ENTRY_BYTES: usize = crate::index::SLOT_BYTES;

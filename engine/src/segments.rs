@@ -3,7 +3,9 @@
 //! Invariant: `live` is the number of index entries whose place is in the segment (a FLUSHALL mark counts as one); a segment
 //! is given to another use only when that and its pins are zero and the log's durable tail has passed it.
 
-use crate::index::{IndexHash, Place};
+use annulus_object::Clock;
+
+use crate::index::{Place, class_bytes};
 use crate::resident::Blocks;
 
 /// What a segment is there for.
@@ -32,8 +34,6 @@ pub(crate) struct Segment<F> {
     pub bytes: u64,
     /// Number of this use; 0 before the first.
     pub sequence: u64,
-    /// The core's newest sequence when this segment was closed: what was activated later is above it.
-    pub closed_at: u64,
     /// Bytes written in this use, the header included.
     pub written: u64,
     /// Index entries that point here, and a mark.
@@ -42,16 +42,59 @@ pub(crate) struct Segment<F> {
     pub pins: u32,
     /// What it is there for.
     pub state: Use,
-    /// How many of `live` are tombstones.
-    pub live_tombstones: u32,
-    /// Entries here that are tombstones, or were when they were noted.
-    pub tombstones: Vec<(u16, IndexHash)>,
+    /// Size classes of the records that were written in this use, and of those that the index still names, in bytes.
+    pub class_bytes: (u64, u64),
+    /// Bytes of the records that were written in this use.
+    pub record_bytes: u64,
+    /// The smallest clock in it.
+    pub min_clock: Clock,
     /// It holds the newest FLUSHALL mark.
     pub has_mark: bool,
     /// Which of its blocks are in memory.
     pub resident: Blocks,
     /// Its header was found damaged; what it is was told from its frames.
     pub header_damaged: bool,
+}
+
+impl<F> Segment<F> {
+    /// A segment that holds nothing yet.
+    pub fn new(file: F, path: String, bytes: u64, state: Use) -> Self {
+        Self {
+            file,
+            path,
+            bytes,
+            sequence: 0,
+            written: 0,
+            live: 0,
+            pins: 0,
+            state,
+            class_bytes: (0, 0),
+            record_bytes: 0,
+            min_clock: Clock::MAX,
+            has_mark: false,
+            resident: Blocks::default(),
+            header_damaged: false,
+        }
+    }
+
+    /// What an earlier use left behind does not count.
+    pub fn begin_use(&mut self) {
+        (self.class_bytes, self.record_bytes, self.min_clock) = ((0, 0), 0, Clock::MAX);
+    }
+
+    /// About how many bytes of its records the index still names.
+    pub fn live_bytes(&self) -> u64 {
+        share(self.record_bytes, self.class_bytes)
+    }
+}
+
+/// Of `bytes`, the share that (all, live) says.
+pub(crate) fn share(bytes: u64, (all, live): (u64, u64)) -> u64 {
+    if all == 0 {
+        return 0;
+    }
+    let share = u128::from(bytes) * u128::from(live.min(all)) / u128::from(all);
+    u64::try_from(share).expect("a share is not more than the whole")
 }
 
 /// All segments of a core.
@@ -70,14 +113,14 @@ impl<F> Segments<F> {
     pub fn add(&mut self, segment: Segment<F>) -> Option<u16> {
         let file = match self.by_file.iter().position(Option::is_none) {
             Some(free) => free,
-            None if self.by_file.len() < usize::from(Place::FILES_MAX) => {
+            None if self.by_file.len() < usize::from(Place::LOG_FILES) => {
                 self.by_file.push(None);
                 self.by_file.len() - 1
             }
             None => return None,
         };
         self.by_file[file] = Some(segment);
-        Some(u16::try_from(file).expect("below Place::FILES_MAX"))
+        Some(u16::try_from(file).expect("below Place::LOG_FILES"))
     }
 
     /// A segment.
@@ -105,34 +148,49 @@ impl<F> Segments<F> {
     /// All, with their numbers.
     pub fn iter(&self) -> impl Iterator<Item = (u16, &Segment<F>)> {
         self.by_file.iter().enumerate().filter_map(|(file, segment)| {
-            Some((u16::try_from(file).expect("below Place::FILES_MAX"), segment.as_ref()?))
+            Some((u16::try_from(file).expect("below Place::LOG_FILES"), segment.as_ref()?))
         })
     }
 
-    /// An index entry, or a mark, points into `file` from now on.
-    pub fn gained(&mut self, file: u16, is_tombstone: bool) {
+    /// A record of so many bytes was written to `file`.
+    pub fn wrote(&mut self, file: u16, record_bytes: usize, class: u8) {
         let segment = self.get_mut(file);
-        segment.live += 1;
-        segment.live_tombstones += u32::from(is_tombstone);
+        segment.record_bytes += record_bytes as u64;
+        segment.class_bytes.0 += class_bytes(class) as u64;
     }
 
-    /// An index entry, or a mark, points into `file` no more.
-    pub fn lost(&mut self, file: u16, is_tombstone: bool) {
+    /// An index entry points into `file` from now on.
+    pub fn gained(&mut self, file: u16, class: u8) {
+        let segment = self.get_mut(file);
+        segment.live += 1;
+        segment.class_bytes.1 += class_bytes(class) as u64;
+    }
+
+    /// An index entry points into `file` no more.
+    pub fn lost(&mut self, file: u16, class: u8) {
         let segment = self.get_mut(file);
         assert!(segment.live > 0, "an entry is counted once");
         segment.live -= 1;
-        if is_tombstone {
-            assert!(segment.live_tombstones > 0, "a tombstone is counted once");
-            segment.live_tombstones -= 1;
-        }
+        segment.class_bytes.1 -= class_bytes(class) as u64;
     }
 
-    /// The value of an entry that points into `file` has expired.
-    pub fn expired(&mut self, file: u16, partition: u16, hash: IndexHash) {
+    /// The newest FLUSHALL mark is in `file` from now on.
+    pub fn gained_mark(&mut self, file: u16) {
         let segment = self.get_mut(file);
-        segment.live_tombstones += 1;
-        assert!(segment.live_tombstones <= segment.live);
-        segment.tombstones.push((partition, hash));
+        assert!(!std::mem::replace(&mut segment.has_mark, true), "there is one newest mark");
+        segment.live += 1;
+    }
+
+    /// It is no more.
+    pub fn lost_mark(&mut self, file: u16) {
+        let segment = self.get_mut(file);
+        assert!(std::mem::replace(&mut segment.has_mark, false), "the mark was counted");
+        segment.live -= 1;
+    }
+
+    /// About how many bytes of records the index names.
+    pub fn live_bytes(&self) -> u64 {
+        self.iter().map(|(_, segment)| segment.live_bytes()).sum()
     }
 
     /// Length of all files.

@@ -1,6 +1,8 @@
 //! What a store has counted, and how it stands.
 
+use crate::disk::Disk;
 pub use crate::disk_level::DiskLevel;
+use crate::engine::Engine;
 
 /// Counted since the store opened; only ever grows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,6 +33,24 @@ pub struct Counts {
     pub hash_collisions: u64,
     /// Keys that expired.
     pub expired: u64,
+    /// Drains of the log that ended well.
+    pub drains: u64,
+    /// Segments that were drained.
+    pub segments_drained: u64,
+    /// Compactions of a partition's whole set that ended well.
+    pub compactions: u64,
+    /// Drains and compactions that were given up.
+    pub compactions_failed: u64,
+    /// Runs that were sealed.
+    pub runs_sealed: u64,
+    /// Records that the index found in a new place afterwards.
+    pub records_moved: u64,
+    /// Bytes that compaction read.
+    pub compaction_read_bytes: u64,
+    /// Bytes that compaction wrote, footers and padding included.
+    pub compaction_written_bytes: u64,
+    /// Records and frames that compaction could not read.
+    pub compaction_damaged_records: u64,
     /// Tombstones that were dropped for good.
     pub tombstones_reaped: u64,
     /// Writes refused for memory.
@@ -74,6 +94,19 @@ pub struct Statistics {
     pub log_bytes: u64,
     /// Bytes written of those that hold something live.
     pub log_tail_bytes_live: u64,
+    /// Partition files.
+    pub partition_files: u64,
+    /// Their sealed runs.
+    pub runs: u64,
+    /// Their bytes, footers included.
+    pub partition_file_bytes: u64,
+    /// Bytes of all records that the index names, in the log and in partition files; an estimate where records of one file
+    /// differ much in length.
+    pub live_bytes: u64,
+    /// Partitions in whose files damage was found.
+    pub partitions_damaged: u64,
+    /// Microseconds that log writes are put off at present, because compaction is behind.
+    pub write_delay_us: u64,
     /// Writes that are not durable.
     pub pending_writes: u64,
     /// Their bytes.
@@ -90,4 +123,44 @@ pub struct Statistics {
     pub disk_available_bytes: u64,
     /// Counted since the start.
     pub counts: Counts,
+}
+
+/// How one partition stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PartitionStatus {
+    /// Its number.
+    pub partition: u16,
+    /// Its durable keys.
+    pub keys: u64,
+    /// Deleted or expired keys that are still remembered.
+    pub tombstones: u64,
+    /// Its files, their sealed runs, and their bytes.
+    pub files: u64,
+    /// Sealed runs in them.
+    pub runs: u64,
+    /// Bytes of the files.
+    pub file_bytes: u64,
+    /// Bytes of the records in the files that count; an estimate where records differ much in length.
+    pub live_bytes: u64,
+    /// Damage was found in the files: they are kept as they are.
+    pub damaged: bool,
+}
+
+impl<D: Disk> Engine<D> {
+    /// How a partition of this core stands. What is not durable yet is left out: to find it, every pending write would be
+    /// looked at, for every partition that is asked about.
+    pub fn partition_status(&self, partition: u16) -> PartitionStatus {
+        let keys = if self.pending_mark.is_some() { 0 } else { self.index.live_in(partition) as u64 };
+        let set = self.partition_files.set(partition);
+        PartitionStatus {
+            partition,
+            keys,
+            tombstones: (self.index.len_in(partition) - self.index.live_in(partition)) as u64,
+            files: set.files().count() as u64,
+            runs: set.runs().len() as u64,
+            file_bytes: set.bytes(),
+            live_bytes: set.live_bytes(),
+            damaged: set.damaged,
+        }
+    }
 }

@@ -1,19 +1,19 @@
 //! Background work: what a store wants done beside its turns, as futures that whoever drives the core runs.
 
+use crate::compaction::{Step, StepDone};
 use crate::disk::{Disk, DiskError, File, OpenMode};
 use crate::frame::BLOCK_BYTES;
 
 /// A piece of background work.
-#[derive(Debug)]
 pub struct Work<D: Disk> {
     disk: D,
-    kind: Kind,
+    kind: Kind<D>,
 }
 
-#[derive(Debug)]
-enum Kind {
+enum Kind<D: Disk> {
     Prepare { instance: u8, path: String, bytes: u64 },
     Remove { path: String },
+    Compact(Step<D::File>),
 }
 
 /// The result of a piece of work.
@@ -22,6 +22,7 @@ pub struct WorkDone<D: Disk>(pub(crate) Done<D>);
 pub(crate) enum Done<D: Disk> {
     Prepared { instance: u8, path: String, bytes: u64, result: Result<D::File, PrepareError> },
     Removed { path: String, result: Result<(), DiskError> },
+    Compacted(StepDone<D::File>),
 }
 
 /// Why a segment could not be prepared.
@@ -44,6 +45,10 @@ impl<D: Disk> Work<D> {
         Self { disk, kind: Kind::Remove { path } }
     }
 
+    pub(crate) fn compact(disk: D, step: Step<D::File>) -> Self {
+        Self { disk, kind: Kind::Compact(step) }
+    }
+
     /// Does it.
     pub async fn run(self) -> WorkDone<D> {
         let Self { disk, kind } = self;
@@ -56,6 +61,7 @@ impl<D: Disk> Work<D> {
                 let result = remove(&disk, &path).await;
                 Done::Removed { path, result }
             }
+            Kind::Compact(step) => Done::Compacted(step.run(&disk).await),
         })
     }
 }

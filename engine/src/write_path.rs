@@ -107,6 +107,7 @@ impl<D: Disk> Engine<D> {
             self.index.clear();
             self.side.clear();
             self.store.clear();
+            self.build_trees();
             let dot = Dot::new(self.clock.stamp(now_ms, before.clock), self.actor);
             return Ok(Written { dot, existed: true, after: None });
         }
@@ -248,7 +249,7 @@ impl<D: Disk> Engine<D> {
             return Err(Refusal::Stall);
         }
         fields.dot.clock = self.clock.stamp(now_ms, before.clock);
-        let (commit, place) = log.append(bytes, self.now_us, self.sequence, &self.config.limits);
+        let (commit, place) = log.append(bytes, fields.dot.clock, self.now_us, &self.config.limits);
         record::encode(&fields, place);
         if fields.kind == Kind::Mark {
             self.pending_mark = Some(PendingMark { clock: fields.dot.clock, commit });
@@ -284,12 +285,14 @@ impl<D: Disk> Engine<D> {
             }
             _ => None,
         };
-        if !self.logs[instance].is_due(self.now_us, eager) {
+        let is_put_off = self.now_us.saturating_sub(self.pacing.log_write_us) < self.pacing.write_delay_us;
+        if !self.logs[instance].is_due(self.now_us, eager) || (is_put_off && !self.closing) {
             return;
         }
         match self.next_write(instance) {
             Ok(Write { file, offset, buffer, skip }) => {
                 let operation = OperationId(instance as u64);
+                self.pacing.log_write_us = self.now_us;
                 self.segments.get(file).file.start_write(operation, offset, buffer, skip);
             }
             Err(Idle::NoSegment) => self.want_segment(instance),

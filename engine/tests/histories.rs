@@ -71,6 +71,7 @@ fn run(seed: u64, mix: &Mix, durability: Durability) -> Told {
                 node.settle_all();
                 node.now_ms += 1;
                 node.tick();
+                node.check_trees();
                 let expected = node.expected_keys();
                 assert_eq!(node.counted_keys(), expected.len() as u64, "keys counted, seed {seed} step {step}");
                 assert_eq!(node.scan_keys(3), expected, "keys scanned, seed {seed} step {step}");
@@ -84,6 +85,7 @@ fn run(seed: u64, mix: &Mix, durability: Durability) -> Told {
         node.check(&key);
     }
     node.restart(false, 2);
+    node.check_trees();
     for key in node.known_keys() {
         node.check(&key);
     }
@@ -108,6 +110,10 @@ fn campaign(name: &str, mix: &Mix, durability: Durability, needs: impl Fn(&Told)
         total.restarts += told.restarts;
         total.migrations += told.migrations;
         total.recycled += told.recycled;
+        total.drains += told.drains;
+        total.compactions += told.compactions;
+        total.interrupted_runs += told.interrupted_runs;
+        total.reaped += told.reaped;
         total.read_only += told.read_only;
         total.failed_reads += told.failed_reads;
     }
@@ -120,7 +126,11 @@ const BASE: Mix = Mix { steps: 3000, keys: 40, faults: false, crashes: false, ex
 #[test]
 fn plain() {
     campaign("plain", &BASE, Durability::Sync, |told| {
-        told.acknowledged > 10_000 && told.disk_reads > 1000 && told.recycled > 100
+        told.acknowledged > 10_000
+            && told.disk_reads > 1000
+            && told.recycled > 100
+            && told.drains > 100
+            && told.compactions > 100
     });
 }
 
@@ -134,7 +144,13 @@ fn expiry() {
 fn crashes_and_restarts() {
     let mix = Mix { crashes: true, expiry: true, ..BASE };
     campaign("crashes", &mix, Durability::Sync, |told| {
-        told.restarts > 100 && told.migrations > 20 && told.recycled > 50
+        told.restarts > 100
+            && told.migrations > 20
+            && told.recycled > 50
+            && told.drains > 100
+            && told.compactions > 100
+            && told.interrupted_runs > 5
+            && told.reaped > 50
     });
 }
 

@@ -20,7 +20,7 @@ use crate::env::disk::RingDisk;
 use crate::env::driver::{BASE_LISTENER, CORE_LISTENER, Doorbells, Driver, Ended, now, steady_ns};
 use crate::env::pulse::Gate;
 use crate::logging::panics;
-use crate::mesh::{Doorbell, Mesh};
+use crate::mesh::{CoreMap, Doorbell, Mesh};
 use crate::node::Phase;
 use crate::shard_loop::ShardLoop;
 
@@ -111,14 +111,17 @@ fn engine_config(start: &Start, core: u16) -> engine::Config {
     let config = &start.node.config;
     let cores = u64::from(start.node.map.cores());
     let bytes = |bytes: u64| usize::try_from(bytes / cores).expect("memory is addressable");
-    let owned = start.node.map.owned(core);
     let partition = |number: u32| u16::try_from(number).expect("at most 16384 partitions");
+    let range = |owned: std::ops::Range<u32>| partition(owned.start)..partition(owned.end);
     engine::Config {
         core,
         cores: start.node.map.cores(),
         layout: start.meta.layout,
-        migrate_from: start.migrate_from,
-        partitions: partition(owned.start)..partition(owned.end),
+        migrate_from: start.migrate_from.map(|(layout, cores)| {
+            let before = CoreMap::new(start.node.map.partitions(), cores);
+            (layout, (0..cores).map(|core| range(before.owned(core))).collect())
+        }),
+        partitions: range(start.node.map.owned(core)),
         hash_key: start.meta.hash_key,
         cluster_id: start.meta.cluster_id,
         actor: Actor::new(start.meta.node_id, start.meta.incarnation),
@@ -135,6 +138,7 @@ fn engine_config(start: &Start, core: u16) -> engine::Config {
         memory_bytes: bytes(config.memory_limit_bytes),
         limits: engine::Limits::PRODUCTION,
         now_unix_ms: now().unix_ms,
+        progress: Arc::clone(&start.node.progress),
     }
 }
 

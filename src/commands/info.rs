@@ -237,6 +237,26 @@ fn annulus(lines: &mut Lines, context: &SessionCommand<'_>) {
     lines.add("cache_bytes", metrics.sum(Metric::CacheBytes));
     lines.add("cache_bytes_max", config.cache_bytes);
     lines.add("log_segments", metrics.sum(Metric::LogSegments));
+    for (name, metric) in [
+        ("log_file_bytes", Metric::LogFileBytes),
+        ("log_written_bytes", Metric::LogBytes),
+        ("segments_recycled", Metric::SegmentsRecycled),
+        ("partition_files", Metric::PartitionFiles),
+        ("partition_runs", Metric::PartitionRuns),
+        ("partition_file_bytes", Metric::PartitionFileBytes),
+        ("live_bytes", Metric::LiveBytes),
+        ("tombstones", Metric::Tombstones),
+        ("tombstones_reaped", Metric::TombstonesReaped),
+        ("drains", Metric::Drains),
+        ("compactions", Metric::Compactions),
+        ("compactions_failed", Metric::CompactionsFailed),
+        ("compaction_read_bytes", Metric::CompactionReadBytes),
+        ("compaction_written_bytes", Metric::CompactionWrittenBytes),
+        ("write_delay_us", Metric::WriteDelayMicroseconds),
+        ("partitions_damaged", Metric::PartitionsDamaged),
+    ] {
+        lines.add(name, metrics.sum(metric));
+    }
     // The same for every core.
     lines.add("disk_free_bytes", metrics.cores()[0].get(Metric::DiskFreeBytes));
     lines.add("read_only_cores", metrics.sum(Metric::ReadOnly));

@@ -13,7 +13,7 @@ use super::data::Outcome;
 use super::latency::Latency;
 use super::slowlog::SlowLog;
 use super::table::{self, Command, Gather};
-use super::{Args, client, cluster, connection, describe, info, latency, server, slowlog};
+use super::{Args, admin, client, cluster, connection, describe, info, latency, server, slowlog};
 use crate::config::RuntimeConfig;
 use crate::node::Node;
 use crate::session::Session;
@@ -42,7 +42,7 @@ pub enum Answer {
     Done,
     /// The reply is complete, and the client is closed behind it.
     Close,
-    /// No reply yet: run the core part on every core and gather.
+    /// No reply yet: run the core part on every core and gather. What was written so far is the reply's beginning.
     EveryCore(Gather),
     /// As `EveryCore`, with these arguments instead of the client's.
     EveryCoreWith(Gather, Vec<Vec<u8>>),
@@ -94,6 +94,10 @@ pub fn run(command: Command, context: &mut SessionCommand<'_>, args: Args<'_>) -
         Command::SlowLogLen => Answer::EveryCore(Gather::Sum),
         Command::SlowLogGet => slowlog::get(context, args),
         Command::Shutdown => server::shutdown(context, args),
+        Command::DynAdminStatus
+        | Command::DynAdminPartitions
+        | Command::DynAdminMerkle
+        | Command::DynAdminCompaction => admin::run(command, context, args),
         _ => {
             reply(command, context, args);
             Answer::Done
@@ -136,6 +140,7 @@ fn reply(command: Command, context: &mut SessionCommand<'_>, args: Args<'_>) {
         | Command::Latency
         | Command::Memory
         | Command::SlowLog
+        | Command::DynAdmin
         | Command::Cluster => {
             container_alone(context.out, args);
         }
@@ -158,6 +163,10 @@ pub fn core_part<D: Disk>(command: Command, part: &mut CorePart<'_, D>, args: Ar
             part.slowlog.clear();
             ok(part.out);
         }
+        Command::DynAdminStatus
+        | Command::DynAdminPartitions
+        | Command::DynAdminMerkle
+        | Command::DynAdminCompaction => admin::part(command, part, args),
         other => unreachable!("{other:?} has no core part"),
     }
     Outcome::Done(None)

@@ -1,4 +1,5 @@
-//! Every command of Redis 7.2, one row each: served, or refused with the reason and what to use instead.
+//! Every command of Redis 7.2, one row each: served, or refused with the reason and what to use instead; and our own, whose
+//! names begin with `dyn.`.
 //!
 //! What it is not: the commands' code, which matches on [`Command`], and COMMAND's replies, which
 //! `describe` renders from these rows. The rows are constants; nothing is built when a node starts.
@@ -6,6 +7,7 @@
 //! Invariant: names are lower case and unique, and a row that is served has a syntax that can be
 //! described and a route that agrees with its keys (checked by the tests beside it).
 
+mod admin;
 mod build;
 mod cluster;
 mod collections;
@@ -29,12 +31,13 @@ pub use readme::{check_readme, markdown};
 pub use refusals::Refusal;
 
 /// The rows by file, in the order in which COMMAND lists them.
-static ROWS: [&[Row]; 16] = [
+static ROWS: [&[Row]; 17] = [
     strings::ROWS,
     generic::ROWS,
     connection::ROWS,
     server::ROWS,
     cluster::ROWS,
+    admin::ROWS,
     collections::LIST,
     collections::HASH,
     collections::SET,
@@ -65,7 +68,7 @@ pub struct Row {
     pub service: Service,
     /// Redis' group of commands.
     pub group: Group,
-    /// First version of Redis that had it.
+    /// First version of Redis that had it; of Annulus, when Redis has none such.
     pub since: &'static str,
     /// Bits of [`category`] that do not follow from the flags.
     own_categories: u32,

@@ -100,6 +100,20 @@ fn fill_zeros(path: &Path, bytes: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// Syncs files from a few threads: the kernel makes one flush of what comes while the device is busy with another.
+fn sync_side_by_side(paths: &[PathBuf]) -> io::Result<()> {
+    const THREADS: usize = 4;
+    let sync = |paths: &[PathBuf]| paths.iter().try_for_each(|path| std::fs::File::open(path)?.sync_data());
+    if paths.len() <= THREADS {
+        return sync(paths);
+    }
+    std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            paths.chunks(paths.len().div_ceil(THREADS)).map(|part| scope.spawn(move || sync(part))).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().expect("syncing does not panic"))
+    })
+}
+
 /// What a completed operation of the ring means to the engine.
 pub fn completion(operation: u64, in_flight: InFlight, result: io::Result<usize>) -> Completion {
     let InFlight { buffer, skip, writes, .. } = in_flight;
@@ -195,6 +209,27 @@ impl Disk for RingDisk {
         blocking("sync directory", move || std::fs::File::open(path)?.sync_all()).await
     }
 
+    async fn write_many(&self, writes: Vec<(RingFile, u64, AlignedBuffer)>) -> Result<(), DiskError> {
+        // In one go on a helper thread, as filling is.
+        let writes: Vec<_> =
+            writes.into_iter().map(|(file, offset, buffer)| (file.path.to_path_buf(), offset, buffer)).collect();
+        blocking("write", move || {
+            for (path, offset, buffer) in writes {
+                let file = std::fs::OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(path)?;
+                for (index, part) in buffer.as_slice().chunks(TRANSFER_BYTES).enumerate() {
+                    file.write_all_at(part, offset + (index * TRANSFER_BYTES) as u64)?;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn sync_many(&self, files: Vec<RingFile>) -> Result<(), DiskError> {
+        let paths: Vec<_> = files.into_iter().map(|file| file.path.to_path_buf()).collect();
+        blocking("sync", move || sync_side_by_side(&paths)).await
+    }
+
     fn space(&self) -> Result<Space, DiskError> {
         let statistics = rustix::fs::statvfs(&*self.root).map_err(|error| disk_error("statvfs", &error.into()))?;
         let bytes = |blocks: u64| blocks.saturating_mul(statistics.f_frsize);
@@ -230,6 +265,10 @@ impl File for RingFile {
         let path = self.path.to_path_buf();
         // In one go on a helper thread: step by step it would wait for the executor's turn a hundred times.
         blocking("fill", move || fill_zeros(&path, bytes)).await
+    }
+
+    async fn truncate(&self, bytes: u64) -> Result<(), DiskError> {
+        self.file.truncate(bytes).await.map_err(|error| executor_error("truncate", &error))
     }
 
     async fn sync(&self) -> Result<(), DiskError> {

@@ -30,6 +30,10 @@ impl Status for Health {
     fn metrics(&self) -> &Arc<NodeMetrics> {
         &self.metrics
     }
+
+    fn loaded_share(&self) -> f64 {
+        0.459
+    }
 }
 
 fn start() -> (Arc<NodeMetrics>, Arc<Health>, HttpServer) {
@@ -61,7 +65,7 @@ fn health_follows_the_phase() {
     assert_eq!(status(&get(&server, "/health/live")), "200");
     let loading = get(&server, "/health/ready");
     assert_eq!(status(&loading), "503");
-    assert!(loading.ends_with("\r\n\r\nloading\n"));
+    assert!(loading.ends_with("\r\n\r\nloading: 45 % done\n"));
     metrics.beat(0);
     metrics.beat(1);
     health.set(Phase::Ready);

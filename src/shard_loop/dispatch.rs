@@ -192,7 +192,7 @@ impl<D: Disk> ShardLoop<D> {
         if session.on_core_port && self.node.announces_cores() { self.core..self.core + 1 } else { 0..self.map.cores() }
     }
 
-    /// Every core: each runs its part of the command.
+    /// Every core: each runs its part of the command. Gives the number of the gather, which no part has reached yet.
     fn route_every_core(
         &mut self,
         session: &mut Session,
@@ -201,7 +201,7 @@ impl<D: Disk> ShardLoop<D> {
         kind: GatherKind,
         cores: std::ops::Range<u16>,
         args: Args<'_>,
-    ) {
+    ) -> u32 {
         let to = self.reserve(session, index);
         let random = self.next_random();
         let gather = self.gathers.insert(Gather::new(kind, to, session.protocol, cores.len(), random));
@@ -213,6 +213,7 @@ impl<D: Disk> ShardLoop<D> {
                 self.send_request(core, to, RequestFlags::new(session.protocol, 0), args);
             }
         }
+        gather
     }
 
     /// A command about the connection or the node.
@@ -239,7 +240,8 @@ impl<D: Disk> ShardLoop<D> {
                 session.closing = true;
             }
             Answer::EveryCore(kind) => {
-                self.route_every_core(session, index, row, kind, 0..self.map.cores(), args);
+                let gather = self.route_every_core(session, index, row, kind, 0..self.map.cores(), args);
+                self.gathers.get_mut(gather).put_before(&out);
             }
             Answer::EveryCoreWith(kind, args) => {
                 let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();

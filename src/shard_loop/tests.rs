@@ -4,6 +4,7 @@
 //! [`Cluster`] stands for the driver and the ring: it keeps what they keep (one send in flight per client, an id reused only
 //! after its close) and asserts it.
 
+mod admin;
 mod clients;
 mod disk_reads;
 mod endings;
@@ -124,6 +125,7 @@ impl Cluster {
                 memory_bytes: 256 << 20,
                 limits: limits.clone(),
                 now_unix_ms: START_MS,
+                progress: Default::default(),
             };
             let disk = disk.for_core(core);
             let engine = block_on(Engine::open(disk.clone(), config)).unwrap();

@@ -144,6 +144,15 @@ impl Content {
     }
 }
 
+impl Content {
+    /// Cuts the end off; until a sync a crash may bring it back.
+    fn truncate(&mut self, bytes: usize) {
+        assert!(bytes <= self.bytes.len(), "cutting makes no file longer");
+        let old = self.bytes.split_off(bytes);
+        self.unsynced.push((bytes, old, bytes));
+    }
+}
+
 impl MemoryDisk {
     /// An empty disk of 1 TiB; `seed` decides what crashes keep and in which order operations end.
     #[must_use]

@@ -2,6 +2,8 @@
 //!
 //! Invariant: in a frame's buffer the header of a segment has its room first, then the frame lies as on disk.
 
+use annulus_object::Clock;
+
 use crate::buffer::AlignedBuffer;
 use crate::frame::FRAME_HEADER_BYTES;
 use crate::segment::SEGMENT_HEADER_BYTES;
@@ -29,8 +31,8 @@ pub(crate) struct Waiting {
     pub(crate) buffer: AlignedBuffer,
     pub(crate) records: u32,
     pub(super) began_us: u64,
-    /// The core's newest sequence when the first record came.
-    pub(super) began_at: u64,
+    /// The smallest clock of its records.
+    pub(super) min_clock: Clock,
 }
 
 impl Waiting {
@@ -56,7 +58,8 @@ pub(crate) struct InFlight {
     pub(crate) frame_offset: u64,
     pub(crate) log_tail: u64,
     pub(super) crc: u32,
-    pub(super) began_at: u64,
+    /// The smallest clock of its records.
+    pub(super) min_clock: Clock,
 }
 
 impl InFlight {

@@ -4,6 +4,8 @@
 
 use super::frames::HEADROOM;
 use super::{Active, HotLog, SMALL};
+use annulus_object::Clock;
+
 use crate::frame::{self, FRAME_HEADER_BYTES};
 use crate::segments::Segments;
 
@@ -25,37 +27,37 @@ impl HotLog {
         self.spares.iter().map(|file| segments.get(*file).bytes - HEADROOM as u64).sum()
     }
 
-    /// Whether something from before segment `sequence` was begun is still on its way to the disk, or would come back from
-    /// it after a crash. Segments that only memory has let go of count:
-    /// until a durable frame says so, they are replayed.
-    pub(crate) fn replays_up_to<F>(&self, segments: &Segments<F>, sequence: u64) -> bool {
+    /// The smallest clock of what is on its way to the disk, or would come back from it after a crash, `but` some segments.
+    /// Segments that only memory has let go of count: until a durable frame says so, they are replayed.
+    pub(crate) fn min_clock<F>(&self, segments: &Segments<F>, but: &[u16]) -> Clock {
         let on_its_way =
-            self.in_flight.iter().map(|frame| frame.began_at).chain(self.waiting.iter().map(|frame| frame.began_at));
-        if on_its_way.min().is_some_and(|began_at| began_at <= sequence) {
-            return true;
-        }
-        if self.durable_tail > 0 {
-            return self.durable_tail <= sequence;
-        }
+            self.in_flight.iter().map(|frame| frame.min_clock).chain(self.waiting.iter().map(|frame| frame.min_clock));
         let active = self.active.map(|active| active.file);
-        let mut used = self.passed.iter().chain(&self.sealed).copied().chain(active);
-        used.any(|file| segments.get(file).sequence <= sequence)
+        let used = self.passed.iter().chain(&self.sealed).copied().chain(active).filter(|file| !but.contains(file));
+        let replayed = used.map(|file| segments.get(file)).filter(|segment| segment.sequence >= self.durable_tail);
+        on_its_way.chain(replayed.map(|segment| segment.min_clock)).min().unwrap_or(Clock::MAX)
     }
 
-    /// Closes the active segment if it only stands in the way of forgetting what is up to `sequence`: begun before and without
-    /// anything live.
-    pub(crate) fn seal_dead<F>(&mut self, segments: &mut Segments<F>, sequence: u64, newest: u64) {
-        let Some(active) = self.active else { return };
-        let segment = segments.get(active.file);
-        if self.is_quiet() && segment.live == 0 && segment.sequence <= sequence {
-            self.seal(segments, newest);
-        }
+    /// Whether everything that memory has let go of would also stay away after a crash.
+    pub(crate) fn tail_is_durable(&self) -> bool {
+        self.durable_tail == self.log_tail || self.passed.is_empty()
+    }
+
+    /// Length of the segments that hold something, or are being written.
+    pub(crate) fn bytes_in_use<F>(&self, segments: &Segments<F>) -> u64 {
+        let active = self.active.map(|active| active.file);
+        self.sealed.iter().copied().chain(active).map(|file| segments.get(file).bytes).sum()
+    }
+
+    /// Length of the segments that wait to be used again, or will.
+    pub(crate) fn idle_bytes<F>(&self, segments: &Segments<F>) -> u64 {
+        self.spares.iter().chain(&self.passed).map(|file| segments.get(*file).bytes).sum()
     }
 
     /// A frame without records, to make the tail durable.
-    pub(crate) fn append_empty(&mut self, now_us: u64, newest: u64) {
+    pub(crate) fn append_empty(&mut self, now_us: u64) {
         assert!(self.is_quiet(), "other frames carry the tail just as well");
-        self.begin_frame(now_us, newest);
+        self.begin_frame(now_us);
     }
 
     /// Whether the first waiting frame has a segment to go to.
@@ -74,12 +76,6 @@ impl HotLog {
         let waiting = self.waiting_bytes + self.depth() * (frame::BLOCK_BYTES + FRAME_HEADER_BYTES);
         let in_flight = self.in_flight.as_ref().map_or(0, |in_flight| in_flight.payload_bytes);
         (active + spares).saturating_sub((waiting + in_flight) as u64)
-    }
-
-    /// Sequence of the oldest segment that replay would read.
-    pub(crate) fn oldest_sequence<F>(&self, segments: &Segments<F>) -> Option<u64> {
-        let active = self.active.map(|active| active.file);
-        self.sealed.front().copied().or(active).map(|file| segments.get(file).sequence)
     }
 
     /// Sequence of the segment behind the oldest sealed one, or of the next that will be activated.

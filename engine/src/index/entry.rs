@@ -64,6 +64,8 @@ pub struct Place {
 }
 
 impl Place {
+    /// Files below this are segments of the core's log; the others are files of the entry's partition.
+    pub const LOG_FILES: u16 = 1 << (FILE_BITS - 1);
     /// Raw places are below this.
     pub const RAW_END: u64 = 1 << PLACE_BITS;
     /// Files are below this.
@@ -77,6 +79,13 @@ impl Place {
     pub const fn at(file: u16, offset: u64) -> Place {
         assert!(file < Place::FILES_MAX && offset < Place::FILE_BYTES_MAX && offset.is_multiple_of(16));
         Place { file, block: (offset / 16) as u32 }
+    }
+
+    /// Whether it is in a file of the partition, and not in the log.
+    #[must_use]
+    #[inline]
+    pub const fn is_cold(self) -> bool {
+        self.file >= Place::LOG_FILES
     }
 
     /// Bytes from the start of the file.

@@ -112,6 +112,15 @@ impl<S: Slot> Table<S> {
         Some(self.slot_mut(index))
     }
 
+    /// Grows so that `more` slots fit.
+    pub(crate) fn reserve(&mut self, more: usize) {
+        let fits = |level: &u32| (self.len + more) * 10 <= self.homes_at(*level) * 9;
+        let level = (self.level..).find(fits).expect("levels grow without end");
+        if level > self.level {
+            self.rebuild(level);
+        }
+    }
+
     /// Stores `slot`, and returns the one of the same hash that it replaced.
     #[inline]
     pub(crate) fn insert(&mut self, slot: S) -> Option<S> {

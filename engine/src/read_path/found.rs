@@ -57,7 +57,8 @@ impl Record {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadPlan {
     pub(super) file: u16,
-    pub(super) sequence: u64,
+    /// Which use of the file.
+    pub(super) file_use: u64,
     pub(super) offset: u64,
     pub(super) bytes: usize,
     pub(super) hash: IndexHash,

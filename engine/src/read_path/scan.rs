@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use super::{Record, ScanBatch, ScanEntry, plan};
+use super::{Record, ScanBatch, ScanEntry};
 use crate::disk::Disk;
 use crate::engine::Engine;
 use crate::index::{Entry, IndexHash};
@@ -71,11 +71,12 @@ impl<D: Disk> Engine<D> {
             let bytes = self.store.get(entry.place.raw()).expect("the index names records that are there");
             return ScanEntry::InMemory(Rc::new(Record::new(Rc::from(bytes))));
         }
-        let segment = self.segments.get(entry.place.file);
-        if let Some((bytes, _)) = self.resident.bytes(&segment.resident, entry.place.offset()) {
+        let in_log = (!entry.place.is_cold()).then(|| self.segments.get(entry.place.file));
+        let resident = in_log.and_then(|segment| self.resident.bytes(&segment.resident, entry.place.offset()));
+        if let Some((bytes, _)) = resident {
             let record = RecordRef::checked_before(bytes).bytes();
             return ScanEntry::InMemory(Rc::new(Record::new(Rc::from(record))));
         }
-        ScanEntry::OnDisk(plan(segment.sequence, partition, entry))
+        ScanEntry::OnDisk(self.plan(partition, entry))
     }
 }

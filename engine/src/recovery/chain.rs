@@ -34,15 +34,22 @@ pub(super) struct Tip {
 
 impl<D: Disk> Engine<D> {
     /// Reads and merges the segments of one instance, given in the order of their sequences.
-    pub(super) async fn recover_instance(&mut self, files: Vec<(u16, SegmentHeader)>) -> Result<Tip, Error> {
-        let log_tail = self.find_log_tail(&files).await?;
+    pub(super) async fn recover_instance(
+        &mut self,
+        files: Vec<(u16, SegmentHeader)>,
+        log_tail: u64,
+    ) -> Result<Tip, Error> {
         self.report_damaged_files(&files, log_tail);
         let mut tip = Tip { log_tail, ..Tip::default() };
         let mut before: Option<Scanned> = None;
         // The first segment without good frames behind `before`.
         let mut empty: Option<(u16, u64)> = None;
         let mut is_torn = false;
-        for (file, header) in files.into_iter().filter(|(_, header)| header.sequence >= log_tail) {
+        for (file, header) in files {
+            if header.sequence < log_tail {
+                self.config.progress.advance(self.segments.get(file).bytes);
+                continue;
+            }
             let scanned = self.scan_segment(file, header).await?;
             is_torn = self.is_torn(&scanned);
             if scanned.frames.is_empty() {
@@ -69,9 +76,11 @@ impl<D: Disk> Engine<D> {
         Ok(tip)
     }
 
-    /// Where the log begins, as its newest frame says.
-    async fn find_log_tail(&mut self, files: &[(u16, SegmentHeader)]) -> Result<u64, Error> {
+    /// Where an instance of the log begins, as its newest frame says; `files` are its segments by sequence.
+    pub(super) async fn find_log_tail(&mut self, files: &[(u16, SegmentHeader)]) -> Result<u64, Error> {
         for (file, header) in files.iter().rev() {
+            // It is scanned again in its turn.
+            self.config.progress.expect(self.segments.get(*file).bytes);
             let scanned = self.scan_segment(*file, *header).await?;
             if let Some((offset, _)) = scanned.frames.last() {
                 let frame = FrameRef::check_any(&scanned.bytes.as_slice()[*offset..]).expect("it was checked");
@@ -127,6 +136,7 @@ impl<D: Disk> Engine<D> {
         let mut scanned =
             Scanned { file, header, bytes, frames: Vec::new(), end: SEGMENT_HEADER_BYTES, previous_crc: None };
         self.find_frames(&mut scanned, &path);
+        self.config.progress.advance(length);
         Ok(scanned)
     }
 

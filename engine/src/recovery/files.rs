@@ -53,22 +53,9 @@ impl<D: Disk> Engine<D> {
             {
                 return Err(Error::Segment { path, error: SegmentError::Foreign });
             }
-            let segment = Segment {
-                file,
-                path,
-                bytes,
-                sequence: header.sequence,
-                closed_at: 0,
-                written: 0,
-                live: 0,
-                live_tombstones: 0,
-                pins: 0,
-                state,
-                tombstones: Vec::new(),
-                has_mark: false,
-                resident: crate::resident::Blocks::default(),
-                header_damaged,
-            };
+            self.config.progress.expect(bytes);
+            let mut segment = Segment::new(file, path, bytes, state);
+            (segment.sequence, segment.header_damaged) = (header.sequence, header_damaged);
             let count = self.segments.len();
             let file = self.segments.add(segment).ok_or(Error::TooManySegments(count + 1))?;
             found.push((file, header));

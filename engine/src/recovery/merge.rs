@@ -10,8 +10,10 @@ use crate::disk::{Disk, File};
 use crate::engine::Engine;
 use crate::entries::FieldsView;
 use crate::frame::{FRAME_HEADER_BYTES, FrameRef};
-use crate::index::{Entry, Flags, IndexHash, Place};
+use crate::index::{Entry, Flags, IndexHash, Place, size_class};
+use crate::liveness::gained;
 use crate::record::{Kind, RecordRef};
+use crate::trees::version_of;
 
 impl<D: Disk> Engine<D> {
     pub(super) async fn merge_segment(&mut self, scanned: &Scanned, tip: &mut Tip) -> Result<(), Error> {
@@ -21,7 +23,9 @@ impl<D: Disk> Engine<D> {
         }
         let handle = self.segments.get(scanned.file).file.clone();
         handle.sync().await.map_err(|error| Error::Disk { path: path.clone(), error })?;
-        self.segments.get_mut(scanned.file).written = scanned.end as u64;
+        let segment = self.segments.get_mut(scanned.file);
+        segment.written = scanned.end as u64;
+        segment.begin_use();
         self.recovery.segments += 1;
         for (offset, crc) in &scanned.frames {
             let frame = FrameRef::check_any(&scanned.bytes.as_slice()[*offset..]).expect("it was checked");
@@ -33,6 +37,9 @@ impl<D: Disk> Engine<D> {
             for record in frame.records() {
                 let (at, record) = record.map_err(|error| Error::Frame { path: path.clone(), error })?;
                 let place = Place::at(scanned.file, (offset + FRAME_HEADER_BYTES + at) as u64);
+                self.segments.wrote(place.file, record.total_bytes(), size_class(record.total_bytes()));
+                let segment = self.segments.get_mut(place.file);
+                segment.min_clock = segment.min_clock.min(record.dot().clock);
                 self.merge_record(&record, place)?;
             }
         }
@@ -57,8 +64,20 @@ impl<D: Disk> Engine<D> {
         }
         let context: Vec<(Actor, Clock)> = record.context_entries().collect();
         let view = FieldsView::of_record(record, &context);
+        self.merge_version(partition, &view, place, record.total_bytes())
+    }
+
+    /// Merges one version of a key into the index.
+    pub(super) fn merge_version(
+        &mut self,
+        partition: u16,
+        view: &FieldsView<'_>,
+        place: Place,
+        bytes: usize,
+    ) -> Result<(), Error> {
+        let dot = view.dot;
         if let Some(old) = self.index.get(partition, IndexHash::of(view.hash)) {
-            match self.newer(partition, &old, &view) {
+            match self.newer(partition, &old, view) {
                 Some(true) => {}
                 Some(false) => return Ok(()),
                 None => {
@@ -72,15 +91,12 @@ impl<D: Disk> Engine<D> {
                 }
             }
         }
-        self.enter(partition, &view, place, record.total_bytes());
+        self.enter(partition, view, place, bytes);
         Ok(())
     }
 
     fn version_of(&self, partition: u16, entry: &Entry) -> (Actor, Clock) {
-        self.actors.resolve(entry.actor_slot).unwrap_or_else(|| {
-            let extra = self.side.get(partition, entry.hash);
-            extra.and_then(|extra| extra.actor).expect("an actor without a slot is in the side table")
-        })
+        version_of(&self.actors, &self.side, partition, entry)
     }
 
     /// Whether a record replaces an entry (`Some(true)`), is replaced by it, or neither saw the other (`None`).
@@ -92,9 +108,9 @@ impl<D: Disk> Engine<D> {
                 || (dot.actor == actor && dot.clock <= clock)
                 || context.iter().any(|(actor, clock)| *actor == dot.actor && dot.clock <= *clock)
         };
-        // The same version, copied.
+        // The same version, copied; an expired value may have gone on as a tombstone.
         if new.dot == old_dot {
-            return Some(false);
+            return Some(new.is_tombstone && !old.is_tombstone());
         }
         // Larger clocks see smaller ones, never the other way round; so one test is enough for each direction.
         if new.dot.clock > old.clock && sees(new.dot.actor, new.dot.clock, new.floor, new.context, old_dot) {
@@ -121,22 +137,20 @@ impl<D: Disk> Engine<D> {
             }
         }
         // What migration wrote anew was counted when it became durable.
-        if self.config.migrate_from.is_none() {
-            if let Some((_, file)) = self.mark {
-                self.segments.gained(file, false);
-                self.segments.get_mut(file).has_mark = true;
-            }
-            let Self { index, segments, .. } = self;
-            for partition in self.config.partitions.clone() {
-                index.scan(partition, 0, usize::MAX, |entry| {
-                    segments.gained(entry.place.file, entry.is_tombstone());
-                    if entry.is_tombstone() {
-                        segments.get_mut(entry.place.file).tombstones.push((partition, entry.hash));
-                    }
-                });
-            }
+        let counts_log = self.config.migrate_from.is_none();
+        if let Some((_, file)) = self.mark.filter(|_| counts_log) {
+            self.segments.gained_mark(file);
+        }
+        let Self { index, segments, partition_files, .. } = self;
+        for partition in self.config.partitions.clone() {
+            index.scan(partition, 0, usize::MAX, |entry| {
+                if counts_log || entry.place.is_cold() {
+                    gained(segments, partition_files, partition, &entry);
+                }
+            });
         }
         self.floor = self.clock.last();
+        self.build_trees();
         self.expire_all();
     }
 

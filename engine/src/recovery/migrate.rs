@@ -2,8 +2,11 @@
 //!
 //! Invariant: the old logs stay as they are; all that was moved is durable in the new log when this ends.
 
+use std::ops::Range;
+
 use annulus_object::Clock;
 
+use super::partitions::tail_of;
 use crate::Error;
 use crate::config::{layout_directory, log_directory};
 use crate::disk::{Disk, File};
@@ -14,44 +17,55 @@ use crate::index::{Flags, IndexHash, Place};
 use crate::record::RecordRef;
 use crate::segment::SegmentHeader;
 use crate::segments::Use;
-use crate::write_path::is_expired;
 
 impl<D: Disk> Engine<D> {
     /// Reads every core's log of another layout, and writes what is this core's own into its own log.
-    pub(super) async fn migrate(&mut self, layout: u32, cores: u16) -> Result<(), Error> {
-        let mut foreign = Vec::new();
+    /// Gives the partitions whose files hold what a FLUSHALL of the old log deleted: that has to go before the old log does.
+    pub(super) async fn migrate(&mut self, layout: u32, owned: &[Range<u16>]) -> Result<Vec<u16>, Error> {
+        let cores = u16::try_from(owned.len()).expect("cores are counted in u16");
+        let (mut logs, mut tails) = (Vec::new(), Vec::new());
         for core in 0..cores {
             let directory = log_directory(layout, core);
             let found = self.list_segments(&directory, (layout, core, cores), Use::Foreign).await?;
+            tails.extend(self.find_tails((layout, core), &found).await?);
+            logs.push(found);
+        }
+        self.recover_partitions(&tails).await?;
+        let mut foreign = Vec::new();
+        let mut flushed = Vec::new();
+        for (core, found) in (0..cores).zip(logs) {
             // A mark deletes what its own core had; the log of another core goes on without it.
             let mark = self.mark.take();
             for instance in [SMALL, LARGE] {
                 let files = found.iter().filter(|(_, header)| header.instance == instance).copied().collect();
-                self.recover_instance(files).await?;
+                self.recover_instance(files, tail_of(&tails, core, instance)).await?;
             }
             if let Some((clock, _)) = self.mark.take() {
-                self.drop_foreign(clock, &found);
+                let partitions = &owned[usize::from(core)];
+                self.drop_foreign(clock, &found, partitions);
+                flushed.extend(self.flushed_sets(clock, partitions));
             }
             self.mark = mark;
             foreign.extend(found);
         }
-        self.expire_all_foreign();
         self.write_anew(&foreign).await?;
         tracing::info!(core = self.config.core, from = %layout_directory(layout), moved = self.recovery.moved, "moved");
         for (file, _) in foreign {
             self.segments.remove(file);
         }
-        Ok(())
+        Ok(flushed)
     }
 
-    /// Drops the entries of one core's old log that its FLUSHALL had deleted.
-    fn drop_foreign(&mut self, clock: Clock, found: &[(u16, SegmentHeader)]) {
+    /// Drops the entries of one core's old partitions that its FLUSHALL had deleted.
+    fn drop_foreign(&mut self, clock: Clock, found: &[(u16, SegmentHeader)], partitions: &Range<u16>) {
         let is_of_core = |file: u16| found.iter().any(|(other, _)| *other == file);
         let Self { index, side, .. } = self;
         for partition in self.config.partitions.clone() {
             let mut dropped = Vec::new();
             index.retain(partition, |entry| {
-                let keep = entry.clock > clock || !is_of_core(entry.place.file);
+                let is_hidden =
+                    is_of_core(entry.place.file) || (entry.place.is_cold() && partitions.contains(&partition));
+                let keep = entry.clock > clock || !is_hidden;
                 if !keep && entry.flags.contains(Flags::EXTRA) {
                     dropped.push(entry.hash);
                 }
@@ -61,22 +75,31 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Leaves tombstones and expired values out.
-    fn expire_all_foreign(&mut self) {
-        let now_ms = self.config.now_unix_ms;
-        let Self { index, side, .. } = self;
-        for partition in self.config.partitions.clone() {
-            let mut dropped = Vec::new();
-            index.retain(partition, |entry| {
-                let expires_at_ms = side.get(partition, entry.hash).map_or(0, |extra| extra.expires_at_ms);
-                let keep = !entry.is_tombstone() && !is_expired(expires_at_ms, now_ms);
-                if !keep && entry.flags.contains(Flags::EXTRA) {
-                    dropped.push(entry.hash);
-                }
-                keep
-            });
-            dropped.into_iter().for_each(|hash| assert!(side.remove(partition, hash)));
+    /// Partitions whose files hold what a mark of the old log hides; the mark goes with that log.
+    fn flushed_sets(&self, clock: Clock, partitions: &Range<u16>) -> Vec<u16> {
+        let sets = self.partition_files.iter().filter(|(partition, _)| partitions.contains(partition));
+        let flushed = sets.filter(|(_, set)| set.min_clock().is_some_and(|min| min <= clock));
+        flushed.map(|(partition, _)| partition).collect()
+    }
+
+    /// Compacts partitions before the store is used. Tombstones stay: the old log may be read again.
+    pub(super) async fn purge(&mut self, partitions: Vec<u16>) -> Result<(), Error> {
+        for partition in partitions {
+            self.pacing.keeps_tombstones = true;
+            self.begin_sets(vec![partition]);
+            while self.compaction.is_some() {
+                self.pacing.tokens = u64::MAX;
+                self.continue_compaction();
+                let Some(work) = self.work.pop_front() else { break };
+                let done = work.run().await;
+                self.on_work_done(done, self.config.now_unix_ms);
+            }
+            self.pacing.keeps_tombstones = false;
+            if self.pacing.stopped || self.pacing.tidying || self.compaction.is_some() {
+                return Err(Error::Purge(partition));
+            }
         }
+        Ok(())
     }
 
     async fn write_anew(&mut self, foreign: &[(u16, SegmentHeader)]) -> Result<(), Error> {
@@ -85,6 +108,8 @@ impl<D: Disk> Engine<D> {
             if written == 0 {
                 continue;
             }
+            // It was scanned once already.
+            self.config.progress.expect(self.segments.get(*file).bytes);
             let scanned = self.scan_segment(*file, *header).await?;
             for (offset, _) in scanned.frames.iter().filter(|(offset, _)| (*offset as u64) < written) {
                 let frame = FrameRef::check_any(&scanned.bytes.as_slice()[*offset..]).expect("it was checked");
@@ -112,7 +137,7 @@ impl<D: Disk> Engine<D> {
         }
         // The copy takes the place of the record in the index, which must not look like a newer version.
         self.index.remove(record.partition(), IndexHash::of(record.hash()));
-        let (_, place) = self.logs[usize::from(instance)].append(bytes, 0, self.sequence, &self.config.limits);
+        let (_, place) = self.logs[usize::from(instance)].append(bytes, record.dot().clock, 0, &self.config.limits);
         place.copy_from_slice(record.bytes());
         self.recovery.moved += 1;
         Ok(())

@@ -8,8 +8,7 @@ use std::collections::BTreeMap;
 
 use annulus_object::{Actor, Clock};
 
-use super::trailer::blocks;
-use super::{ENTRY_BYTES, RUN_BLOCK_BYTES};
+use super::ENTRY_BYTES;
 use crate::buffer::AlignedBuffer;
 use crate::index::{
     ACTOR_IN_SIDE_TABLE, ActorTable, Entry, Flags, IndexHash, PackedEntry, Place, fast_range, size_class,
@@ -40,6 +39,7 @@ pub(crate) struct Encoded {
     pub(crate) tombstones: u32,
     pub(crate) actors: u32,
     pub(crate) extra_bytes: u64,
+    pub(crate) footer_bytes: usize,
     pub(crate) footer_crc: u32,
     pub(crate) clocks: (Clock, Clock),
 }
@@ -94,12 +94,6 @@ impl FooterBuilder {
         self.entries
     }
 
-    /// Bytes that the footer will take, padding included, at most.
-    pub fn encoded_bytes_max(&self) -> u64 {
-        let contexts: usize = self.extras.values().map(|extra| 32 + 16 * extra.context.len()).sum();
-        blocks((self.entries as usize * ENTRY_BYTES + self.actors.len() * 16 + contexts) as u64)
-    }
-
     /// Memory in use.
     pub fn memory_bytes(&self) -> usize {
         let entries: usize = self.buckets.iter().map(|bucket| bucket.capacity() * ENTRY_BYTES).sum();
@@ -113,15 +107,13 @@ impl FooterBuilder {
         }
     }
 
-    #[expect(dead_code, reason = "compaction moves the index over by it")]
     /// All entries; sorted after [`FooterBuilder::sort`].
     pub(crate) fn iter(&self) -> impl Iterator<Item = Entry> {
         self.buckets.iter().flatten().map(|entry| entry.unpack())
     }
 
-    /// Appends the footer, padded to whole blocks. The buffer ends at a block's end (asserted).
+    /// Appends the footer.
     pub(crate) fn encode(&mut self, out: &mut AlignedBuffer) -> Encoded {
-        assert!(out.len().is_multiple_of(RUN_BLOCK_BYTES), "a footer begins at a block");
         self.sort();
         let start = out.len();
         for entry in self.buckets.iter().flatten() {
@@ -137,16 +129,15 @@ impl FooterBuilder {
         for extra in self.extras.values() {
             encode_extra(extra, out);
         }
-        let encoded = Encoded {
+        Encoded {
             entries: self.entries,
             tombstones: self.tombstones,
             actors: u32::from(actors),
             extra_bytes: (out.len() - extras_start) as u64,
+            footer_bytes: out.len() - start,
             footer_crc: crc32fast::hash(&out.as_slice()[start..]),
             clocks: self.clocks.unwrap_or_default(),
-        };
-        out.resize_zeroed(out.len().next_multiple_of(RUN_BLOCK_BYTES));
-        encoded
+        }
     }
 }
 

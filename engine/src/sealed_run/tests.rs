@@ -39,7 +39,6 @@ fn run(start: u64, records: &[(u64, bool, u64, u8)]) -> (Vec<u8>, Trailer) {
         bytes.extend_from_slice(&record);
     }
     let records_bytes = bytes.len() as u64;
-    bytes.resize_zeroed(bytes.len().next_multiple_of(RUN_BLOCK_BYTES));
     let drained = Some(Replayed { layout: 4, core: 1, instance: 1, through: 88 });
     let fields = RunFields { file: FILE, drained, run_start: start, records_bytes, sequence: 9, replaces_below: 4 };
     let trailer = encode_ending(&fields, &mut builder, &mut bytes);
@@ -84,7 +83,7 @@ fn every_flipped_bit_of_footer_and_trailer_is_noticed() {
     let footer_at = usize::try_from(trailer.footer_start() - trailer.run_start).unwrap();
     let footer_end = footer_at + usize::try_from(trailer.footer_bytes()).unwrap();
     let trailer_at = bytes.len() - RUN_BLOCK_BYTES;
-    for at in (footer_at..footer_end).chain(trailer_at..bytes.len()) {
+    for at in (footer_at..footer_end).chain(bytes.len() - TRAILER_BYTES..bytes.len()) {
         let mut bytes = bytes.clone();
         bytes[at] ^= 1 << (at % 8);
         let decoded = Trailer::decode(&bytes[trailer_at..], trailer.offset);

@@ -1,4 +1,4 @@
-//! The first block of a partition file and the last of every run.
+//! The first block of a partition file, and the end of every run.
 //!
 //! ```text
 //! header    0 magic [8] │ 8 crc u32 │ 12 format u32 │ 16 cluster_id [16] │ 32 node u64 │ 40 number u64 │ 48 partition u16
@@ -8,8 +8,8 @@
 //!         128 entries u32 │ 132 tombstones u32 │ 136 actors u32 │ 140 footer_crc u32 │ 144 extra_bytes u64
 //! ```
 //!
-//! All numbers are little endian, what is not named is zero, and the CRC-32 covers bytes 12 to 4095. Magic, checksum and
-//! format keep their places in every format to come.
+//! All numbers are little endian, and what is not named is zero. The header is a block, and its CRC-32 covers bytes 12 to 4095.
+//! The trailer is the last 160 bytes of a block, and its CRC-32 covers its own bytes from 12 on. Magic, checksum and format keep their places in every format to come.
 //!
 //! Invariant: a trailer that was accepted lies where it says, and its lengths add up.
 
@@ -23,8 +23,12 @@ const TRAILER_MAGIC: [u8; 8] = *b"AnnSeal\x01";
 const CRC_START: usize = 12;
 const ACTOR_BYTES: u64 = 16;
 const RAW_BYTES: usize = size_of::<RawTrailer>();
+/// Bytes of a trailer.
+pub const TRAILER_BYTES: usize = 160;
+/// Where it begins in its block.
+const TRAILER_AT: usize = RUN_BLOCK_BYTES - TRAILER_BYTES;
 
-const _: () = assert!(RAW_BYTES == 152 && RAW_BYTES <= RUN_BLOCK_BYTES);
+const _: () = assert!(RAW_BYTES == 152 && RAW_BYTES <= TRAILER_BYTES && TRAILER_AT.is_multiple_of(16));
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -89,7 +93,7 @@ pub struct Trailer {
     pub file: PartitionFileHeader,
     /// Which part of a log it was drained from; `None` for a run that replaces others.
     pub drained: Option<Replayed>,
-    /// Where the trailer lies in the file.
+    /// Where the trailer's block lies in the file.
     pub offset: u64,
     /// Where the run's records begin.
     pub run_start: u64,
@@ -116,11 +120,15 @@ pub struct Trailer {
 impl PartitionFileHeader {
     /// Writes the header over the whole of `block`, 4096 bytes (asserted).
     pub fn encode(&self, block: &mut [u8]) {
+        assert_eq!(block.len(), RUN_BLOCK_BYTES);
         encode(&self.raw(HEADER_MAGIC), block);
     }
 
     /// Reads a file's first block.
     pub fn decode(block: &[u8]) -> Result<Self, RunError> {
+        let Some(block) = block.get(..RUN_BLOCK_BYTES) else {
+            return Err(RunError::Truncated { needed: RUN_BLOCK_BYTES as u64, available: block.len() as u64 });
+        };
         decode(block, HEADER_MAGIC).map(|raw| Self::of(&raw))
     }
 
@@ -140,7 +148,7 @@ impl PartitionFileHeader {
 impl Trailer {
     /// Where the footer begins.
     pub fn footer_start(&self) -> u64 {
-        self.run_start + blocks(self.records_bytes)
+        self.run_start + self.records_bytes
     }
 
     /// Bytes of the footer without padding.
@@ -153,13 +161,14 @@ impl Trailer {
         self.offset + RUN_BLOCK_BYTES as u64
     }
 
-    /// Bytes of the file that the run takes, padding and trailer included.
+    /// Bytes of the file that the run takes, footer, padding and trailer included.
     pub fn bytes(&self) -> u64 {
         self.end() - self.run_start
     }
 
-    /// Writes the trailer over the whole of `block`, 4096 bytes (asserted).
+    /// Writes the trailer to the end of `block`, the last one of the run (4096 bytes, asserted).
     pub fn encode(&self, block: &mut [u8]) {
+        assert_eq!(block.len(), RUN_BLOCK_BYTES);
         assert_eq!(self.check_lengths(), Ok(()), "a trailer is written as it will be checked");
         let mut raw = self.file.raw(TRAILER_MAGIC);
         if let Some(drained) = self.drained {
@@ -171,12 +180,15 @@ impl Trailer {
         (raw.min_clock, raw.max_clock) = (self.clocks.0.raw(), self.clocks.1.raw());
         (raw.entries, raw.tombstones, raw.actors) = (self.entries, self.tombstones, self.actors);
         (raw.footer_crc, raw.extra_bytes) = (self.footer_crc, self.extra_bytes);
-        encode(&raw, block);
+        encode(&raw, &mut block[TRAILER_AT..]);
     }
 
-    /// Reads the block at `offset` of a file.
+    /// Reads the trailer at the end of the block at `offset` of a file.
     pub fn decode(block: &[u8], offset: u64) -> Result<Self, RunError> {
-        let raw = decode(block, TRAILER_MAGIC)?;
+        let Some(block) = block.get(..RUN_BLOCK_BYTES) else {
+            return Err(RunError::Truncated { needed: RUN_BLOCK_BYTES as u64, available: block.len() as u64 });
+        };
+        let raw = decode(&block[TRAILER_AT..], TRAILER_MAGIC)?;
         if raw.offset != offset {
             return Err(RunError::Misplaced { written_for: raw.offset, found_at: offset });
         }
@@ -211,7 +223,8 @@ impl Trailer {
             && self.run_start.is_multiple_of(RUN_BLOCK_BYTES as u64)
             && self.run_start >= RUN_BLOCK_BYTES as u64
             && [self.offset, self.run_start, self.records_bytes, self.extra_bytes].iter().all(|bytes| *bytes < 1 << 40);
-        if !within || self.footer_start() + blocks(self.footer_bytes()) != self.offset {
+        let footer_end = self.footer_start() + self.footer_bytes();
+        if !within || blocks(footer_end + TRAILER_BYTES as u64) != self.end() {
             return Err(RunError::Contents("its lengths do not add up"));
         }
         if self.sequence == 0 || self.replaces_below > self.sequence {
@@ -229,23 +242,20 @@ pub(super) fn blocks(bytes: u64) -> u64 {
     bytes.next_multiple_of(RUN_BLOCK_BYTES as u64)
 }
 
-fn encode(raw: &RawTrailer, block: &mut [u8]) {
-    assert_eq!(block.len(), RUN_BLOCK_BYTES);
-    block[..RAW_BYTES].copy_from_slice(bytemuck::bytes_of(raw));
-    block[RAW_BYTES..].fill(0);
-    let crc = crc32fast::hash(&block[CRC_START..]);
-    block[8..CRC_START].copy_from_slice(&crc.to_le_bytes());
+/// Writes `raw` over the whole of `out`.
+fn encode(raw: &RawTrailer, out: &mut [u8]) {
+    out[..RAW_BYTES].copy_from_slice(bytemuck::bytes_of(raw));
+    out[RAW_BYTES..].fill(0);
+    let crc = crc32fast::hash(&out[CRC_START..]);
+    out[8..CRC_START].copy_from_slice(&crc.to_le_bytes());
 }
 
-fn decode(block: &[u8], magic: [u8; 8]) -> Result<RawTrailer, RunError> {
-    let Some(block) = block.get(..RUN_BLOCK_BYTES) else {
-        return Err(RunError::Truncated { needed: RUN_BLOCK_BYTES as u64, available: block.len() as u64 });
-    };
-    let raw: RawTrailer = bytemuck::pod_read_unaligned(&block[..RAW_BYTES]);
+fn decode(bytes: &[u8], magic: [u8; 8]) -> Result<RawTrailer, RunError> {
+    let raw: RawTrailer = bytemuck::pod_read_unaligned(&bytes[..RAW_BYTES]);
     if raw.magic != magic {
         return Err(RunError::Foreign);
     }
-    if raw.crc != crc32fast::hash(&block[CRC_START..]) {
+    if raw.crc != crc32fast::hash(&bytes[CRC_START..]) {
         return Err(RunError::Damaged);
     }
     if raw.format > RUN_FORMAT {

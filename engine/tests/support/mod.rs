@@ -10,6 +10,7 @@ mod restart;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use annulus_engine::disk::memory::{MemoryDisk, block_on};
 use annulus_engine::{
@@ -36,6 +37,13 @@ pub fn limits() -> Limits {
         reads_max: 4,
         read_bytes_max: 8 << 10,
         recovery_read_bytes: 16 << 10,
+        compaction_read_bytes: 8 << 10,
+        compaction_sets_bytes: 48 << 10,
+        compaction_buffer_bytes: 16 << 10,
+        compaction_seal_bytes: 4 << 10,
+        compaction_move_entries: 5,
+        compaction_retry_us: 30_000,
+        partition_file_bytes_max: 24 << 10,
         ..Limits::PRODUCTION
     }
 }
@@ -89,6 +97,10 @@ pub struct Told {
     pub restarts: u64,
     pub migrations: u64,
     pub recycled: u64,
+    pub drains: u64,
+    pub compactions: u64,
+    pub interrupted_runs: u64,
+    pub reaped: u64,
     pub corruption: u64,
     pub read_only: u64,
     pub failed_reads: u64,
@@ -105,6 +117,7 @@ pub struct Node {
     pub told: Told,
     pub limits: Limits,
     pub cache_bytes: usize,
+    pub works_per_turn: u32,
     /// The next piece of background work is kept back in `held_work`.
     pub holds_next_work: bool,
     pub held_work: Vec<Work<MemoryDisk>>,
@@ -140,6 +153,7 @@ impl Node {
             told: Told::default(),
             limits: limits(),
             cache_bytes: 2 << 10,
+            works_per_turn: 3,
             holds_next_work: false,
             held_work: Vec::new(),
             clock: Clock::ZERO,
@@ -153,7 +167,8 @@ impl Node {
             core,
             cores,
             layout: self.layout,
-            migrate_from,
+            migrate_from: migrate_from
+                .map(|(layout, cores)| (layout, (0..cores).map(|core| owned(core, cores)).collect())),
             partitions: owned(core, cores),
             hash_key: [7; 16],
             cluster_id: [9; 16],
@@ -165,6 +180,7 @@ impl Node {
             memory_bytes: 64 << 20,
             limits: self.limits.clone(),
             now_unix_ms: self.now_ms,
+            progress: Default::default(),
         }
     }
 
@@ -172,8 +188,15 @@ impl Node {
         assert!(self.cores.is_empty());
         for core in 0..cores {
             let config = self.config(core, cores, migrate_from);
+            let progress = Arc::clone(&config.progress);
             let engine = block_on(Engine::open(self.disk.for_core(core), config))?;
+            assert_eq!(
+                progress.bytes_done(),
+                progress.bytes_total(),
+                "everything that was found was counted as read once"
+            );
             self.told.corruption += engine.recovery().corruption.len() as u64;
+            self.told.interrupted_runs += engine.recovery().interrupted_runs;
             self.cores.push(engine);
         }
         self.told.restarts += 1;
@@ -311,7 +334,9 @@ impl Node {
                 self.cores[core].on_completion(completion, self.now_ms);
                 self.take_events(core, &mut reads);
             }
-            while let Some(work) = self.cores[core].next_work() {
+            // Some at a time, so that everything else comes in between.
+            for _ in 0..self.works_per_turn {
+                let Some(work) = self.cores[core].next_work() else { break };
                 if std::mem::take(&mut self.holds_next_work) {
                     self.held_work.push(work);
                     continue;
@@ -372,6 +397,20 @@ impl Node {
             }
         }
         panic!("the store never comes to rest");
+    }
+
+    /// Every Merkle tree is what its index makes it.
+    pub fn check_trees(&self) {
+        let cores = self.cores.len() as u16;
+        for (core, engine) in (0..cores).zip(&self.cores) {
+            for partition in owned(core, cores) {
+                assert_eq!(
+                    *engine.merkle_tree(partition),
+                    engine.recount_merkle_tree(partition),
+                    "partition {partition}"
+                );
+            }
+        }
     }
 
     pub fn tick(&mut self) {

@@ -33,7 +33,13 @@ impl Node {
     }
 
     pub fn note_counts(&mut self) {
-        self.told.recycled += self.cores.iter().map(|core| core.statistics().counts.segments_recycled).sum::<u64>();
+        for core in &self.cores {
+            let counts = core.statistics().counts;
+            self.told.recycled += counts.segments_recycled;
+            self.told.drains += counts.drains;
+            self.told.compactions += counts.compactions;
+            self.told.reaped += counts.tombstones_reaped;
+        }
     }
 
     fn remove_layout(&self, layout: u32, cores: u16) {

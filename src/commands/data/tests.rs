@@ -32,6 +32,7 @@ fn store() -> Engine<MemoryDisk> {
         memory_bytes: 64 << 20,
         limits: Limits::PRODUCTION,
         now_unix_ms: NOW,
+        progress: Default::default(),
     };
     let opened = pin!(Engine::open(MemoryDisk::new(1), config));
     match opened.poll(&mut Context::from_waker(Waker::noop())) {

@@ -151,7 +151,8 @@ fn value(name: &str, token: Option<&str>) -> Argument {
     let kind = match name {
         "key" => "key",
         "pattern" => "pattern",
-        "count" | "cursor" | "end" | "index" | "milliseconds" | "protover" | "seconds" | "slot" | "start" => "integer",
+        "count" | "cursor" | "end" | "first" | "index" | "last" | "milliseconds" | "protover" | "seconds" | "slot"
+        | "start" => "integer",
         "client-id" => "integer",
         name if name.starts_with("unix-time") => "unix-time",
         _ => "string",

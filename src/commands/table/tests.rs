@@ -19,8 +19,9 @@ fn every_command_has_one_row() {
     let names: HashSet<&str> = with_subcommands().map(|row| row.name).collect();
     assert_eq!(names.len(), with_subcommands().count());
     // Redis 7.2 has 241 commands and 129 subcommands.
-    assert_eq!(all().count(), 241);
-    assert_eq!(with_subcommands().count() - all().count(), 129);
+    let of_redis = |row: &&Row| !row.name.starts_with("dyn.");
+    assert_eq!(all().filter(of_redis).count(), 241);
+    assert_eq!(with_subcommands().filter(of_redis).count(), 241 + 129);
     for name in ["set", "lpush", "zadd", "eval", "waitaof", "bitfield_ro", "georadiusbymember_ro"] {
         assert!(names.contains(name), "{name}");
     }

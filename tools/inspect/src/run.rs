@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use annulus_engine::index::Flags;
 use annulus_engine::record::{Kind, RECORD_HEADER_BYTES, RecordHeader, RecordRef};
-use annulus_engine::sealed_run::{FooterEntry, FooterRef, RUN_BLOCK_BYTES, RunError, Trailer};
+use annulus_engine::sealed_run::{FooterEntry, FooterRef, RunError, TRAILER_BYTES, Trailer};
 use annulus_object::Dot;
 
 use crate::finding::{Findings, Site};
@@ -39,7 +39,7 @@ impl<'a> RunRef<'a> {
         let Range { start, end } = self.run.range;
         let end = match &self.run.trailer {
             Some(trailer) => start + trailer.records_bytes,
-            None => end - RUN_BLOCK_BYTES as u64,
+            None => end - TRAILER_BYTES as u64,
         };
         to_usize(start)..to_usize(end)
     }
@@ -63,7 +63,7 @@ impl<'a> RunRef<'a> {
             }
             _ => {
                 let what = "a trailer is damaged; the records before it were read without their footer";
-                self.by_records(self.run.range.end - RUN_BLOCK_BYTES as u64, what, findings)
+                self.by_records(self.run.range.end - TRAILER_BYTES as u64, what, findings)
             }
         }
     }

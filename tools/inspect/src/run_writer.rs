@@ -45,6 +45,8 @@ struct OpenRun {
     header: PartitionFileHeader,
     footer: FooterBuilder,
     records_bytes: u64,
+    /// What the records take of their last block.
+    tail: Vec<u8>,
 }
 
 impl RunWriter {
@@ -89,12 +91,14 @@ impl OpenRun {
         let mut block = vec![0; RUN_BLOCK_BYTES];
         header.encode(&mut block);
         file.write_all(&block).map_err(|error| Failure::io("write", &path, error))?;
-        Ok(Self { path, file, header, footer: FooterBuilder::new(0), records_bytes: 0 })
+        Ok(Self { path, file, header, footer: FooterBuilder::new(0), records_bytes: 0, tail: Vec::new() })
     }
 
     fn write(&mut self, record: &RecordRef<'_>) -> Result<(), Failure> {
         self.footer.note(record, BLOCK + self.records_bytes);
         self.records_bytes += record.total_bytes() as u64;
+        self.tail.extend_from_slice(record.bytes());
+        self.tail.drain(..self.tail.len() - self.tail.len() % RUN_BLOCK_BYTES);
         self.file.write_all(record.bytes()).map_err(|error| Failure::io("write", &self.path, error))
     }
 
@@ -107,12 +111,12 @@ impl OpenRun {
             sequence: self.header.number,
             replaces_below: 0,
         };
+        // What the records take of their last block is in the buffer for the checksum's sake, and written already.
         let mut ending = AlignedBuffer::default();
+        ending.extend_from_slice(&self.tail);
         encode_ending(&fields, &mut self.footer, &mut ending);
-        let padding = vec![0; (self.records_bytes.next_multiple_of(BLOCK) - self.records_bytes) as usize];
         let mut write = || {
-            self.file.write_all(&padding)?;
-            self.file.write_all(ending.as_slice())?;
+            self.file.write_all(&ending.as_slice()[self.tail.len()..])?;
             self.file.flush()?;
             self.file.get_ref().sync_all()
         };

@@ -7,7 +7,7 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use annulus_engine::sealed_run::{RUN_BLOCK_BYTES, Trailer};
+use annulus_engine::sealed_run::{RUN_BLOCK_BYTES, TRAILER_BYTES, Trailer};
 use serde_json::Value;
 use support::*;
 use tempfile::TempDir;
@@ -55,7 +55,7 @@ fn a_flipped_bit_in_any_byte_of_a_partition_file_is_found() {
     let ranges = trailers.iter().flat_map(|trailer| {
         let records = trailer.run_start..trailer.run_start + trailer.records_bytes;
         let footer = trailer.footer_start()..trailer.footer_start() + trailer.footer_bytes();
-        records.chain(footer).chain(trailer.offset..trailer.offset + 200).chain(trailer.offset + 4000..trailer.end())
+        records.chain(footer).chain(trailer.end() - TRAILER_BYTES as u64..trailer.end())
     });
     let header = (0..200).chain(4000..4096);
     // A stride that is coprime to the structures' sizes keeps the test short and meets every field.
@@ -109,9 +109,13 @@ fn a_damaged_trailer_is_made_good_by_the_records() {
         let path = part(directory.path(), name);
         let before = inspect(&["merkle", text(directory.path())]).expect(0).text;
         let trailer = trailers(&path)[run];
-        flip(&path, usize_of(trailer.offset + 100));
+        flip(&path, usize_of(trailer.end() - 60));
         let found = damage(directory.path());
-        assert_eq!((found.len(), &found[0]["offset"]), (1, &trailer.offset.into()), "{found:?}");
+        assert_eq!(
+            (found.len(), &found[0]["offset"]),
+            (1, &(trailer.end() - TRAILER_BYTES as u64).into()),
+            "{found:?}"
+        );
         assert_eq!(inspect(&["merkle", text(directory.path())]).expect(2).text, before, "{name}, run {run}");
     }
 }
@@ -127,8 +131,8 @@ fn two_damaged_trailers_and_a_record_between_them() {
     }
     let path = file.write(directory.path());
     let trailers = trailers(&path);
-    flip(&path, usize_of(trailers[0].offset + 9));
-    flip(&path, usize_of(trailers[1].offset + 3000));
+    flip(&path, usize_of(trailers[0].end() - 151));
+    flip(&path, usize_of(trailers[1].end() - 30));
     flip(&path, usize_of(trailers[1].run_start + 200));
     let found = damage(directory.path());
     let lost = format!("{:032x}", hash_of(&key(2, 5)));
@@ -231,23 +235,23 @@ fn files_of_others_are_refused_or_left_out() {
 
 #[test]
 fn newer_formats_are_named() {
-    let newer = |path: &Path, at: usize| {
+    let newer = |path: &Path, at: usize, bytes_of_it: usize| {
         let mut bytes = fs::read(path).unwrap();
         bytes[at + 12] = 9;
-        let crc = crc32fast::hash(&bytes[at + 12..at + 4096]);
+        let crc = crc32fast::hash(&bytes[at + 12..at + bytes_of_it]);
         bytes[at + 8..at + 12].copy_from_slice(&crc.to_le_bytes());
         fs::write(path, bytes).unwrap();
     };
-    let trailer = usize_of(trailers(&part(directory().path(), "p00000-00000001.part"))[0].offset);
-    let files: [(&str, usize); 3] = [
-        ("partitions/p00000-00000001.part", 0),
-        ("partitions/p00000-00000001.part", trailer),
-        ("log-0003/core-00/small-00002.log", 0),
+    let trailer = usize_of(trailers(&part(directory().path(), "p00000-00000001.part"))[0].end()) - TRAILER_BYTES;
+    let files: [(&str, usize, usize); 3] = [
+        ("partitions/p00000-00000001.part", 0, 4096),
+        ("partitions/p00000-00000001.part", trailer, TRAILER_BYTES),
+        ("log-0003/core-00/small-00002.log", 0, 4096),
     ];
-    for (name, at) in files {
+    for (name, at, bytes_of_it) in files {
         let directory = directory();
         let path = directory.path().join(name);
-        newer(&path, at);
+        newer(&path, at, bytes_of_it);
         for given in [directory.path(), &path] {
             let answer = inspect(&["verify", text(given)]).expect(1);
             answer.expect_error(&[name, "format 9", "reads up to 1", "of the version that wrote it"]);
@@ -255,7 +259,7 @@ fn newer_formats_are_named() {
     }
     let directory = directory();
     for copy in 0..4 {
-        newer(&directory.path().join("node.meta"), copy * 4096);
+        newer(&directory.path().join("node.meta"), copy * 4096, 4096);
     }
     inspect(&["ls", text(directory.path())]).expect(1).expect_error(&["node.meta", "format 9"]);
 }

@@ -44,6 +44,13 @@ impl File for MemoryFile {
         Ok(())
     }
 
+    async fn truncate(&self, bytes: u64) -> Result<(), DiskError> {
+        assert!(self.mode != OpenMode::Read, "a file for reading is not written");
+        self.disk.call("truncate")?;
+        self.content.borrow_mut().truncate(usize::try_from(bytes).expect("test files fit memory"));
+        Ok(())
+    }
+
     async fn sync(&self) -> Result<(), DiskError> {
         self.disk.call("sync")?;
         self.content.borrow_mut().unsynced.clear();

@@ -5,7 +5,8 @@
 use std::rc::Rc;
 
 use super::{MemoryDisk, MemoryFile, Shared};
-use crate::disk::{Disk, DiskError, OpenMode, Space};
+use crate::buffer::AlignedBuffer;
+use crate::disk::{Disk, DiskError, File, OpenMode, Space};
 
 impl Disk for MemoryDisk {
     type File = MemoryFile;
@@ -58,6 +59,20 @@ impl Disk for MemoryDisk {
         let inside: Vec<_> = state.names.iter().filter(|(name, _)| name.starts_with(&prefix)).collect();
         let inside: Vec<_> = inside.into_iter().map(|(name, file)| (name.clone(), Rc::clone(file))).collect();
         state.durable_names.extend(inside);
+        Ok(())
+    }
+
+    async fn write_many(&self, writes: Vec<(MemoryFile, u64, AlignedBuffer)>) -> Result<(), DiskError> {
+        for (file, offset, buffer) in writes {
+            file.write_at(offset, buffer, 0).await?;
+        }
+        Ok(())
+    }
+
+    async fn sync_many(&self, files: Vec<MemoryFile>) -> Result<(), DiskError> {
+        for file in files {
+            file.sync().await?;
+        }
         Ok(())
     }
 

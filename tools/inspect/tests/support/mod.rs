@@ -156,9 +156,10 @@ impl PartFile {
             self.bytes.extend_from_slice(record);
         }
         let records_bytes = self.bytes.len() as u64 - run_start;
-        self.bytes.resize(self.bytes.len().next_multiple_of(RUN_BLOCK_BYTES), 0);
         let fields = RunFields { file: self.header, drained, run_start, records_bytes, sequence, replaces_below };
+        let tail = self.bytes.split_off(self.bytes.len() - self.bytes.len() % RUN_BLOCK_BYTES);
         let mut ending = AlignedBuffer::default();
+        ending.extend_from_slice(&tail);
         let trailer = encode_ending(&fields, &mut footer, &mut ending);
         self.bytes.extend_from_slice(ending.as_slice());
         trailer

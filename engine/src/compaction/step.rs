@@ -1,0 +1,126 @@
+//! One step of a compaction in the background: reads, writes, syncs, removals.
+//!
+//! It decides nothing and knows no records.
+//!
+//! Invariant: what a step was asked to sync is durable when it has ended well, the names of new and removed files included.
+
+use super::output::Part;
+use crate::buffer::AlignedBuffer;
+use crate::disk::{Disk, DiskError, File, OpenMode};
+use crate::join::both;
+use crate::partition_files::DIRECTORY;
+
+/// A write to a partition's file.
+pub(crate) struct WriteOp<F> {
+    pub(crate) part: Part,
+    /// `None`: it is made, at `path`.
+    pub(crate) file: Option<F>,
+    pub(crate) path: String,
+    pub(crate) offset: u64,
+    pub(crate) buffer: AlignedBuffer,
+}
+
+/// What to do, in the order of the fields; the read goes beside the writes.
+pub(crate) struct Step<F> {
+    pub(crate) read: Option<(F, u64, usize)>,
+    pub(crate) writes: Vec<WriteOp<F>>,
+    pub(crate) truncates: Vec<(F, u64)>,
+    pub(crate) syncs: Vec<F>,
+    pub(crate) removes: Vec<String>,
+    /// Names were made or removed.
+    pub(crate) names_changed: bool,
+}
+
+/// How a step ended.
+pub(crate) struct StepDone<F> {
+    pub(crate) read: Option<AlignedBuffer>,
+    pub(crate) opened: Vec<(Part, F)>,
+    pub(crate) result: Result<(), StepError>,
+}
+
+/// Why a step failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum StepError {
+    /// It can be tried again.
+    #[error("{0}")]
+    Disk(DiskError),
+    /// The disk cannot say what is durable.
+    #[error("syncing failed: {0}")]
+    Sync(DiskError),
+}
+
+impl<F> Default for Step<F> {
+    fn default() -> Self {
+        Self {
+            read: None,
+            writes: Vec::new(),
+            truncates: Vec::new(),
+            syncs: Vec::new(),
+            removes: Vec::new(),
+            names_changed: false,
+        }
+    }
+}
+
+impl<F: File> Step<F> {
+    /// Does it.
+    pub(crate) async fn run<D: Disk<File = F>>(self, disk: &D) -> StepDone<F> {
+        let mut opened = Vec::new();
+        let Self { read, writes, truncates, syncs, removes, names_changed } = self;
+        let reading = async {
+            match read {
+                None => Ok(None),
+                Some((file, offset, bytes)) => file.read_at(offset, bytes).await.map(Some),
+            }
+        };
+        let (read, written) = both(reading, write(disk, writes, &mut opened)).await;
+        let (read, result) = match (read, written) {
+            (Err(error), _) | (_, Err(error)) => (None, Err(StepError::Disk(error))),
+            (Ok(read), Ok(())) => (read, finish(disk, (truncates, syncs, removes), names_changed).await),
+        };
+        StepDone { read, opened, result }
+    }
+}
+
+async fn write<D: Disk>(
+    disk: &D,
+    writes: Vec<WriteOp<D::File>>,
+    opened: &mut Vec<(Part, D::File)>,
+) -> Result<(), DiskError> {
+    let mut ready = Vec::with_capacity(writes.len());
+    for WriteOp { part, file, path, offset, buffer } in writes {
+        let file = match file {
+            Some(file) => file,
+            None => {
+                let file = disk.open(&path, OpenMode::Prepare).await?;
+                opened.push((part, file.clone()));
+                file
+            }
+        };
+        ready.push((file, offset, buffer));
+    }
+    if ready.is_empty() { Ok(()) } else { disk.write_many(ready).await }
+}
+
+async fn finish<D: Disk>(
+    disk: &D,
+    (truncates, syncs, removes): (Vec<(D::File, u64)>, Vec<D::File>, Vec<String>),
+    names_changed: bool,
+) -> Result<(), StepError> {
+    for (file, bytes) in truncates {
+        file.truncate(bytes).await.map_err(StepError::Disk)?;
+    }
+    if !syncs.is_empty() {
+        disk.sync_many(syncs).await.map_err(StepError::Sync)?;
+    }
+    for path in removes {
+        match disk.remove(&path).await {
+            Ok(()) | Err(DiskError::NotFound) => {}
+            Err(error) => return Err(StepError::Disk(error)),
+        }
+    }
+    if names_changed {
+        disk.sync_directory(DIRECTORY).await.map_err(StepError::Sync)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,201 @@
+//! The partition files of a core: which of their runs count, and what they say, merged into the index.
+//!
+//! Of a partition's runs those count that no later run replaces. The last ones do not if the log would still replay what they
+//! were drained from: then the drain had not ended, they may not be whole, and the log has all that they say. What does not
+//! count is cut off or removed before the store is used.
+//!
+//! Invariant: afterwards a partition's chain is exactly what is on disk.
+
+use super::runs::{FoundFile, FoundRun, Owner, read_runs};
+use super::{Corruption, RecoveryReport};
+use crate::Error;
+use crate::disk::{Disk, File};
+use crate::engine::Engine;
+use crate::entries::FieldsView;
+use crate::hot_log::{LARGE, SMALL};
+use crate::index::{Place, class_bytes};
+use crate::join;
+use crate::partition_files::{DIRECTORY, Run, parse_partition_name, partition_path};
+use crate::sealed_run::Replayed;
+use crate::segment::SegmentHeader;
+use annulus_object::Dot;
+
+/// Partitions whose files are read side by side.
+const SIDE_BY_SIDE: usize = 16;
+/// What a file counts for in the progress that is shown: how long its footers are is not known before.
+const FILE_PROGRESS_BYTES: u64 = 256 << 10;
+
+/// Where an instance of a core's log begins, and which segments are there.
+pub(super) struct Tail {
+    layout: u32,
+    core: u16,
+    instance: u8,
+    pub(super) log_tail: u64,
+    sequences: Vec<u64>,
+}
+
+/// Where an instance's log begins.
+pub(super) fn tail_of(tails: &[Tail], core: u16, instance: u8) -> u64 {
+    let tail = tails.iter().find(|tail| (tail.core, tail.instance) == (core, instance));
+    tail.expect("every instance has a tail").log_tail
+}
+
+/// Whether a crash would still replay what a run was drained from.
+fn is_replayed(tails: &[Tail], drained: Option<Replayed>) -> bool {
+    drained.is_some_and(|drained| {
+        let of = (drained.layout, drained.core, drained.instance);
+        let tail = tails.iter().find(|tail| (tail.layout, tail.core, tail.instance) == of);
+        tail.is_some_and(|tail| tail.log_tail <= drained.through && tail.sequences.contains(&drained.through))
+    })
+}
+
+impl<D: Disk> Engine<D> {
+    /// Where both instances of a core's log begin.
+    pub(super) async fn find_tails(
+        &mut self,
+        (layout, core): (u32, u16),
+        found: &[(u16, SegmentHeader)],
+    ) -> Result<Vec<Tail>, Error> {
+        let mut tails = Vec::new();
+        for instance in [SMALL, LARGE] {
+            let files: Vec<_> = found.iter().filter(|(_, header)| header.instance == instance).copied().collect();
+            let log_tail = self.find_log_tail(&files).await?;
+            let sequences = files.iter().map(|(_, header)| header.sequence).collect();
+            tails.push(Tail { layout, core, instance, log_tail, sequences });
+        }
+        Ok(tails)
+    }
+
+    /// Reads the files of this core's partitions and merges what counts.
+    pub(super) async fn recover_partitions(&mut self, tails: &[Tail]) -> Result<(), Error> {
+        let disk = self.disk.clone();
+        let names = disk.list(DIRECTORY).await;
+        let names = names.map_err(|error| Error::Disk { path: DIRECTORY.to_owned(), error })?;
+        let mut files: Vec<(u16, u64)> = names.iter().filter_map(|name| parse_partition_name(name)).collect();
+        files.retain(|(partition, _)| self.config.partitions.contains(partition));
+        files.sort_unstable();
+        let partitions: Vec<&[(u16, u64)]> = files.chunk_by(|a, b| a.0 == b.0).collect();
+        let step = self.config.limits.recovery_read_bytes;
+        self.config.progress.expect(files.len() as u64 * FILE_PROGRESS_BYTES);
+        for batch in partitions.chunks(SIDE_BY_SIDE) {
+            let reading = batch.iter().flat_map(|files| files.iter()).map(|(partition, number)| {
+                let owner =
+                    Owner { cluster_id: self.config.cluster_id, node: self.config.actor.node(), partition: *partition };
+                read_runs(disk.clone(), partition_path(*partition, *number), *number, owner, step)
+            });
+            let mut found = join::all(reading.collect()).await.into_iter();
+            for files in batch {
+                self.config.progress.advance(files.len() as u64 * FILE_PROGRESS_BYTES);
+                let of_partition: Result<Vec<_>, _> = found.by_ref().take(files.len()).collect();
+                self.recover_partition(files[0].0, of_partition?, tails).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn recover_partition(
+        &mut self,
+        partition: u16,
+        mut files: Vec<FoundFile<D::File>>,
+        tails: &[Tail],
+    ) -> Result<(), Error> {
+        let mut runs: Vec<(usize, FoundRun)> = Vec::new();
+        for (number, file) in files.iter_mut().enumerate() {
+            self.recovery.rebuilt_runs += file.rebuilt;
+            if !file.damage.is_empty() {
+                self.partition_files.set_mut(partition).damaged = true;
+            }
+            self.recovery.corruption.append(&mut file.damage);
+            runs.extend(file.runs.drain(..).map(|run| (number, run)));
+        }
+        runs.sort_by_key(|(file, run)| (run.trailer.sequence, *file));
+        let replaced = runs.iter().map(|(_, run)| run.trailer.replaces_below).max().unwrap_or(0);
+        runs.retain(|(_, run)| run.trailer.sequence >= replaced);
+        while runs.last().is_some_and(|(_, run)| is_replayed(tails, run.trailer.drained)) {
+            runs.pop();
+            self.recovery.interrupted_runs += 1;
+        }
+        report_gaps(&mut self.recovery, &files, &runs, replaced);
+        let places = self.keep_files(partition, files, &runs).await?;
+        for (file, run) in runs {
+            let place_file = places[file].expect("a file with a run is kept");
+            self.merge_run(partition, place_file, &run)?;
+        }
+        Ok(())
+    }
+
+    /// Cuts off, or removes, what does not count; gives the kept files' numbers in places.
+    async fn keep_files(
+        &mut self,
+        partition: u16,
+        files: Vec<FoundFile<D::File>>,
+        runs: &[(usize, FoundRun)],
+    ) -> Result<Vec<Option<u16>>, Error> {
+        let mut places = Vec::new();
+        let mut removed = false;
+        for (number, found) in files.into_iter().enumerate() {
+            let FoundFile { file, path, number: file_number, node, bytes, .. } = found;
+            let at = |error| Error::Disk { path: path.clone(), error };
+            self.partition_files.set_mut(partition).note_number(file_number);
+            let end = runs.iter().filter(|(file, _)| *file == number).map(|(_, run)| run.trailer.end()).max();
+            let Some(end) = end else {
+                self.disk.remove(&path).await.map_err(at)?;
+                removed = true;
+                places.push(None);
+                continue;
+            };
+            if bytes > end {
+                file.truncate(end).await.map_err(at)?;
+            }
+            // What was accepted is durable before it is served.
+            file.sync().await.map_err(at)?;
+            let place = self.partition_files.add_file(partition, file, path.clone(), (file_number, node));
+            places.push(Some(place.ok_or(Error::TooManyPartitionFiles(partition))?));
+        }
+        if removed {
+            let synced = self.disk.sync_directory(DIRECTORY).await;
+            synced.map_err(|error| Error::Disk { path: DIRECTORY.to_owned(), error })?;
+        }
+        Ok(places)
+    }
+
+    /// Merges what a run says into the index.
+    fn merge_run(&mut self, partition: u16, place_file: u16, run: &FoundRun) -> Result<(), Error> {
+        let footer = run.footer();
+        let mut classes = 0;
+        self.index.reserve(partition, footer.len());
+        for found in footer.iter() {
+            let entry = found.entry;
+            let view = FieldsView {
+                hash: u128::from(entry.hash.high) << 64 | u128::from(entry.hash.low) << 56,
+                dot: Dot::new(entry.clock, found.actor),
+                floor: found.floor,
+                expires_at_ms: found.expires_at_ms,
+                context: &found.context,
+                is_tombstone: entry.is_tombstone(),
+            };
+            self.clock.observe(entry.clock);
+            let bytes = class_bytes(entry.size_class);
+            classes += bytes as u64;
+            let place = Place { file: place_file, block: entry.place.block };
+            self.merge_version(partition, &view, place, bytes)?;
+        }
+        self.recovery.runs += 1;
+        self.recovery.run_records += footer.len() as u64;
+        self.partition_files.set_mut(partition).push_run(Run { file: place_file, trailer: run.trailer, classes });
+        Ok(())
+    }
+}
+
+/// Reports runs that should be there and are not.
+fn report_gaps<F>(report: &mut RecoveryReport, files: &[FoundFile<F>], runs: &[(usize, FoundRun)], replaced: u64) {
+    let mut expected = replaced.max(1);
+    for (file, run) in runs {
+        let trailer = &run.trailer;
+        if trailer.sequence != expected {
+            let what = "a run before this one is missing, or there twice";
+            report.corruption.push(Corruption { path: files[*file].path.clone(), offset: trailer.run_start, what });
+        }
+        expected = trailer.sequence + 1;
+    }
+}

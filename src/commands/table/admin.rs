@@ -1,0 +1,33 @@
+//! DYN.ADMIN: our own commands on the node, for whoever runs it.
+//!
+//! How to add one stands in `commands::admin`.
+
+use super::build::rows;
+use super::{Command::*, Route::*, Row};
+
+const FIGURES: &[&str] = &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"];
+
+pub(super) static ROWS: &[Row] = rows! { Server:
+    "dyn.admin" -2 () [] "0.1.0"
+        => served(DynAdmin, Session, "", "Depends on the subcommand.", "Holds the commands on running the node.")
+        .container(ADMIN);
+};
+
+static ADMIN: &[Row] = rows! { Server:
+    "dyn.admin|compaction" 3 () [ADMIN NOSCRIPT STALE] "0.1.0"
+        => served(DynAdminCompaction, Session, "PAUSE|RESUME", "O(N) for N cores",
+            "Holds drains and compactions back, or lets them go on. While they are held back the log grows.")
+        .tips(FIGURES);
+    "dyn.admin|help" 2 () [LOADING STALE] "0.1.0" => help();
+    "dyn.admin|merkle" -2 () [ADMIN NOSCRIPT STALE] "0.1.0"
+        => served(DynAdminMerkle, Session, "[first [last]]", "O(N) for N partitions",
+            "Returns the Merkle root of all partitions, of one, or of some.")
+        .tips(FIGURES);
+    "dyn.admin|partitions" -2 () [ADMIN NOSCRIPT STALE] "0.1.0"
+        => served(DynAdminPartitions, Session, "[first [last]]", "O(N) for N partitions",
+            "Returns core, keys and files of all partitions, of one, or of some.")
+        .tips(FIGURES);
+    "dyn.admin|status" 2 () [ADMIN NOSCRIPT STALE] "0.1.0"
+        => served(DynAdminStatus, Session, "", "O(N) for N cores", "Returns how the node and each of its cores stand.")
+        .tips(FIGURES);
+};
