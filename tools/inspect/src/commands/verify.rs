@@ -84,7 +84,7 @@ pub fn run(paths: &[PathBuf], json: bool, out: &mut dyn Write) -> Result<Verdict
 
 fn verify(store: &mut Store, findings: &mut Findings) -> Result<Counts, Failure> {
     let mut counts = Counts { segments: store.log.segments.len() as u64, ..Counts::default() };
-    for instance in store.log.cores.values().flat_map(|core| core.instances) {
+    for instance in store.log.cores.values().flat_map(|core| &core.instances) {
         counts.frames += instance.frames;
         counts.log_records += instance.records;
     }
