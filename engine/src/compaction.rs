@@ -167,10 +167,10 @@ impl<D: Disk> Engine<D> {
         if let Err(error) = done.result {
             return self.abandon(*job, &error);
         }
-        if let Some(bytes) = done.read {
-            if let Err(what) = self.take_records(&mut job, bytes) {
-                return self.quarantine(*job, what);
-            }
+        if let Some(bytes) = done.read
+            && let Err(what) = self.take_records(&mut job, bytes)
+        {
+            return self.quarantine(*job, what);
         }
         let is_over = self.advance_stage(&mut job);
         if is_over {
