@@ -96,6 +96,8 @@ pub(crate) struct Pacing {
     pub(crate) ingest: u64,
     /// Log writes are that far apart at least, because compaction is behind.
     pub(crate) write_delay_us: u64,
+    /// Live bytes at the last tick.
+    pub(crate) live_bytes: u64,
     /// Bytes of partitions' files that may be compacted before the next drain.
     pub(crate) owed_bytes: u64,
     /// When the last log write began.

@@ -7,17 +7,22 @@ use std::collections::{BTreeMap, VecDeque};
 use super::input::{Layout, Reader};
 use super::{Compaction, Input, Stage};
 use crate::compaction_policy::{self as policy, LogState, SetState, Space};
+use crate::config::Config;
 use crate::disk::Disk;
 use crate::disk_level::DiskLevel;
 use crate::engine::Engine;
 use crate::hot_log::{LARGE, SMALL};
 use crate::segment::SEGMENT_HEADER_BYTES;
 
+/// The log's budget grows by one byte for so many that are live.
+const LIVE_BYTES_PER_LOG_BYTE: u64 = 20;
+
 impl<D: Disk> Engine<D> {
     /// Refills what compaction may read until the next tick, and begins or goes on with one.
     pub(crate) fn pace_compaction(&mut self) {
         let elapsed = self.now_us.saturating_sub(self.pacing.refilled_us);
         let space = self.space();
+        self.pacing.live_bytes = space.live_bytes;
         let debts = [SMALL, LARGE].map(|instance| {
             let log_bytes = self.logs[usize::from(instance)].bytes_in_use(&self.segments);
             (log_bytes, self.log_budget(instance))
@@ -47,7 +52,9 @@ impl<D: Disk> Engine<D> {
 
     /// What an instance may take; segments of large records are so long that few of them are more than the log's budget.
     fn log_budget(&self, instance: u8) -> u64 {
-        self.config.hot_log_bytes.max(4 * self.config.segment_bytes(instance))
+        let Config { hot_log_bytes, hot_log_bytes_max, .. } = self.config;
+        let follows = (self.pacing.live_bytes / LIVE_BYTES_PER_LOG_BYTE).min(hot_log_bytes_max);
+        hot_log_bytes.max(follows).max(4 * self.config.segment_bytes(instance))
     }
 
     /// Lets drains and compactions go on, or holds them back where they are. While they are held back the log grows.

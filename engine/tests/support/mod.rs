@@ -209,6 +209,7 @@ impl Node {
             clock: self.clock,
             durability: self.durability,
             hot_log_bytes: self.hot_log_bytes,
+            hot_log_bytes_max: self.hot_log_bytes,
             cache_bytes: self.cache_bytes,
             memory_bytes: 64 << 20,
             limits: self.limits.clone(),
