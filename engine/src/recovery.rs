@@ -92,6 +92,7 @@ impl<D: Disk> Engine<D> {
             None => engine.recover_own(&directory).await.map(|()| Vec::new())?,
             Some((layout, cores)) => engine.migrate(layout, &cores).await?,
         };
+        engine.scan_buffers = Vec::new();
         engine.finish_recovery();
         engine.purge(flushed).await?;
         engine.prepare_first().await?;

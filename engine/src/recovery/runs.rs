@@ -15,8 +15,10 @@ use crate::sealed_run::{
 };
 use crate::{Corruption, Error};
 
-/// Bytes that are looked at together, from the end of a run: trailer and footer of most.
-const WINDOW_BYTES: u64 = 256 << 10;
+/// Bytes that are read with a trailer: the footers of most drained runs are within.
+const WINDOW_BYTES: u64 = 32 << 10;
+/// Bytes that are looked at together where a trailer is missing.
+const SEARCH_BYTES: u64 = 256 << 10;
 const BLOCK: u64 = RUN_BLOCK_BYTES as u64;
 const FIRST_RUN: u64 = BLOCK;
 
@@ -169,7 +171,8 @@ impl<F: File> Search<F> {
     async fn last_trailer(&self, end: u64) -> Result<(Option<Around>, Option<u64>), Error> {
         let (mut window_end, mut damaged_end) = (end, None);
         while window_end > FIRST_RUN {
-            let start = window_end.saturating_sub(WINDOW_BYTES).max(FIRST_RUN);
+            let bytes = if window_end == end { WINDOW_BYTES } else { SEARCH_BYTES };
+            let start = window_end.saturating_sub(bytes).max(FIRST_RUN);
             let window = self.read(start, window_end - start).await?;
             for block in (start / BLOCK..window_end / BLOCK).rev() {
                 let offset = block * BLOCK;
