@@ -27,6 +27,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use annulus_object::Clock;
 
+use crate::compaction_policy::CommitLatency;
 use crate::disk::{Disk, DiskError};
 use crate::engine::Engine;
 use crate::index::IndexHash;
@@ -91,6 +92,9 @@ pub(crate) struct Pacing {
     /// Bytes that may be read before the next tick.
     pub(crate) tokens: u64,
     pub(crate) refilled_us: u64,
+    pub(crate) latency: CommitLatency,
+    /// When the log writes in flight began, by instance.
+    pub(crate) write_began_us: [u64; 2],
     /// Bytes written to the log at the last refill, and the rate since, in bytes a second.
     pub(crate) log_bytes: u64,
     pub(crate) ingest: u64,

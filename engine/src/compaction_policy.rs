@@ -106,6 +106,31 @@ pub(crate) struct Load {
     pub(crate) is_log_full: bool,
     pub(crate) space: Space,
     pub(crate) rate_min: u64,
+    /// Writers wait much longer for the disk than while nothing is compacted.
+    pub(crate) disturbs: bool,
+}
+
+/// How long the slowest of a hundred log writes take, learned write by write: while nothing is compacted, and while something is.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct CommitLatency {
+    quiet_us: f64,
+    compacting_us: f64,
+}
+
+impl CommitLatency {
+    /// A log write took so long.
+    pub(crate) fn note(&mut self, took_us: u64, compacting: bool) {
+        let estimate = if compacting { &mut self.compacting_us } else { &mut self.quiet_us };
+        let took_us = took_us as f64;
+        // Rises by 99 parts where a write was slower, falls by one where it was faster: so it rests where one of a hundred is.
+        let part = (*estimate).max(50.0) / 2_000.0;
+        *estimate += if took_us > *estimate { 99.0 * part } else { -part };
+    }
+
+    /// True when compaction makes the slowest writes more than twice as slow, and not by a trifle.
+    pub(crate) fn is_disturbed(&self) -> bool {
+        self.quiet_us > 0.0 && self.compacting_us > 2.0 * self.quiet_us + 500.0
+    }
 }
 
 /// Bytes a second that compaction may read. What is written is read about once by a drain and twice by compactions of
@@ -116,7 +141,11 @@ pub(crate) fn rate(load: Load) -> u64 {
         return u64::MAX;
     }
     let base = load.rate_min.max(load.ingest.saturating_mul(4));
-    if waste > SPACE_PER_MILLE_MAX { base.saturating_mul(2) } else { base }
+    match () {
+        () if waste > SPACE_PER_MILLE_MAX => base.saturating_mul(2),
+        () if load.disturbs => base / 2,
+        () => base,
+    }
 }
 
 /// How far apart log writes are kept: nothing while the log is within its budget, the longest delay at twice the budget.
@@ -170,11 +199,24 @@ mod tests {
     }
 
     #[test]
+    fn slow_writes_are_noticed() {
+        let mut latency = CommitLatency::default();
+        for number in 0..100_000u64 {
+            latency.note(if number % 50 == 0 { 900 } else { 100 }, false);
+            latency.note(if number % 50 == 0 { 1000 } else { 100 }, true);
+        }
+        assert!((800.0..1000.0).contains(&latency.quiet_us) && !latency.is_disturbed(), "{latency:?}");
+        (0..100_000u64).for_each(|number| latency.note(if number % 50 == 0 { 9000 } else { 100 }, true));
+        assert!(latency.is_disturbed(), "{latency:?}");
+    }
+
+    #[test]
     fn the_rate_follows_the_load() {
         let space = Space { file_bytes: 140, live_bytes: 100, hurry: false };
-        let load = Load { ingest: 50, is_log_full: false, space, rate_min: 8 };
+        let load = Load { ingest: 50, is_log_full: false, space, rate_min: 8, disturbs: false };
         assert_eq!(rate(load), 200);
         assert_eq!(rate(Load { ingest: 1, ..load }), 8);
+        assert_eq!(rate(Load { disturbs: true, ..load }), 100);
         assert_eq!(rate(Load { is_log_full: true, ..load }), u64::MAX);
         assert!(rate(Load { space: Space { file_bytes: 160, ..space }, ..load }) > 200);
         assert!(is_wasteful(Space { file_bytes: 149, ..space }, 1480) && !is_wasteful(space, 1480));

@@ -24,6 +24,8 @@ impl<D: Disk> Engine<D> {
         let Completion { result, buffer, .. } = completion;
         match result {
             Ok(()) => {
+                let took_us = self.now_us.saturating_sub(self.pacing.write_began_us[instance]);
+                self.pacing.latency.note(took_us, self.compaction.is_some());
                 let written = self.logs[instance].on_written(&mut self.segments);
                 self.apply(instance, &written, written.payload(&buffer));
                 self.events.push_back(Event::Durable(commit_of(instance, written.ordinal)));

@@ -36,8 +36,10 @@ impl<D: Disk> Engine<D> {
             self.pacing.log_bytes = self.counts.bytes_written;
             self.pacing.refilled_us = self.now_us;
             let is_log_full = debts.iter().any(|(bytes, budget)| bytes > budget);
+            let disturbs = self.pacing.latency.is_disturbed();
             let rate_min = self.config.limits.compaction_rate_min;
-            let rate = policy::rate(policy::Load { ingest: self.pacing.ingest, is_log_full, space, rate_min });
+            let rate =
+                policy::rate(policy::Load { ingest: self.pacing.ingest, is_log_full, space, rate_min, disturbs });
             let tokens = u128::from(rate) * u128::from(elapsed.min(100_000)) / 1_000_000;
             self.pacing.tokens = u64::try_from(tokens).unwrap_or(u64::MAX).max(1);
         }
