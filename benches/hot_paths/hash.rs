@@ -37,6 +37,7 @@ fn engine() -> Engine<MemoryDisk> {
         clock: Clock::ZERO,
         durability: Durability::Memory,
         hot_log_bytes: 1 << 30,
+        hot_log_bytes_max: 1 << 30,
         cache_bytes: 1 << 20,
         memory_bytes: 1 << 30,
         limits: Limits::PRODUCTION,

@@ -27,6 +27,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use annulus_object::Clock;
 
+use crate::compaction_policy::CommitLatency;
 use crate::disk::{Disk, DiskError};
 use crate::engine::Engine;
 use crate::index::IndexHash;
@@ -91,11 +92,16 @@ pub(crate) struct Pacing {
     /// Bytes that may be read before the next tick.
     pub(crate) tokens: u64,
     pub(crate) refilled_us: u64,
+    pub(crate) latency: CommitLatency,
+    /// When the log writes in flight began, by instance.
+    pub(crate) write_began_us: [u64; 2],
     /// Bytes written to the log at the last refill, and the rate since, in bytes a second.
     pub(crate) log_bytes: u64,
     pub(crate) ingest: u64,
     /// Log writes are that far apart at least, because compaction is behind.
     pub(crate) write_delay_us: u64,
+    /// Live bytes at the last tick.
+    pub(crate) live_bytes: u64,
     /// Bytes of partitions' files that may be compacted before the next drain.
     pub(crate) owed_bytes: u64,
     /// When the last log write began.
@@ -167,10 +173,10 @@ impl<D: Disk> Engine<D> {
         if let Err(error) = done.result {
             return self.abandon(*job, &error);
         }
-        if let Some(bytes) = done.read {
-            if let Err(what) = self.take_records(&mut job, bytes) {
-                return self.quarantine(*job, what);
-            }
+        if let Some(bytes) = done.read
+            && let Err(what) = self.take_records(&mut job, bytes)
+        {
+            return self.quarantine(*job, what);
         }
         let is_over = self.advance_stage(&mut job);
         if is_over {

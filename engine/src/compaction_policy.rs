@@ -1,19 +1,14 @@
 //! What to compact next, how fast, and how much writers are held up while it is behind: decisions over numbers, nothing else.
 //!
-//! A drain comes first: it bounds the log. A partition is compacted once the files take more than [`SPACE_PER_MILLE`] of what
-//! is live, the one with the greatest share of garbage first. Chosen so, a uniform load finds about half of what it reads to be
+//! A drain bounds the log. Partitions are compacted once the files take more than a limit of what is live, the one with the greatest share of garbage first. Chosen so, a uniform load finds about half of what it reads to be
 //! garbage, and the files stay below 1.55 of the live bytes.
 //!
 //! Invariant: nothing here stops a writer for good; delays grow with the cube of the debt and are bounded.
 
-/// Bytes of all files, per thousand live bytes of records, from which on a partition is compacted.
-pub(crate) const SPACE_PER_MILLE: u64 = 1_480;
 /// How much of the live bytes the log counts for at most: per thousand.
 const LOG_PER_MILLE: u64 = 125;
 /// From here on compaction goes as fast as it can.
 const SPACE_PER_MILLE_MAX: u64 = 1_550;
-/// Garbage below this share of its files is not worth a compaction of a partition: per thousand.
-const GARBAGE_PER_MILLE_MIN: u64 = 150;
 /// A drain begins when so much of the log's budget is sealed, and takes so much of it.
 const DRAIN_BEGINS_PER_CENT: u64 = 70;
 const DRAIN_TAKES_PER_CENT: u64 = 50;
@@ -64,8 +59,8 @@ impl Space {
 }
 
 /// True when garbage should go.
-pub(crate) fn is_wasteful(space: Space) -> bool {
-    let limit = if space.hurry { 1_200 } else { SPACE_PER_MILLE };
+pub(crate) fn is_wasteful(space: Space, space_per_mille: u64) -> bool {
+    let limit = if space.hurry { space_per_mille.min(1_200) } else { space_per_mille };
     per_mille(space.file_bytes, space.live_bytes) > limit
 }
 
@@ -82,10 +77,15 @@ pub(crate) struct SetState {
 }
 
 /// The partitions to compact together: those that a mark waits for, and those with the greatest share of garbage, until their
-/// files are `most` bytes.
-pub(crate) fn choose_sets(sets: impl Iterator<Item = SetState>, is_wasteful: bool, most: u64) -> Vec<u16> {
+/// files are `most` bytes; of the latter none without a least share.
+pub(crate) fn choose_sets(
+    sets: impl Iterator<Item = SetState>,
+    garbage_per_mille_min: Option<u64>,
+    most: u64,
+) -> Vec<u16> {
     let share = |set: &SetState| per_mille(set.garbage_bytes, set.file_bytes);
-    let is_worth_it = |set: &SetState| set.is_flushed || (is_wasteful && share(set) >= GARBAGE_PER_MILLE_MIN);
+    let has_enough = |set: &SetState| garbage_per_mille_min.is_some_and(|min| share(set) >= min);
+    let is_worth_it = |set: &SetState| set.is_flushed || has_enough(set);
     let mut sets: Vec<SetState> = sets.filter(is_worth_it).collect();
     sets.sort_unstable_by_key(|set| std::cmp::Reverse((set.is_flushed, share(set), set.partition)));
     let mut bytes = 0;
@@ -106,6 +106,31 @@ pub(crate) struct Load {
     pub(crate) is_log_full: bool,
     pub(crate) space: Space,
     pub(crate) rate_min: u64,
+    /// Writers wait much longer for the disk than while nothing is compacted.
+    pub(crate) disturbs: bool,
+}
+
+/// How long the slowest of a hundred log writes take, learned write by write: while nothing is compacted, and while something is.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct CommitLatency {
+    quiet_us: f64,
+    compacting_us: f64,
+}
+
+impl CommitLatency {
+    /// A log write took so long.
+    pub(crate) fn note(&mut self, took_us: u64, compacting: bool) {
+        let estimate = if compacting { &mut self.compacting_us } else { &mut self.quiet_us };
+        let took_us = took_us as f64;
+        // Rises by 99 parts where a write was slower, falls by one where it was faster: so it rests where one of a hundred is.
+        let part = (*estimate).max(50.0) / 2_000.0;
+        *estimate += if took_us > *estimate { 99.0 * part } else { -part };
+    }
+
+    /// True when compaction makes the slowest writes more than twice as slow, and not by a trifle.
+    pub(crate) fn is_disturbed(&self) -> bool {
+        self.quiet_us > 0.0 && self.compacting_us > 2.0 * self.quiet_us + 500.0
+    }
 }
 
 /// Bytes a second that compaction may read. What is written is read about once by a drain and twice by compactions of
@@ -116,7 +141,11 @@ pub(crate) fn rate(load: Load) -> u64 {
         return u64::MAX;
     }
     let base = load.rate_min.max(load.ingest.saturating_mul(4));
-    if waste > SPACE_PER_MILLE_MAX { base.saturating_mul(2) } else { base }
+    match () {
+        () if waste > SPACE_PER_MILLE_MAX => base.saturating_mul(2),
+        () if load.disturbs => base / 2,
+        () => base,
+    }
 }
 
 /// How far apart log writes are kept: nothing while the log is within its budget, the longest delay at twice the budget.
@@ -151,12 +180,12 @@ mod tests {
         let set =
             |partition, file_bytes, garbage_bytes| SetState { partition, file_bytes, garbage_bytes, is_flushed: false };
         let sets = [set(1, 100, 40), set(2, 1000, 600), set(3, 100, 10)];
-        assert_eq!(choose_sets(sets.into_iter(), true, 50), [2]);
-        assert_eq!(choose_sets(sets.into_iter(), true, 1100), [2, 1]);
-        assert!(choose_sets(sets.into_iter(), false, 50).is_empty());
-        assert!(choose_sets([set(3, 100, 10)].into_iter(), true, 50).is_empty());
+        assert_eq!(choose_sets(sets.into_iter(), Some(150), 50), [2]);
+        assert_eq!(choose_sets(sets.into_iter(), Some(150), 1100), [2, 1]);
+        assert!(choose_sets(sets.into_iter(), None, 50).is_empty());
+        assert!(choose_sets([set(3, 100, 10)].into_iter(), Some(150), 50).is_empty());
         let flushed = SetState { is_flushed: true, ..set(4, 100, 0) };
-        assert_eq!(choose_sets(sets.into_iter().chain([flushed]), false, 50), [4]);
+        assert_eq!(choose_sets(sets.into_iter().chain([flushed]), None, 50), [4]);
     }
 
     #[test]
@@ -170,13 +199,26 @@ mod tests {
     }
 
     #[test]
+    fn slow_writes_are_noticed() {
+        let mut latency = CommitLatency::default();
+        for number in 0..100_000u64 {
+            latency.note(if number % 50 == 0 { 900 } else { 100 }, false);
+            latency.note(if number % 50 == 0 { 1000 } else { 100 }, true);
+        }
+        assert!((800.0..1000.0).contains(&latency.quiet_us) && !latency.is_disturbed(), "{latency:?}");
+        (0..100_000u64).for_each(|number| latency.note(if number % 50 == 0 { 9000 } else { 100 }, true));
+        assert!(latency.is_disturbed(), "{latency:?}");
+    }
+
+    #[test]
     fn the_rate_follows_the_load() {
         let space = Space { file_bytes: 140, live_bytes: 100, hurry: false };
-        let load = Load { ingest: 50, is_log_full: false, space, rate_min: 8 };
+        let load = Load { ingest: 50, is_log_full: false, space, rate_min: 8, disturbs: false };
         assert_eq!(rate(load), 200);
         assert_eq!(rate(Load { ingest: 1, ..load }), 8);
+        assert_eq!(rate(Load { disturbs: true, ..load }), 100);
         assert_eq!(rate(Load { is_log_full: true, ..load }), u64::MAX);
         assert!(rate(Load { space: Space { file_bytes: 160, ..space }, ..load }) > 200);
-        assert!(is_wasteful(Space { file_bytes: 149, ..space }) && !is_wasteful(space));
+        assert!(is_wasteful(Space { file_bytes: 149, ..space }, 1480) && !is_wasteful(space, 1480));
     }
 }

@@ -47,6 +47,8 @@ pub struct Config {
     pub durability: Durability,
     /// Budget of this core's log.
     pub hot_log_bytes: u64,
+    /// What the budget may grow to: with the data it is a twentieth of what is live.
+    pub hot_log_bytes_max: u64,
     /// Cache of values.
     pub cache_bytes: usize,
     /// Limit of everything this core's store holds in memory.

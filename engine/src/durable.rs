@@ -24,6 +24,8 @@ impl<D: Disk> Engine<D> {
         let Completion { result, buffer, .. } = completion;
         match result {
             Ok(()) => {
+                let took_us = self.now_us.saturating_sub(self.pacing.write_began_us[instance]);
+                self.pacing.latency.note(took_us, self.compaction.is_some());
                 let written = self.logs[instance].on_written(&mut self.segments);
                 self.apply(instance, &written, written.payload(&buffer));
                 self.events.push_back(Event::Durable(commit_of(instance, written.ordinal)));
@@ -117,6 +119,10 @@ impl<D: Disk> Engine<D> {
 
     /// A FLUSHALL is durable: everything at or below its clock goes.
     fn apply_mark(&mut self, clock: Clock, file: u16) {
+        // A drain that writes a mark anew may do so behind a FLUSHALL which it does not know to be durable yet.
+        if self.mark.is_some_and(|(newest, _)| newest > clock) {
+            return;
+        }
         let old = self.mark.replace((clock, file));
         if let Some((_, old)) = old {
             self.segments.lost_mark(old);

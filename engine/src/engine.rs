@@ -12,6 +12,7 @@ use std::hash::Hasher;
 use annulus_object::{Actor, Clock, HybridClock};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
+use crate::buffer::AlignedBuffer;
 use crate::cache::Cache;
 use crate::compaction::{Compaction, Pacing};
 use crate::config::{Config, Durability};
@@ -111,6 +112,8 @@ pub struct Engine<D: Disk> {
     pub(crate) closing: bool,
     pub(crate) counts: Counts,
     pub(crate) recovery: RecoveryReport,
+    /// Buffers of segments that are read while the store opens.
+    pub(crate) scan_buffers: Vec<AlignedBuffer>,
 }
 
 impl<D: Disk> Engine<D> {
@@ -163,6 +166,7 @@ impl<D: Disk> Engine<D> {
             closing: false,
             counts: Counts::default(),
             recovery: RecoveryReport::default(),
+            scan_buffers: Vec::new(),
             config,
         }
     }

@@ -134,7 +134,8 @@ impl<D: Disk> Engine<D> {
     /// Lets go of the oldest segments that nothing needs.
     pub(crate) fn advance_tail(&mut self, instance: usize) {
         while let Some(&file) = self.logs[instance].sealed.front() {
-            if self.segments.get(file).live > 0 {
+            let segment = self.segments.get(file);
+            if segment.live > 0 || segment.held {
                 return;
             }
             let log = &mut self.logs[instance];

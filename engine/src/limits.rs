@@ -39,6 +39,10 @@ pub struct Limits {
     pub spare_segments: usize,
     /// Compaction reads so many bytes at a time.
     pub compaction_read_bytes: usize,
+    /// Bytes of all files, per thousand live bytes of records, from which on partitions are compacted.
+    pub space_per_mille: u64,
+    /// Garbage below this share of its files is not worth a compaction of a partition: per thousand.
+    pub garbage_per_mille_min: u64,
     /// Partitions are compacted together while their files are not longer than this in sum: they share their syncs.
     pub compaction_sets_bytes: u64,
     /// What compaction may hold back of the runs that it writes, footers aside; the longest record is taken all the same.
@@ -78,6 +82,8 @@ impl Limits {
         expire_per_tick: 4096,
         spare_segments: 3,
         compaction_read_bytes: 256 << 10,
+        space_per_mille: 1_480,
+        garbage_per_mille_min: 150,
         compaction_sets_bytes: 16 << 20,
         compaction_buffer_bytes: 16 << 20,
         compaction_seal_bytes: 1 << 20,

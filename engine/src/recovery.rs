@@ -33,6 +33,9 @@ use self::partitions::tail_of;
 
 pub use progress::Progress;
 
+/// Every incarnation of the node has sequences of its own.
+const INCARNATION_SHIFT: u32 = 32;
+
 /// What recovery met.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecoveryReport {
@@ -89,6 +92,7 @@ impl<D: Disk> Engine<D> {
             None => engine.recover_own(&directory).await.map(|()| Vec::new())?,
             Some((layout, cores)) => engine.migrate(layout, &cores).await?,
         };
+        engine.scan_buffers = Vec::new();
         engine.finish_recovery();
         engine.purge(flushed).await?;
         engine.prepare_first().await?;
@@ -123,7 +127,10 @@ impl<D: Disk> Engine<D> {
             self.reuse(instance, spares).await?;
         }
         let newest = found.iter().map(|(_, header)| header.sequence).max().unwrap_or(0);
-        self.sequence = self.sequence.max(newest);
+        // A use whose very first write was torn may have left a frame, but no header to tell of it. After any end that could
+        // leave one there is another incarnation, so that its sequence is not used again either.
+        let first = u64::from(self.config.actor.incarnation()) << INCARNATION_SHIFT;
+        self.sequence = self.sequence.max(newest).max(first);
         Ok(())
     }
 

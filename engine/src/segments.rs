@@ -50,6 +50,9 @@ pub(crate) struct Segment<F> {
     pub min_clock: Clock,
     /// It holds the newest FLUSHALL mark.
     pub has_mark: bool,
+    /// It is being drained: the log's tail passes all segments of a drain at once, or none. A run that was drained from several
+    /// does not count while the log still has one of them, and then it must have all.
+    pub held: bool,
     /// Which of its blocks are in memory.
     pub resident: Blocks,
     /// Its header was found damaged; what it is was told from its frames.
@@ -72,6 +75,7 @@ impl<F> Segment<F> {
             record_bytes: 0,
             min_clock: Clock::MAX,
             has_mark: false,
+            held: false,
             resident: Blocks::default(),
             header_damaged: false,
         }

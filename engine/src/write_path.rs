@@ -293,6 +293,7 @@ impl<D: Disk> Engine<D> {
             Ok(Write { file, offset, buffer, skip }) => {
                 let operation = OperationId(instance as u64);
                 self.pacing.log_write_us = self.now_us;
+                self.pacing.write_began_us[instance] = self.now_us;
                 self.segments.get(file).file.start_write(operation, offset, buffer, skip);
             }
             Err(Idle::NoSegment) => self.want_segment(instance),

@@ -9,9 +9,9 @@ mod support;
 
 use std::collections::BTreeMap;
 
+use annulus_engine::Durability;
 use annulus_engine::disk::memory::MemoryDisk;
-use annulus_engine::{Durability, Limits};
-use support::{Node, Random, limits};
+use support::{Node, Random, tiny};
 
 type Snapshot = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -20,18 +20,6 @@ struct Recorded {
     disk: MemoryDisk,
     snapshots: Vec<Snapshot>,
     incarnation: u16,
-}
-
-fn tiny() -> Limits {
-    Limits {
-        segment_bytes_min: 20 << 10,
-        segment_bytes_max: 20 << 10,
-        large_segment_bytes_min: 20 << 10,
-        small_record_bytes_max: 1 << 10,
-        frame_bytes_max: 2 << 10,
-        waiting_bytes_max: 20 << 10,
-        ..limits()
-    }
 }
 
 /// Writes one key after the other, each a commit of its own; with `recycles`, until files have been used several times.

@@ -87,7 +87,9 @@ pub(super) fn locked_memory(limit: Option<u64>) -> Finding {
 
 pub(super) fn descriptors(config: &Config, limit: u64) -> Finding {
     let name = "descriptors";
-    let own = ConfigLimits::DESCRIPTORS_RESERVED + ConfigLimits::DESCRIPTORS_PER_CORE * config.cores.len() as u64;
+    let cores = ConfigLimits::DESCRIPTORS_PER_CORE * config.cores.len() as u64;
+    let partitions = ConfigLimits::DESCRIPTORS_PER_PARTITION * u64::from(config.partitions);
+    let own = ConfigLimits::DESCRIPTORS_RESERVED + cores + partitions;
     let wanted = u64::from(config.runtime.maxclients) + own;
     if limit >= wanted {
         return Finding::ok(name, format!("{limit} suffice for {} clients", config.runtime.maxclients));

@@ -134,9 +134,9 @@ fn limits() {
     let small = locked_memory(Some(64 * 1024));
     assert!(small.verdict == Verdict::Fail && small.text.contains("64 KiB") && small.remedy.contains("ulimit -l"));
     let config = config(Path::new("/tmp"), "maxclients = 1000");
-    assert_eq!(descriptors(&config, 1576).verdict, Verdict::Ok);
-    let few = descriptors(&config, 1024);
-    assert!(few.verdict == Verdict::Warn && few.text.contains("448 of 1000") && few.remedy.contains("1576"), "{few:?}");
+    assert_eq!(descriptors(&config, 1576 + 2 * 1024).verdict, Verdict::Ok);
+    let few = descriptors(&config, 1024 + 2 * 1024);
+    assert!(few.verdict == Verdict::Warn && few.text.contains("448 of 1000") && few.remedy.contains("3624"), "{few:?}");
     assert_eq!(descriptors(&config, 256).verdict, Verdict::Fail);
     assert_eq!(descriptors(&config, u64::MAX).verdict, Verdict::Ok);
     let elsewhere = cpus(&config, Ok(Environment { affinity: vec![77], memory_bytes: u64::MAX }));

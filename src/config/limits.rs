@@ -65,6 +65,8 @@ impl ConfigLimits {
     pub const DESCRIPTORS_RESERVED: u64 = 256;
     /// Descriptors of a core: ring, event descriptors, segments of its log, listeners.
     pub const DESCRIPTORS_PER_CORE: u64 = 320;
+    /// Descriptors of a partition: its file, and the one that a compaction replaces it by.
+    pub const DESCRIPTORS_PER_PARTITION: u64 = 2;
     /// `tcp-keepalive` in seconds unless told.
     pub const TCP_KEEPALIVE_S: u32 = 300;
     /// Largest `timeout` and `tcp-keepalive`, in seconds.

@@ -121,6 +121,7 @@ impl Cluster {
                 clock: Clock::ZERO,
                 durability: Durability::Sync,
                 hot_log_bytes: 4 << 20,
+                hot_log_bytes_max: 4 << 20,
                 cache_bytes,
                 memory_bytes: 256 << 20,
                 limits: limits.clone(),

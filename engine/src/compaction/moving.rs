@@ -102,6 +102,10 @@ impl<D: Disk> Engine<D> {
                 if !self.release_mark(job, &segments) {
                     return None;
                 }
+                if segments.iter().any(|file| self.segments.get(*file).live > 0) {
+                    return Some(self.keep_drained(&segments));
+                }
+                segments.iter().for_each(|file| self.segments.get_mut(*file).held = false);
                 self.counts.drains += 1;
                 self.counts.segments_drained += segments.len() as u64;
                 self.advance_tail(instance);
@@ -123,6 +127,19 @@ impl<D: Disk> Engine<D> {
                 Some(step)
             }
         }
+    }
+
+    /// Something that counts could not be read: the log keeps all that was drained.
+    fn keep_drained(&mut self, segments: &[u16]) -> Step<D::File> {
+        self.counts.compactions_failed += 1;
+        self.pacing.stopped = true;
+        for file in segments {
+            let segment = self.segments.get(*file);
+            let (path, live) = (&segment.path, segment.live);
+            tracing::error!(core = self.config.core, segment = %path, live,
+                "damage in the log: records of it cannot be read; it is kept, and nothing is compacted any more");
+        }
+        Step::default()
     }
 
     /// Removes the tombstones that were left out from the index.
@@ -199,6 +216,9 @@ impl<D: Disk> Engine<D> {
                 (None, _) => step.removes.push(writer.path),
                 (Some(_), None) => unreachable!("a file of the set is open"),
             }
+        }
+        if let Input::Drain { segments, .. } = &job.input {
+            segments.iter().for_each(|file| self.segments.get_mut(*file).held = false);
         }
         self.pacing.tidying = true;
         self.work.push_back(Work::compact(self.disk.clone(), step));

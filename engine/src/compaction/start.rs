@@ -7,17 +7,22 @@ use std::collections::{BTreeMap, VecDeque};
 use super::input::{Layout, Reader};
 use super::{Compaction, Input, Stage};
 use crate::compaction_policy::{self as policy, LogState, SetState, Space};
+use crate::config::Config;
 use crate::disk::Disk;
 use crate::disk_level::DiskLevel;
 use crate::engine::Engine;
 use crate::hot_log::{LARGE, SMALL};
 use crate::segment::SEGMENT_HEADER_BYTES;
 
+/// The log's budget grows by one byte for so many that are live.
+const LIVE_BYTES_PER_LOG_BYTE: u64 = 20;
+
 impl<D: Disk> Engine<D> {
     /// Refills what compaction may read until the next tick, and begins or goes on with one.
     pub(crate) fn pace_compaction(&mut self) {
         let elapsed = self.now_us.saturating_sub(self.pacing.refilled_us);
         let space = self.space();
+        self.pacing.live_bytes = space.live_bytes;
         let debts = [SMALL, LARGE].map(|instance| {
             let log_bytes = self.logs[usize::from(instance)].bytes_in_use(&self.segments);
             (log_bytes, self.log_budget(instance))
@@ -31,8 +36,10 @@ impl<D: Disk> Engine<D> {
             self.pacing.log_bytes = self.counts.bytes_written;
             self.pacing.refilled_us = self.now_us;
             let is_log_full = debts.iter().any(|(bytes, budget)| bytes > budget);
+            let disturbs = self.pacing.latency.is_disturbed();
             let rate_min = self.config.limits.compaction_rate_min;
-            let rate = policy::rate(policy::Load { ingest: self.pacing.ingest, is_log_full, space, rate_min });
+            let rate =
+                policy::rate(policy::Load { ingest: self.pacing.ingest, is_log_full, space, rate_min, disturbs });
             let tokens = u128::from(rate) * u128::from(elapsed.min(100_000)) / 1_000_000;
             self.pacing.tokens = u64::try_from(tokens).unwrap_or(u64::MAX).max(1);
         }
@@ -47,7 +54,9 @@ impl<D: Disk> Engine<D> {
 
     /// What an instance may take; segments of large records are so long that few of them are more than the log's budget.
     fn log_budget(&self, instance: u8) -> u64 {
-        self.config.hot_log_bytes.max(4 * self.config.segment_bytes(instance))
+        let Config { hot_log_bytes, hot_log_bytes_max, .. } = self.config;
+        let follows = (self.pacing.live_bytes / LIVE_BYTES_PER_LOG_BYTE).min(hot_log_bytes_max);
+        hot_log_bytes.max(follows).max(4 * self.config.segment_bytes(instance))
     }
 
     /// Lets drains and compactions go on, or holds them back where they are. While they are held back the log grows.
@@ -80,7 +89,8 @@ impl<D: Disk> Engine<D> {
         if waits || !settled || self.failures.read_only || self.closing {
             return;
         }
-        let is_wasteful = policy::is_wasteful(space);
+        let limits = &self.config.limits;
+        let is_wasteful = policy::is_wasteful(space, limits.space_per_mille);
         let due = [SMALL, LARGE]
             .into_iter()
             .find_map(|instance| policy::segments_to_drain(self.log_state(instance)).map(|count| (instance, count)));
@@ -91,7 +101,11 @@ impl<D: Disk> Engine<D> {
         if !is_wasteful && self.mark.is_none() {
             return;
         }
-        let partitions = policy::choose_sets(self.set_states(), is_wasteful, self.config.limits.compaction_sets_bytes);
+        let partitions = policy::choose_sets(
+            self.set_states(),
+            is_wasteful.then_some(limits.garbage_per_mille_min),
+            limits.compaction_sets_bytes,
+        );
         if !partitions.is_empty() {
             return self.begin_sets(partitions);
         }
@@ -126,6 +140,7 @@ impl<D: Disk> Engine<D> {
     pub(crate) fn begin_drain(&mut self, instance: u8, count: usize) {
         let log = &self.logs[usize::from(instance)];
         let segments: Vec<u16> = log.sealed.iter().take(count).copied().collect();
+        segments.iter().for_each(|file| self.segments.get_mut(*file).held = true);
         // What nothing points into is not read.
         let live =
             segments.iter().map(|file| (*file, self.segments.get(*file))).filter(|(_, segment)| segment.live > 0);

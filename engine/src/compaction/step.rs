@@ -64,9 +64,10 @@ impl<F> Default for Step<F> {
 
 impl<F: File> Step<F> {
     /// Does it.
-    pub(crate) async fn run<D: Disk<File = F>>(self, disk: &D) -> StepDone<F> {
+    pub(crate) async fn run<D: Disk<File = F>>(mut self, disk: &D) -> StepDone<F> {
         let mut opened = Vec::new();
-        let Self { read, writes, truncates, syncs, removes, names_changed } = self;
+        let Self { read, writes, .. } = &mut self;
+        let (read, writes) = (read.take(), std::mem::take(writes));
         let reading = async {
             match read {
                 None => Ok(None),
@@ -76,7 +77,7 @@ impl<F: File> Step<F> {
         let (read, written) = both(reading, write(disk, writes, &mut opened)).await;
         let (read, result) = match (read, written) {
             (Err(error), _) | (_, Err(error)) => (None, Err(StepError::Disk(error))),
-            (Ok(read), Ok(())) => (read, finish(disk, (truncates, syncs, removes), names_changed).await),
+            (Ok(read), Ok(())) => (read, finish(disk, self).await),
         };
         StepDone { read, opened, result }
     }
@@ -102,11 +103,9 @@ async fn write<D: Disk>(
     if ready.is_empty() { Ok(()) } else { disk.write_many(ready).await }
 }
 
-async fn finish<D: Disk>(
-    disk: &D,
-    (truncates, syncs, removes): (Vec<(D::File, u64)>, Vec<D::File>, Vec<String>),
-    names_changed: bool,
-) -> Result<(), StepError> {
+/// What comes behind the writes.
+async fn finish<D: Disk>(disk: &D, step: Step<D::File>) -> Result<(), StepError> {
+    let Step { truncates, syncs, removes, names_changed, .. } = step;
     for (file, bytes) in truncates {
         file.truncate(bytes).await.map_err(StepError::Disk)?;
     }

@@ -3,16 +3,22 @@
 //! What a crash keeps: log writes that have ended; of the one in flight some first sectors; of other writes and of names
 //! that were not synced, any. What can be injected: the n-th call fails, the disk is full, bits flip, files are cut.
 //!
+//! It can record what is done to it ([`MemoryDisk::record`]); from a recording every image is built that a crash may leave
+//! ([`Replay`]).
+//!
 //! What it is not: it has no time of its own; operations end when [`MemoryDisk::poll`] is called, in an order of the seed's
 //! choice.
 //!
 //! Invariant: whatever was reported durable survives every crash unless a test damages it by name.
 
+mod crash_image;
 mod file;
 mod names;
+mod recording;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -20,8 +26,13 @@ use std::task::{Context, Poll, Waker};
 use crate::buffer::AlignedBuffer;
 use crate::disk::{Completion, DiskError, OpenMode, OperationId};
 
+pub use crash_image::{Image, ImageKind, Recipe, Replay};
+pub use recording::{Change, FileId, Recording};
+
 const SECTOR_BYTES: usize = 512;
 const EIO: i32 = 5;
+/// A future that asks the disk for more than this is taken for one that waits for something else.
+const POLLS_MAX: u32 = 1 << 20;
 
 /// How many faults really happened: a test that injected none has shown nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -44,8 +55,8 @@ pub struct Injected {
     pub cut_files: u64,
 }
 
-#[derive(Default)]
 struct Content {
+    id: FileId,
     bytes: Vec<u8>,
     /// What unsynced writes replaced, oldest first: where, what was there, and the length before.
     unsynced: Vec<(usize, Vec<u8>, usize)>,
@@ -61,6 +72,8 @@ struct Operation {
     /// From which byte of the buffer on; `None` is a read.
     write_from: Option<usize>,
     core: u16,
+    /// Its number among the recorded changes.
+    change: Option<usize>,
 }
 
 struct State {
@@ -69,7 +82,10 @@ struct State {
     /// The names as a crash leaves them.
     durable_names: BTreeMap<String, Shared>,
     directories: Vec<String>,
+    next_file: FileId,
     operations: Vec<Operation>,
+    recording: Option<Recording>,
+    pauses: bool,
     calls: u64,
     fail_call: Option<u64>,
     fails_on: bool,
@@ -112,6 +128,17 @@ impl State {
         }
         self.injected.failed_calls += 1;
         Err(DiskError::Io { errno: EIO, what })
+    }
+
+    /// Records a change, if changes are recorded; gives its number.
+    fn note(&mut self, change: Change) -> Option<usize> {
+        self.recording.as_mut().map(|recording| recording.push(change))
+    }
+
+    fn new_file(&mut self, bytes: Vec<u8>) -> Shared {
+        let id = self.next_file;
+        self.next_file += 1;
+        Rc::new(RefCell::new(Content { id, bytes, unsynced: Vec::new() }))
     }
 
     fn used(&self) -> u64 {
@@ -162,7 +189,10 @@ impl MemoryDisk {
             names: BTreeMap::new(),
             durable_names: BTreeMap::new(),
             directories: Vec::new(),
+            next_file: 1,
             operations: Vec::new(),
+            recording: None,
+            pauses: false,
             calls: 0,
             fail_call: None,
             fails_on: false,
@@ -200,6 +230,9 @@ impl MemoryDisk {
             (Ok(()), Some(from)) => {
                 let bytes = &operation.buffer.as_slice()[from..];
                 operation.file.borrow_mut().write(operation.offset, bytes, true);
+                if let Some(write) = operation.change {
+                    state.note(Change::Ended { write });
+                }
                 Ok(())
             }
             (Ok(()), None) => {
@@ -225,6 +258,7 @@ impl MemoryDisk {
     pub fn crash(&self) {
         let mut guard = self.state.borrow_mut();
         let state = &mut *guard;
+        assert!(state.recording.is_none(), "what is recorded crashes in its images");
         state.injected.crashes += 1;
         for operation in std::mem::take(&mut state.operations) {
             state.tear(&operation);
@@ -316,20 +350,9 @@ impl MemoryDisk {
         self.state.borrow_mut().injected.cut_files += 1;
     }
 
-    /// A disk with the same files, all durable, and another seed.
-    #[must_use]
-    pub fn copy(&self, seed: u64) -> MemoryDisk {
-        let copy = MemoryDisk::new(seed);
-        let state = self.state.borrow();
-        for (name, file) in &state.names {
-            let content = Content { bytes: file.borrow().bytes.clone(), unsynced: Vec::new() };
-            let content = Rc::new(RefCell::new(content));
-            let mut to = copy.state.borrow_mut();
-            to.names.insert(name.clone(), Rc::clone(&content));
-            to.durable_names.insert(name.clone(), content);
-        }
-        copy.state.borrow_mut().directories.clone_from(&state.directories);
-        copy
+    /// Lets calls that can wait give way once before they do anything, so that a test can do other things in between.
+    pub fn set_pauses(&self, pauses: bool) {
+        self.state.borrow_mut().pauses = pauses;
     }
 
     fn file(&self, path: &str) -> Shared {
@@ -339,6 +362,13 @@ impl MemoryDisk {
     fn call(&self, what: &'static str) -> Result<(), DiskError> {
         self.state.borrow_mut().call(what)
     }
+
+    /// A call that can wait.
+    async fn call_waiting(&self, what: &'static str) -> Result<(), DiskError> {
+        let mut pauses = self.state.borrow().pauses;
+        poll_fn(|_| if std::mem::take(&mut pauses) { Poll::Pending } else { Poll::Ready(()) }).await;
+        self.call(what)
+    }
 }
 
 fn flip(random: &mut u64) -> bool {
@@ -346,10 +376,13 @@ fn flip(random: &mut u64) -> bool {
     *random >> 63 == 0
 }
 
-/// Runs a future that never waits, as those over a [`MemoryDisk`] are.
+/// Runs a future that waits for nothing but a [`MemoryDisk`], which is ready whenever it is asked again.
 pub fn block_on<F: Future>(future: F) -> F::Output {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(output) => output,
-        Poll::Pending => panic!("a disk in memory never makes anybody wait"),
+    let mut future = pin!(future);
+    for _ in 0..POLLS_MAX {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return output;
+        }
     }
+    panic!("a disk in memory never makes anybody wait");
 }

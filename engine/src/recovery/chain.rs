@@ -53,6 +53,7 @@ impl<D: Disk> Engine<D> {
             let scanned = self.scan_segment(file, header).await?;
             is_torn = self.is_torn(&scanned);
             if scanned.frames.is_empty() {
+                self.scan_buffers.push(scanned.bytes);
                 empty.get_or_insert((file, header.sequence));
                 continue;
             }
@@ -60,6 +61,7 @@ impl<D: Disk> Engine<D> {
                 (Some(mut earlier), Some(next)) => {
                     self.close_chain(&mut earlier, next, empty.take());
                     self.merge_segment(&earlier, &mut tip).await?;
+                    self.scan_buffers.push(earlier.bytes);
                 }
                 // A segment that the log begins with has held a frame.
                 _ => {
@@ -72,6 +74,7 @@ impl<D: Disk> Engine<D> {
         self.recovery.torn_tails += u64::from(is_torn);
         if let Some(last) = before {
             self.merge_segment(&last, &mut tip).await?;
+            self.scan_buffers.push(last.bytes);
         }
         Ok(tip)
     }
@@ -84,8 +87,11 @@ impl<D: Disk> Engine<D> {
             let scanned = self.scan_segment(*file, *header).await?;
             if let Some((offset, _)) = scanned.frames.last() {
                 let frame = FrameRef::check_any(&scanned.bytes.as_slice()[*offset..]).expect("it was checked");
-                return Ok(frame.header().log_tail);
+                let log_tail = frame.header().log_tail;
+                self.scan_buffers.push(scanned.bytes);
+                return Ok(log_tail);
             }
+            self.scan_buffers.push(scanned.bytes);
         }
         Ok(0)
     }
@@ -122,7 +128,10 @@ impl<D: Disk> Engine<D> {
         let segment = self.segments.get(file);
         let (path, handle, length) = (segment.path.clone(), segment.file.clone(), segment.bytes);
         let step = self.config.limits.recovery_read_bytes;
-        let mut bytes = AlignedBuffer::with_capacity(usize::try_from(length).expect("segments fit memory"));
+        // Memory that is written for the first time costs as much as reading it: segments take turns with the same.
+        let whole = usize::try_from(length).expect("segments fit memory");
+        let mut bytes = self.scan_buffers.pop().unwrap_or_else(|| AlignedBuffer::with_capacity(whole));
+        bytes.clear();
         while (bytes.len() as u64) < length {
             let part = handle.read_at(bytes.len() as u64, step).await;
             let part = part.map_err(|error| Error::Disk { path: path.clone(), error })?;
@@ -132,7 +141,7 @@ impl<D: Disk> Engine<D> {
             bytes.extend_from_slice(part.as_slice());
         }
         // The last read may have brought a part of a block.
-        bytes.resize(bytes.len().min(usize::try_from(length).expect("segments fit memory")));
+        bytes.resize(bytes.len().min(whole));
         let mut scanned =
             Scanned { file, header, bytes, frames: Vec::new(), end: SEGMENT_HEADER_BYTES, previous_crc: None };
         self.find_frames(&mut scanned, &path);

@@ -94,7 +94,10 @@ impl<D: Disk> Engine<D> {
             Err(error) => error,
         };
         let instance = if name.starts_with("small") { SMALL } else { LARGE };
-        if let Some(sequence) = self.sequence_of_frames(file, bytes).await.map_err(at)? {
+        // Zeros before a frame that nothing follows are the torn first write of a use: nobody was told of it.
+        let found = self.sequence_of_frames(file, bytes).await.map_err(at)?;
+        let found = found.filter(|(_, is_followed)| *is_followed || error != SegmentError::Empty);
+        if let Some((sequence, _)) = found {
             return Ok(Some((self.header_from_frames(owner, instance, sequence, bytes), true)));
         }
         // A preparation that was cut off leaves zeros, or nothing.
@@ -105,9 +108,9 @@ impl<D: Disk> Engine<D> {
         Ok(None)
     }
 
-    /// The use of a segment that its frames tell of: the sequence of the first whole one, reached from frame to frame. A whole
-    /// frame anywhere else proves nothing, for a value may be a copy of a log.
-    async fn sequence_of_frames(&self, file: &D::File, bytes: u64) -> Result<Option<u64>, DiskError> {
+    /// The use of a segment that its frames tell of: the sequence of the first whole one, reached from frame to frame, and
+    /// whether it is not the only one. A whole frame anywhere else proves nothing, for a value may be a copy of a log.
+    async fn sequence_of_frames(&self, file: &D::File, bytes: u64) -> Result<Option<(u64, bool)>, DiskError> {
         let mut all = AlignedBuffer::with_capacity(usize::try_from(bytes).expect("segments fit memory"));
         while (all.len() as u64) < bytes {
             let part = file.read_at(all.len() as u64, self.config.limits.recovery_read_bytes).await?;
@@ -123,10 +126,12 @@ impl<D: Disk> Engine<D> {
             if header.number != number || *sequence.get_or_insert(header.sequence) != header.sequence {
                 break;
             }
-            if FrameRef::check_any(frame).is_ok() {
-                return Ok(sequence);
-            }
             offset += header.total_bytes();
+            if FrameRef::check_any(frame).is_ok() {
+                let next = all.as_slice().get(offset..).and_then(|next| FrameHeader::peek(next).ok());
+                let is_followed = number > 0 || next.is_some_and(|next| Some(next.sequence) == sequence);
+                return Ok(sequence.map(|sequence| (sequence, is_followed)));
+            }
         }
         Ok(None)
     }

@@ -6,7 +6,7 @@
 //!
 //! Invariant: afterwards a partition's chain is exactly what is on disk.
 
-use super::runs::{FoundFile, FoundRun, Owner, read_runs};
+use super::runs::{FoundFile, FoundRun, Owner, SEQUENCE_UNKNOWN, read_runs};
 use super::{Corruption, RecoveryReport};
 use crate::Error;
 use crate::disk::{Disk, File};
@@ -81,27 +81,25 @@ impl<D: Disk> Engine<D> {
             let reading = batch.iter().flat_map(|files| files.iter()).map(|(partition, number)| {
                 let owner =
                     Owner { cluster_id: self.config.cluster_id, node: self.config.actor.node(), partition: *partition };
-                read_runs(disk.clone(), partition_path(*partition, *number), *number, owner, step)
+                read_runs(disk.clone(), partition_path(*partition, *number), *number, owner, step, |trailer| {
+                    is_replayed(tails, trailer.drained)
+                })
             });
             let mut found = join::all(reading.collect()).await.into_iter();
             for files in batch {
                 self.config.progress.advance(files.len() as u64 * FILE_PROGRESS_BYTES);
                 let of_partition: Result<Vec<_>, _> = found.by_ref().take(files.len()).collect();
-                self.recover_partition(files[0].0, of_partition?, tails).await?;
+                self.recover_partition(files[0].0, of_partition?).await?;
             }
         }
         Ok(())
     }
 
-    async fn recover_partition(
-        &mut self,
-        partition: u16,
-        mut files: Vec<FoundFile<D::File>>,
-        tails: &[Tail],
-    ) -> Result<(), Error> {
+    async fn recover_partition(&mut self, partition: u16, mut files: Vec<FoundFile<D::File>>) -> Result<(), Error> {
         let mut runs: Vec<(usize, FoundRun)> = Vec::new();
         for (number, file) in files.iter_mut().enumerate() {
             self.recovery.rebuilt_runs += file.rebuilt;
+            self.recovery.interrupted_runs += file.interrupted;
             if !file.damage.is_empty() {
                 self.partition_files.set_mut(partition).damaged = true;
             }
@@ -109,12 +107,9 @@ impl<D: Disk> Engine<D> {
             runs.extend(file.runs.drain(..).map(|run| (number, run)));
         }
         runs.sort_by_key(|(file, run)| (run.trailer.sequence, *file));
+        name_unknown(&mut runs);
         let replaced = runs.iter().map(|(_, run)| run.trailer.replaces_below).max().unwrap_or(0);
         runs.retain(|(_, run)| run.trailer.sequence >= replaced);
-        while runs.last().is_some_and(|(_, run)| is_replayed(tails, run.trailer.drained)) {
-            runs.pop();
-            self.recovery.interrupted_runs += 1;
-        }
         report_gaps(&mut self.recovery, &files, &runs, replaced);
         let places = self.keep_files(partition, files, &runs).await?;
         for (file, run) in runs {
@@ -184,6 +179,17 @@ impl<D: Disk> Engine<D> {
         self.recovery.run_records += footer.len() as u64;
         self.partition_files.set_mut(partition).push_run(Run { file: place_file, trailer: run.trailer, classes });
         Ok(())
+    }
+}
+
+/// Gives the runs whose sequence is unknown those behind the newest one that is known.
+fn name_unknown(runs: &mut [(usize, FoundRun)]) {
+    let mut newest = 0;
+    for (_, run) in runs {
+        if run.trailer.sequence == SEQUENCE_UNKNOWN {
+            run.trailer.sequence = newest + 1;
+        }
+        newest = run.trailer.sequence;
     }
 }
 

@@ -15,10 +15,22 @@ use crate::sealed_run::{
 };
 use crate::{Corruption, Error};
 
-/// Bytes that are looked at together, from the end of a run: trailer and footer of most.
-const WINDOW_BYTES: u64 = 256 << 10;
+/// Bytes that are read with a trailer: the footers of most drained runs are within.
+const WINDOW_BYTES: u64 = 32 << 10;
+/// Bytes that are looked at together where a trailer is missing.
+const SEARCH_BYTES: u64 = 256 << 10;
 const BLOCK: u64 = RUN_BLOCK_BYTES as u64;
 const FIRST_RUN: u64 = BLOCK;
+
+/// A trailer, and a part of the file that it is in, from an offset on.
+type Around = (Trailer, u64, AlignedBuffer);
+
+/// The sequence of a run whose trailer is damaged and that no other run follows: whoever has all files gives it one.
+pub(super) const SEQUENCE_UNKNOWN: u64 = u64::MAX;
+
+fn sequence_before(next: u64) -> u64 {
+    if next == SEQUENCE_UNKNOWN { SEQUENCE_UNKNOWN } else { next.saturating_sub(1).max(1) }
+}
 
 /// A run as it was found.
 pub(super) struct FoundRun {
@@ -38,6 +50,7 @@ pub(super) struct FoundFile<F> {
     /// Oldest first.
     pub(super) runs: Vec<FoundRun>,
     pub(super) rebuilt: u64,
+    pub(super) interrupted: u64,
     pub(super) damage: Vec<Corruption>,
 }
 
@@ -56,23 +69,34 @@ pub(super) struct Owner {
     pub(super) partition: u16,
 }
 
-/// Reads the runs of a file; `records_step` bytes at a time where records have to be looked at.
+/// Reads the runs of a file; `records_step` bytes at a time where records have to be looked at. Of what `is_interrupted`
+/// nothing is expected.
 pub(super) async fn read_runs<D: Disk>(
     disk: D,
     path: String,
     number: u64,
     owner: Owner,
     records_step: usize,
+    is_interrupted: impl Fn(&Trailer) -> bool,
 ) -> Result<FoundFile<D::File>, Error> {
     let file = disk.open(&path, OpenMode::Prepare).await.map_err(|error| at(&path, error))?;
     let bytes = file.size().await.map_err(|error| at(&path, error))?;
     let header =
         PartitionFileHeader { cluster_id: owner.cluster_id, node: owner.node, number, partition: owner.partition };
-    let found =
-        FoundFile { file, path, number, node: header.node, bytes, runs: Vec::new(), rebuilt: 0, damage: Vec::new() };
+    let found = FoundFile {
+        file,
+        path,
+        number,
+        node: header.node,
+        bytes,
+        runs: Vec::new(),
+        rebuilt: 0,
+        interrupted: 0,
+        damage: Vec::new(),
+    };
     let mut search = Search { found, header, records_step };
     search.check_header().await?;
-    search.walk().await?;
+    search.walk(is_interrupted).await?;
     search.found.runs.reverse();
     Ok(search.found)
 }
@@ -105,22 +129,35 @@ impl<F: File> Search<F> {
     }
 
     /// From the end to the first run.
-    async fn walk(&mut self) -> Result<(), Error> {
+    async fn walk(&mut self, is_interrupted: impl Fn(&Trailer) -> bool) -> Result<(), Error> {
         let mut end = self.found.bytes & !(BLOCK - 1);
         let mut next_sequence = None;
         while end > FIRST_RUN {
-            match self.last_trailer(end).await? {
+            let (trailer, damaged_end) = self.last_trailer(end).await?;
+            // A trailer lies in one sector: an interrupted append leaves the whole of it, or nothing.
+            if let (Some(damaged_end), None) = (damaged_end, next_sequence) {
+                let start = trailer.as_ref().map_or(FIRST_RUN, |(trailer, ..)| trailer.end());
+                self.rebuild_gap((start, damaged_end), SEQUENCE_UNKNOWN).await?;
+                next_sequence = Some(SEQUENCE_UNKNOWN);
+                end = start;
+                continue;
+            }
+            match trailer {
+                Some((trailer, ..)) if next_sequence.is_none() && is_interrupted(&trailer) => {
+                    self.found.interrupted += 1;
+                    end = trailer.run_start;
+                }
                 Some((trailer, window_start, window)) => {
-                    if trailer.end() < end && next_sequence.is_some() {
-                        self.rebuild_gap((trailer.end(), end), next_sequence).await?;
+                    if let (true, Some(next)) = (trailer.end() < end, next_sequence) {
+                        self.rebuild_gap((trailer.end(), end), sequence_before(next)).await?;
                     }
                     end = trailer.run_start;
                     next_sequence = Some(trailer.sequence);
                     self.take(trailer, window_start, &window).await?;
                 }
                 None => {
-                    if next_sequence.is_some() {
-                        self.rebuild_gap((FIRST_RUN, end), next_sequence).await?;
+                    if let Some(next) = next_sequence {
+                        self.rebuild_gap((FIRST_RUN, end), sequence_before(next)).await?;
                     }
                     break;
                 }
@@ -129,26 +166,29 @@ impl<F: File> Search<F> {
         Ok(())
     }
 
-    /// The last trailer that ends at or before `end`, and the bytes around it.
-    async fn last_trailer(&self, end: u64) -> Result<Option<(Trailer, u64, AlignedBuffer)>, Error> {
-        let mut window_end = end;
+    /// The last trailer that ends at or before `end`, with the bytes around it; and where the last one that is damaged ends,
+    /// if that is behind it.
+    async fn last_trailer(&self, end: u64) -> Result<(Option<Around>, Option<u64>), Error> {
+        let (mut window_end, mut damaged_end) = (end, None);
         while window_end > FIRST_RUN {
-            let start = window_end.saturating_sub(WINDOW_BYTES).max(FIRST_RUN);
+            let bytes = if window_end == end { WINDOW_BYTES } else { SEARCH_BYTES };
+            let start = window_end.saturating_sub(bytes).max(FIRST_RUN);
             let window = self.read(start, window_end - start).await?;
             for block in (start / BLOCK..window_end / BLOCK).rev() {
                 let offset = block * BLOCK;
                 let from = usize::try_from(offset - start).expect("a window fits memory");
                 match Trailer::decode(window.as_slice().get(from..).unwrap_or_default(), offset) {
-                    Ok(trailer) if self.is_ours(&trailer) => return Ok(Some((trailer, start, window))),
+                    Ok(trailer) if self.is_ours(&trailer) => return Ok((Some((trailer, start, window)), damaged_end)),
                     Err(error @ RunError::Newer { .. }) => {
                         return Err(Error::PartitionFile { path: self.found.path.clone(), error });
                     }
+                    Err(RunError::Damaged) => damaged_end = damaged_end.or(Some(offset + BLOCK)),
                     Ok(_) | Err(_) => {}
                 }
             }
             window_end = start;
         }
-        Ok(None)
+        Ok((None, damaged_end))
     }
 
     fn is_ours(&self, trailer: &Trailer) -> bool {
@@ -180,8 +220,7 @@ impl<F: File> Search<F> {
     }
 
     /// A run whose trailer is damaged: its records are still there.
-    async fn rebuild_gap(&mut self, (start, end): (u64, u64), next_sequence: Option<u64>) -> Result<(), Error> {
-        let sequence = next_sequence.expect("a gap lies before a run").saturating_sub(1).max(1);
+    async fn rebuild_gap(&mut self, (start, end): (u64, u64), sequence: u64) -> Result<(), Error> {
         let trailer = Trailer {
             file: self.header,
             drained: None,

@@ -252,11 +252,13 @@ fn encode(raw: &RawTrailer, out: &mut [u8]) {
 
 fn decode(bytes: &[u8], magic: [u8; 8]) -> Result<RawTrailer, RunError> {
     let raw: RawTrailer = bytemuck::pod_read_unaligned(&bytes[..RAW_BYTES]);
-    if raw.magic != magic {
-        return Err(RunError::Foreign);
-    }
-    if raw.crc != crc32fast::hash(&bytes[CRC_START..]) {
-        return Err(RunError::Damaged);
+    let is_whole = raw.crc == crc32fast::hash(&bytes[CRC_START..]);
+    match (raw.magic == magic, is_whole) {
+        (true, true) => {}
+        (false, false) => return Err(RunError::Foreign),
+        // One of the other kind has the other kind's magic; what has neither was ours before a bit of it changed.
+        (false, true) if [HEADER_MAGIC, TRAILER_MAGIC].contains(&raw.magic) => return Err(RunError::Foreign),
+        _ => return Err(RunError::Damaged),
     }
     if raw.format > RUN_FORMAT {
         return Err(RunError::Newer { found: raw.format, supported: RUN_FORMAT });

@@ -6,6 +6,9 @@
 #![allow(dead_code, reason = "each test uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test ends where it does not hold")]
 
+mod background;
+mod history;
+mod limits;
 mod restart;
 
 use std::collections::BTreeMap;
@@ -14,39 +17,17 @@ use std::sync::Arc;
 
 use annulus_engine::disk::memory::{MemoryDisk, block_on};
 use annulus_engine::{
-    Commit, Config, Durability, Engine, Error, Event, Found, Limits, ReadError, Record, Refusal, Work,
+    Commit, Config, Counts, Durability, Engine, Error, Event, Found, Limits, ReadError, Record, Refusal, Work,
 };
 use annulus_object::{Actor, Clock};
+use background::Running;
+
+pub use history::History;
+pub use limits::{limits, tiny};
 
 pub const NODE: u64 = 77;
 pub const PARTITIONS: u16 = 8;
 pub const START_MS: u64 = 1_800_000_000_000;
-
-/// Small sizes, so that segments fill and are reused within a few hundred writes.
-pub fn limits() -> Limits {
-    Limits {
-        segment_bytes_min: 32 << 10,
-        segment_bytes_max: 32 << 10,
-        large_segment_bytes_min: 64 << 10,
-        small_record_bytes_max: 1 << 10,
-        frame_bytes_max: 8 << 10,
-        frame_bytes_eager: 4 << 10,
-        waiting_bytes_max: 64 << 10,
-        waiting_frames_max: 4,
-        resident_bytes_max: 16 << 10,
-        reads_max: 4,
-        read_bytes_max: 8 << 10,
-        recovery_read_bytes: 16 << 10,
-        compaction_read_bytes: 8 << 10,
-        compaction_sets_bytes: 48 << 10,
-        compaction_buffer_bytes: 16 << 10,
-        compaction_seal_bytes: 4 << 10,
-        compaction_move_entries: 5,
-        compaction_retry_us: 30_000,
-        partition_file_bytes_max: 24 << 10,
-        ..Limits::PRODUCTION
-    }
-}
 
 /// A random stream (SplitMix64).
 pub struct Random(pub u64);
@@ -79,6 +60,8 @@ enum Fate {
 struct Write {
     state: State,
     fate: Fate,
+    /// In the history.
+    number: usize,
 }
 
 fn at(state: &State, now_ms: u64) -> Option<Vec<u8>> {
@@ -115,12 +98,20 @@ pub struct Node {
     pub now_ms: u64,
     pub now_us: u64,
     pub told: Told,
+    /// What the stores that have ended had counted.
+    pub counted: Vec<Counts>,
     pub limits: Limits,
     pub cache_bytes: usize,
-    pub works_per_turn: u32,
+    pub hot_log_bytes: u64,
+    pub works_per_turn: usize,
     /// The next piece of background work is kept back in `held_work`.
     pub holds_next_work: bool,
     pub held_work: Vec<Work<MemoryDisk>>,
+    /// Background work makes at most so many steps a turn, a step ending where it waits for the disk; `None`: all at once.
+    pub work_steps: Option<usize>,
+    /// Of the writes, if they are noted.
+    pub history: Option<History>,
+    running: Vec<Running>,
     clock: Clock,
     model: BTreeMap<Vec<u8>, Vec<Write>>,
     next_token: u64,
@@ -151,11 +142,16 @@ impl Node {
             now_ms: START_MS,
             now_us: 1,
             told: Told::default(),
+            counted: Vec::new(),
             limits: limits(),
             cache_bytes: 2 << 10,
+            hot_log_bytes: 256 << 10,
             works_per_turn: 3,
             holds_next_work: false,
             held_work: Vec::new(),
+            work_steps: None,
+            history: None,
+            running: Vec::new(),
             clock: Clock::ZERO,
             model: BTreeMap::new(),
             next_token: 0,
@@ -175,7 +171,8 @@ impl Node {
             actor: Actor::new(NODE, self.incarnation),
             clock: self.clock,
             durability: self.durability,
-            hot_log_bytes: 256 << 10,
+            hot_log_bytes: self.hot_log_bytes,
+            hot_log_bytes_max: self.hot_log_bytes,
             cache_bytes: self.cache_bytes,
             memory_bytes: 64 << 20,
             limits: self.limits.clone(),
@@ -265,7 +262,9 @@ impl Node {
     }
 
     fn push(&mut self, key: &[u8], state: State, fate: Fate) {
-        self.model.entry(key.to_vec()).or_default().push(Write { state, fate });
+        let point = self.disk.recorded();
+        let number = self.history.as_mut().map_or(0, |history| history.began(key, &state, point, self.now_ms));
+        self.model.entry(key.to_vec()).or_default().push(Write { state, fate, number });
         if fate == Fate::Durable {
             self.trim();
         }
@@ -334,16 +333,7 @@ impl Node {
                 self.cores[core].on_completion(completion, self.now_ms);
                 self.take_events(core, &mut reads);
             }
-            // Some at a time, so that everything else comes in between.
-            for _ in 0..self.works_per_turn {
-                let Some(work) = self.cores[core].next_work() else { break };
-                if std::mem::take(&mut self.holds_next_work) {
-                    self.held_work.push(work);
-                    continue;
-                }
-                let done = block_on(work.run());
-                self.cores[core].on_work_done(done, self.now_ms);
-            }
+            self.run_work(core);
             self.take_events(core, &mut reads);
         }
         reads
@@ -367,11 +357,15 @@ impl Node {
     }
 
     fn settle(&mut self, core: u16, is_of: impl Fn(Commit) -> bool, fate: Fate) {
+        let point = self.disk.recorded();
         for write in self.model.values_mut().flatten() {
             if matches!(write.fate, Fate::Open(of, commit) if of == core && is_of(commit)) {
                 write.fate = fate;
                 let counter = if fate == Fate::Durable { &mut self.told.acknowledged } else { &mut self.told.failed };
                 *counter += 1;
+                if let (Some(history), Fate::Durable) = (&mut self.history, fate) {
+                    history.acknowledged(write.number, point);
+                }
             }
         }
         self.trim();
@@ -392,7 +386,8 @@ impl Node {
             self.turn(8);
             self.now_ms += 20;
             self.tick();
-            if self.disk.in_flight() == 0 && self.cores.iter().all(|core| core.statistics().pending_commits == 0) {
+            let is_idle = self.disk.in_flight() == 0 && self.running.is_empty();
+            if is_idle && self.cores.iter().all(|core| core.statistics().pending_commits == 0) {
                 return;
             }
         }
@@ -414,13 +409,14 @@ impl Node {
     }
 
     pub fn tick(&mut self) {
-        let now_ms = self.now_ms;
+        let (now_ms, point) = (self.now_ms, self.disk.recorded());
+        self.history.iter_mut().for_each(|history| history.time_is(now_ms, point));
         self.cores.iter_mut().for_each(|core| core.tick(now_ms));
     }
 
     /// Takes what a key was found to hold for certain.
     pub fn believe(&mut self, key: &[u8], found: Option<Vec<u8>>) {
-        let write = Write { state: found.map(|value| (value, 0)), fate: Fate::Durable };
+        let write = Write { state: found.map(|value| (value, 0)), fate: Fate::Durable, number: 0 };
         self.model.insert(key.to_vec(), vec![write]);
     }
 

@@ -14,8 +14,7 @@ impl Node {
             self.settle_all();
             assert!(self.cores.iter().all(Engine::is_closed) || self.told.read_only > 0);
         }
-        self.note_counts();
-        self.cores.clear();
+        self.end();
         self.disk.crash();
         if !clean {
             self.incarnation += 1;
@@ -32,13 +31,29 @@ impl Node {
         self.adopt_observed();
     }
 
+    /// The process is killed and starts again; the machine goes on.
+    pub fn kill_and_start(&mut self) {
+        self.end();
+        self.disk.stop();
+        self.incarnation += 1;
+        self.open(1, None).unwrap();
+        self.adopt_observed();
+    }
+
+    /// The process is no more.
+    pub fn end(&mut self) {
+        self.note_counts();
+        self.cores.clear();
+        self.abandon_work();
+    }
+
     pub fn note_counts(&mut self) {
-        for core in &self.cores {
-            let counts = core.statistics().counts;
+        for counts in self.cores.iter().map(|core| core.statistics().counts) {
             self.told.recycled += counts.segments_recycled;
             self.told.drains += counts.drains;
             self.told.compactions += counts.compactions;
             self.told.reaped += counts.tombstones_reaped;
+            self.counted.push(counts);
         }
     }
 
@@ -72,7 +87,10 @@ impl Node {
                     found.map(|value| value.len())
                 );
             };
-            *writes = vec![Write { state: state.clone(), fate: Fate::Durable }];
+            let (state, point) = (state.clone(), self.disk.recorded());
+            let history = self.history.as_mut();
+            let number = history.map_or(0, |history| history.observed(&key, &state, point, now_ms));
+            *writes = vec![Write { state, fate: Fate::Durable, number }];
         }
     }
 

@@ -28,6 +28,7 @@ fn store() -> Engine<MemoryDisk> {
         clock: Clock::ZERO,
         durability: Durability::Memory,
         hot_log_bytes: 64 << 20,
+        hot_log_bytes_max: 64 << 20,
         cache_bytes: 1 << 20,
         memory_bytes: 64 << 20,
         limits: Limits::PRODUCTION,

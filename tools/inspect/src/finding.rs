@@ -7,6 +7,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::version::UNKNOWN_BITS;
+
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weight {
@@ -79,6 +81,7 @@ impl fmt::Display for Finding {
             write!(formatter, ", partition {partition}")?;
         }
         match self.site.hashes {
+            Some((low, high)) if low ^ high == UNKNOWN_BITS => write!(formatter, ", key hash {:018x}…", low >> 56)?,
             Some((low, high)) if low == high => write!(formatter, ", key hash {low:032x}")?,
             Some((low, high)) => write!(formatter, ", key hashes {low:032x} to {high:032x}")?,
             None => {}

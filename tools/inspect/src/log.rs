@@ -40,12 +40,12 @@ const OPEN_SEGMENTS: usize = 64;
 const TRIES: usize = 4;
 
 /// One instance of a core's log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Instance {
     /// The sequence that the log begins with, as its newest frame says; `None` without a frame.
     pub tail: Option<u64>,
-    /// The oldest use of a segment that is there.
-    pub oldest: Option<u64>,
+    /// The uses of segments that are there, oldest first.
+    pub sequences: Vec<u64>,
     /// Frames that count.
     pub frames: u64,
     /// Records in them.
@@ -121,9 +121,8 @@ impl Log {
     /// Whether a crash would replay what a run was drained from: then the run says nothing new.
     pub fn replays(&self, drained: &Replayed) -> bool {
         let instance = self.cores.get(&drained.core).and_then(|core| core.instances.get(usize::from(drained.instance)));
-        instance.filter(|_| Some(drained.layout) == self.layout).is_some_and(|instance| match instance.tail {
-            Some(tail) => tail <= drained.through,
-            None => instance.oldest.is_some_and(|oldest| oldest <= drained.through),
+        instance.filter(|_| Some(drained.layout) == self.layout).is_some_and(|instance| {
+            instance.tail.unwrap_or(0) <= drained.through && instance.sequences.contains(&drained.through)
         })
     }
 

@@ -1,7 +1,7 @@
 //! One partition file: whose it is, and which runs it has.
 //!
-//! The last block of a run is its trailer, which says where the run begins, where the run before it ends. So runs are found from
-//! the end of the file backwards. What lies behind the last whole trailer is an append that was cut off. A trailer further in
+//! The end of a run's last block is its trailer, which says where the run begins, where the run before it ends. So runs are found
+//! from the end of the file backwards. What lies behind the last whole trailer is an append that was cut off. A trailer further in
 //! front that cannot be read is damage: what lies before it, up to the next whole trailer, is one run (or several) of which
 //! only the records can be read.
 //!
@@ -12,7 +12,7 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use annulus_engine::sealed_run::{PartitionFileHeader, RUN_BLOCK_BYTES, RunError, Trailer};
+use annulus_engine::sealed_run::{PartitionFileHeader, RUN_BLOCK_BYTES, RunError, TRAILER_BYTES, Trailer};
 
 use crate::failure::Failure;
 use crate::finding::{Findings, Site};
@@ -168,7 +168,7 @@ fn find_runs(
 }
 
 /// Where the last run ends. A block with a trailer's mark but the wrong checksum is no append that was cut off, as a trailer is
-/// written last and its block at once.
+/// written when all before it is on the disk, within one sector.
 fn find_last(source: &Source, identity: &PartitionFileHeader, blocks: u64) -> Result<u64, Failure> {
     let (mut marked, mut newer) = (None, None);
     let last = search(source, BLOCK..blocks, |block, at| match trailer_of(block, at, identity) {
@@ -191,10 +191,12 @@ fn find_last(source: &Source, identity: &PartitionFileHeader, blocks: u64) -> Re
     }
 }
 
-/// Whether a block is a trailer but for some bits: it has the mark of one, or another mark and the right checksum.
+/// Whether a block ends with what is a trailer but for some bits: it has the mark of one, or another mark and the right
+/// checksum.
 fn was_trailer(block: &[u8], error: RunError) -> bool {
-    let stored = u32::from_le_bytes(*block[8..].first_chunk().expect("a block is longer"));
-    error == RunError::Damaged || (error == RunError::Foreign && stored == crc32fast::hash(&block[12..]))
+    let trailer = &block[block.len() - TRAILER_BYTES..];
+    let stored = u32::from_le_bytes(*trailer[8..].first_chunk().expect("a trailer is longer"));
+    error == RunError::Damaged || (error == RunError::Foreign && stored == crc32fast::hash(&trailer[12..]))
 }
 
 /// A whole trailer of this file.

@@ -62,7 +62,12 @@ impl<'a> RunRef<'a> {
                 self.by_records(trailer.footer_start(), &what, findings)
             }
             _ => {
-                let what = "a trailer is damaged; the records before it were read without their footer";
+                let what = match self.run.range.end == self.file.bytes.len() as u64 {
+                    false => "a trailer is damaged; the records before it were read without their footer",
+                    true => {
+                        "the last trailer is damaged; the records before it were read, but a node that starts here takes them for an append that was cut off, and drops them: salvage first"
+                    }
+                };
                 self.by_records(self.run.range.end - TRAILER_BYTES as u64, what, findings)
             }
         }

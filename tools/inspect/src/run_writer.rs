@@ -34,6 +34,7 @@ pub struct Owner {
 pub struct RunWriter {
     directory: PathBuf,
     owner: Owner,
+    records_bytes_max: u64,
     number: u64,
     open: Option<OpenRun>,
 }
@@ -51,12 +52,13 @@ struct OpenRun {
 impl RunWriter {
     /// Writes into a directory that has no files of the partition yet.
     pub fn new(directory: &Path, owner: Owner) -> Self {
-        Self { directory: directory.to_owned(), owner, number: 0, open: None }
+        let records_bytes_max = RECORDS_BYTES_MAX;
+        Self { directory: directory.to_owned(), owner, records_bytes_max, number: 0, open: None }
     }
 
     /// Appends a record of the partition.
     pub fn write(&mut self, record: &RecordRef<'_>) -> Result<(), Failure> {
-        if self.open.as_ref().is_some_and(|open| open.records_bytes >= RECORDS_BYTES_MAX) {
+        if self.open.as_ref().is_some_and(|open| open.records_bytes >= self.records_bytes_max) {
             self.seal()?;
         }
         let open = match &mut self.open {
@@ -119,5 +121,54 @@ impl OpenRun {
             self.file.get_ref().sync_all()
         };
         write().map_err(|error| Failure::io("write", &self.path, error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use annulus_engine::record::{Kind, RecordFields, encode, encoded_bytes};
+    use annulus_object::{Actor, Clock, Dot};
+
+    use super::*;
+    use crate::finding::Findings;
+    use crate::log::Log;
+    use crate::partition_file::PartitionFile;
+    use crate::state::{Options, Partition};
+
+    #[test]
+    fn a_long_partition_gets_several_files() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let owner = Owner { cluster_id: [7; 16], node: 9, partition: 3 };
+        let mut writer = RunWriter { records_bytes_max: 1000, ..RunWriter::new(directory.path(), owner) };
+        for n in 0..50_u32 {
+            let fields = RecordFields {
+                dot: Dot::new(Clock::from_unix_ms(1_800_000_000_000, 0), Actor::new(1, 1)),
+                hash: u128::from(n) << 96,
+                partition: 3,
+                partition_incarnation: 0,
+                kind: Kind::Value,
+                floor: Clock::ZERO,
+                expires_at_ms: 0,
+                context: &[],
+                key: b"key",
+                value: b"value",
+            };
+            let mut bytes = vec![0; encoded_bytes(&fields)];
+            encode(&fields, &mut bytes);
+            writer.write(&RecordRef::check(&bytes).unwrap()).unwrap();
+        }
+        writer.finish().unwrap();
+        let mut findings = Findings::default();
+        let mut files = Vec::new();
+        for number in 1..=4 {
+            let name = PartName { partition: 3, number };
+            let path = directory.path().join(name.to_string());
+            files.extend(PartitionFile::open(&path, Some(name), &mut findings).unwrap());
+        }
+        let options = Options { is_whole: true, ..Options::default() };
+        let partition = Partition::new(3, files, &Log::default(), options);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 4);
+        assert_eq!((partition.current.len(), partition.runs().count()), (50, 4));
+        assert_eq!((partition.findings, findings), (Findings::default(), Findings::default()));
     }
 }

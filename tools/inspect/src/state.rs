@@ -3,8 +3,9 @@
 //! The rules, in this order:
 //!
 //! * Runs with a sequence below the largest `replaces_below` of the partition's runs do not count.
-//! * The sequences of the others are consecutive; where one is missing, a run is lost.
-//! * A run that was drained from a part of the log which a crash would still replay does not count: the log has its records.
+//! * The last runs, as long as they were drained from a part of the log which a crash would still replay, do not count: the log
+//!   has their records.
+//! * The sequences of the others are consecutive from that `replaces_below` on, or from 1; where one is missing, a run is lost.
 //! * Versions at or below the mark (FLUSHALL) of the partition's core are deleted.
 //! * Of two versions of a key the one that saw the other counts, tombstones included.
 //!
@@ -13,13 +14,16 @@
 //! Invariant: the current versions are sorted by hash, and no two are of one key.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
+use annulus_engine::index::IndexHash;
 use annulus_engine::merkle::{MerkleTree, leaves_for};
+use annulus_engine::sealed_run::{TRAILER_BYTES, Trailer};
 use annulus_object::Clock;
 
 use crate::finding::{Findings, Site};
 use crate::log::Log;
-use crate::partition_file::PartitionFile;
+use crate::partition_file::{PartitionFile, Run};
 use crate::run::RunRef;
 use crate::version::{Place, Version, newest};
 
@@ -73,7 +77,8 @@ pub struct Totals {
     pub live_in_files: u64,
     /// Bytes of current records in the log.
     pub live_in_log: u64,
-    /// Bytes of other records in partition files, and of appends that were cut off.
+    /// Bytes of other records in partition files, and of appends that were cut off; not those that wait for their part of the
+    /// log to go.
     pub dead: u64,
     /// The smallest and the largest clock of a current version.
     pub clocks: Option<(Clock, Clock)>,
@@ -148,70 +153,68 @@ impl Partition {
     fn judge_runs(&mut self, log: &Log, is_whole: bool) -> Vec<Vec<Fate>> {
         let trailers = || self.files.iter().flat_map(|file| &file.runs).filter_map(|run| run.trailer.as_ref());
         let replaces_below = trailers().map(|trailer| trailer.replaces_below).max().unwrap_or(0);
+        let mut newest: Vec<&Trailer> = trailers().collect();
+        newest.sort_by_key(|trailer| std::cmp::Reverse(trailer.sequence));
+        let is_replayed = |trailer: &&&Trailer| trailer.drained.is_some_and(|drained| log.replays(&drained));
+        let replayed_from = newest.iter().take_while(is_replayed).last().map_or(u64::MAX, |trailer| trailer.sequence);
         let mut findings = Findings::default();
-        self.check_sequences(replaces_below, is_whole, &mut findings);
+        if is_whole {
+            self.check_sequences(replaces_below..replayed_from, &mut findings);
+        }
+        let fate_of = |sequence: u64| match sequence {
+            sequence if sequence < replaces_below => Fate::Replaced,
+            sequence if sequence >= replayed_from => Fate::Replayed,
+            _ => Fate::Current,
+        };
         let mut fates = Vec::new();
         for file in &self.files {
-            let mut of_file = Vec::new();
-            for (at, run) in file.runs.iter().enumerate() {
-                of_file.push(match &run.trailer {
-                    Some(trailer) if trailer.sequence < replaces_below => Fate::Replaced,
-                    Some(trailer) if trailer.drained.is_some_and(|drained| log.replays(&drained)) => Fate::Replayed,
-                    Some(_) => Fate::Current,
-                    // Its sequence is below that of the next run in the file.
-                    None => {
-                        let next = file.runs[at + 1..].iter().find_map(|run| run.trailer.as_ref());
-                        let is_replaced = next.is_some_and(|next| next.sequence <= replaces_below);
-                        if is_replaced { Fate::Replaced } else { Fate::Current }
-                    }
-                });
-                if let (None, Some(Fate::Replaced)) = (&run.trailer, of_file.last()) {
-                    let site = Site::at(&file.path, run.range.end).of(self.number);
-                    findings.damage(site, "the trailer before this is damaged; other runs replace what it is of");
+            let fate = |(at, run): (usize, &Run)| match (&run.trailer, next_trailer(file, at)) {
+                (Some(trailer), _) => fate_of(trailer.sequence),
+                // Its sequence is below that of the next run in the file.
+                (None, Some(next)) if next.sequence <= replaces_below => {
+                    let site = Site::at(&file.path, run.range.end - TRAILER_BYTES as u64).of(self.number);
+                    findings.damage(site, "a trailer is damaged, of a run that other runs replace");
+                    Fate::Replaced
                 }
-            }
-            fates.push(of_file);
+                (None, _) => Fate::Current,
+            };
+            fates.push(file.runs.iter().enumerate().map(fate).collect());
         }
         self.findings.extend(findings);
         fates
     }
 
-    /// Reports runs that are missing or there twice among those that are not replaced.
-    fn check_sequences(&self, replaces_below: u64, is_whole: bool, findings: &mut Findings) {
+    /// Reports runs that are missing or there twice among those that count.
+    fn check_sequences(&self, counting: Range<u64>, findings: &mut Findings) {
         let mut sequences: BTreeMap<u64, &PartitionFile> = BTreeMap::new();
         let mut unknown: Vec<(u64, u64)> = Vec::new();
         for file in &self.files {
             let mut before = 0;
             for (at, run) in file.runs.iter().enumerate() {
                 let Some(trailer) = &run.trailer else {
-                    let after = file.runs[at + 1..].iter().find_map(|run| run.trailer.as_ref());
-                    unknown.push((before, after.map_or(u64::MAX, |trailer| trailer.sequence)));
+                    unknown.push((before, next_trailer(file, at).map_or(u64::MAX, |trailer| trailer.sequence)));
                     continue;
                 };
+                let site = || Site::at(&file.path, trailer.offset).of(self.number);
                 if let Some(other) = sequences.insert(trailer.sequence, file) {
-                    let site = Site::at(&file.path, trailer.offset).of(self.number);
-                    findings.damage(site, format!("run {} is in {}, too", trailer.sequence, other.path.display()));
+                    findings.damage(site(), format!("run {} is in {}, too", trailer.sequence, other.path.display()));
                 }
                 if trailer.sequence < before {
-                    let site = Site::at(&file.path, trailer.offset).of(self.number);
-                    findings.damage(site, format!("run {} comes behind run {before}", trailer.sequence));
+                    findings.damage(site(), format!("run {} comes behind run {before}", trailer.sequence));
                 }
                 before = trailer.sequence;
             }
         }
-        if !is_whole {
-            return;
-        }
-        let mut expected = (replaces_below > 0).then_some(replaces_below);
-        for (sequence, file) in sequences.range(replaces_below..) {
-            for missing in expected.unwrap_or(*sequence)..*sequence {
+        let mut expected = counting.start.max(1);
+        for (sequence, file) in sequences.range(counting) {
+            for missing in expected..*sequence {
                 // A run whose trailer is damaged was reported, and may be this one.
                 if !unknown.iter().any(|(before, after)| *before < missing && missing < *after) {
                     let what = format!("run {missing} of the partition is missing; what it held is lost");
                     findings.damage(Site::file(&file.path).of(self.number), what);
                 }
             }
-            expected = Some(sequence + 1);
+            expected = sequence + 1;
         }
     }
 
@@ -242,7 +245,13 @@ impl Partition {
             Place::Run { file, offset, .. } => Site::at(&self.files[usize::from(file)].path, offset),
             Place::Log { segment, offset } => Site::at(&log.segments[segment as usize].path, offset),
         };
-        site.of(self.number).keys([version.first_hash()])
+        site.of(self.number).keys(version.hashes())
+    }
+
+    /// What counts of a key.
+    pub fn current_of(&self, hash: IndexHash) -> Option<&Version> {
+        let at = self.current.binary_search_by_key(&hash, |version| version.hash);
+        at.ok().map(|at| &self.current[at])
     }
 
     /// The hash tree over what counts.
@@ -262,9 +271,15 @@ impl Partition {
             let in_log = matches!(version.place, Place::Log { .. });
             *(if in_log { &mut totals.live_in_log } else { &mut totals.live_in_files }) += u64::from(version.bytes);
         }
-        let records: u64 = self.runs().map(|run| run.records_bytes()).sum();
+        let waits = |run: &RunRef<'_>| self.fate(run.at) == Fate::Replayed;
+        let records: u64 = self.runs().filter(|run| !waits(run)).map(|run| run.records_bytes()).sum();
         let behind: u64 = self.files.iter().map(PartitionFile::behind).sum();
         totals.dead = (records + behind).saturating_sub(totals.live_in_files);
         totals
     }
+}
+
+/// The first trailer in a file behind one of its runs.
+fn next_trailer(file: &PartitionFile, at: usize) -> Option<&Trailer> {
+    file.runs[at + 1..].iter().find_map(|run| run.trailer.as_ref())
 }

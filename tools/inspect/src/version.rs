@@ -10,6 +10,9 @@ use annulus_engine::index::IndexHash;
 use annulus_engine::record::{Kind, RecordRef};
 use annulus_object::{Actor, Clock, Dot};
 
+/// The bits of a hash that the index does not know.
+pub const UNKNOWN_BITS: u128 = (1 << 56) - 1;
+
 /// Where a record lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
@@ -75,9 +78,9 @@ impl Version {
         self.kind == Kind::Tombstone
     }
 
-    /// The smallest hash of a key that this may be.
-    pub fn first_hash(&self) -> u128 {
-        u128::from(self.hash.high) << 64 | u128::from(self.hash.low) << 56
+    /// The smallest and the largest hash of a key that this may be: the index knows 72 bits.
+    pub fn hashes(&self) -> [u128; 2] {
+        hashes_of(self.hash)
     }
 
     fn sees(&self, dot: Dot) -> bool {
@@ -101,6 +104,12 @@ impl Version {
         }
         None
     }
+}
+
+/// The smallest and the largest hash of a key that the index knows so.
+pub fn hashes_of(hash: IndexHash) -> [u128; 2] {
+    let first = u128::from(hash.high) << 64 | u128::from(hash.low) << 56;
+    [first, first | UNKNOWN_BITS]
 }
 
 impl Seen {

@@ -218,11 +218,13 @@ fn of_one_dot_the_tombstone_counts() {
 #[test]
 fn drained_runs_count_when_no_crash_would_replay_their_log() {
     let drained = |layout, core, instance, through| Some(Replayed { layout, core, instance, through });
-    // The log of core 0: sequences 3 and 4, the first of which it begins with; no frame in its large one, sequence 9.
+    // The log of core 0: sequences 3 and 4, the first of which it begins with; no frame in its large one, sequence 9. A
+    // segment that is not there is not replayed.
     let cases = [
         (drained(LAYOUT, 0, 0, 2), true),
         (drained(LAYOUT, 0, 0, 3), false),
-        (drained(LAYOUT, 0, 0, 7), false),
+        (drained(LAYOUT, 0, 0, 4), false),
+        (drained(LAYOUT, 0, 0, 5), true),
         (drained(LAYOUT - 1, 0, 0, 7), true),
         (drained(LAYOUT, 1, 0, 7), true),
         (drained(LAYOUT, 0, 1, 8), true),
@@ -245,6 +247,25 @@ fn drained_runs_count_when_no_crash_would_replay_their_log() {
         let keys = inspect(&["dump", "--json", text(directory.path())]).expect(0).lines().len();
         assert_eq!(keys, 1 + usize::from(counts), "{drained:?}");
     }
+}
+
+#[test]
+fn only_the_last_runs_may_be_unfinished_drains() {
+    let directory = TempDir::new().unwrap();
+    found(directory.path());
+    let drained = |through| Some(Replayed { layout: LAYOUT, core: 0, instance: 0, through });
+    let mut file = PartFile::new(2, 1);
+    for (n, through) in [3, 2, 3, 3].into_iter().enumerate() {
+        let value = [record(&key(2, n), 10, &Says::Value(b"drained"))];
+        file.run(n as u64 + 1, 0, drained(through), &value);
+    }
+    file.write(directory.path());
+    let mut log = LogFile::new(0, 0, 3);
+    log.frame(&[]);
+    log.write(directory.path(), 1);
+    let found = inspect(&["dump", "--json", "--all", text(directory.path())]).expect(0).lines();
+    let fates = |fate: &str| found.iter().filter(|record| record["fate"] == fate).count();
+    assert_eq!((fates("current"), fates("run still in the log")), (2, 2));
 }
 
 #[test]

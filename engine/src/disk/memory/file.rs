@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use super::{MemoryFile, Operation};
+use super::{Change, MemoryFile, Operation};
 use crate::buffer::{ALIGNMENT, AlignedBuffer};
 use crate::disk::{DiskError, File, OpenMode, OperationId};
 
@@ -15,50 +15,64 @@ impl MemoryFile {
         assert!(buffer.len().is_multiple_of(ALIGNMENT) && from.is_multiple_of(ALIGNMENT), "direct I/O is aligned");
         assert!(from < buffer.len(), "an operation moves something");
         let offset = usize::try_from(offset).expect("test files fit memory");
-        let operation =
-            Operation { id, file: Rc::clone(&self.content), offset, buffer, write_from, core: self.disk.core };
+        let change = write_from.and_then(|from| self.note_write(offset, &buffer.as_slice()[from..], true));
+        let (file, core) = (Rc::clone(&self.content), self.disk.core);
+        let operation = Operation { id, file, offset, buffer, write_from, core, change };
         let mut state = self.disk.state.borrow_mut();
         let taken = state.operations.iter().any(|other| (other.id, other.core) == (id, operation.core));
         assert!(!taken, "an operation's id is not reused in flight");
         state.operations.push(operation);
     }
+
+    /// Records a write, if changes are recorded; gives its number.
+    fn note_write(&self, offset: usize, bytes: &[u8], durable_at_end: bool) -> Option<usize> {
+        let mut state = self.disk.state.borrow_mut();
+        let recording = state.recording.as_mut()?;
+        let file = self.content.borrow().id;
+        Some(recording.push(Change::Write { file, offset, bytes: bytes.into(), durable_at_end }))
+    }
 }
 
 impl File for MemoryFile {
     async fn size(&self) -> Result<u64, DiskError> {
-        self.disk.call("size")?;
+        self.disk.call_waiting("size").await?;
         Ok(self.content.borrow().bytes.len() as u64)
     }
 
     async fn fill_zeros(&self, bytes: u64) -> Result<(), DiskError> {
         assert!(self.mode != OpenMode::Read, "a file for reading is not written");
-        self.disk.call("fill")?;
+        self.disk.call_waiting("fill").await?;
         let length = self.content.borrow().bytes.len() as u64;
         let mut state = self.disk.state.borrow_mut();
         if state.used() + bytes.saturating_sub(length) > state.total_bytes {
             state.injected.full += 1;
             return Err(DiskError::Full);
         }
+        drop(state);
         let zeros = vec![0; usize::try_from(bytes).expect("test files fit memory")];
+        self.note_write(0, &zeros, false);
         self.content.borrow_mut().write(0, &zeros, false);
         Ok(())
     }
 
     async fn truncate(&self, bytes: u64) -> Result<(), DiskError> {
         assert!(self.mode != OpenMode::Read, "a file for reading is not written");
-        self.disk.call("truncate")?;
-        self.content.borrow_mut().truncate(usize::try_from(bytes).expect("test files fit memory"));
+        self.disk.call_waiting("truncate").await?;
+        let (file, bytes) = (self.content.borrow().id, usize::try_from(bytes).expect("test files fit memory"));
+        self.content.borrow_mut().truncate(bytes);
+        self.disk.state.borrow_mut().note(Change::Cut { file, bytes });
         Ok(())
     }
 
     async fn sync(&self) -> Result<(), DiskError> {
-        self.disk.call("sync")?;
+        self.disk.call_waiting("sync").await?;
         self.content.borrow_mut().unsynced.clear();
+        self.disk.state.borrow_mut().note(Change::Synced { file: self.content.borrow().id });
         Ok(())
     }
 
     async fn read_at(&self, offset: u64, bytes: usize) -> Result<AlignedBuffer, DiskError> {
-        self.disk.call("read")?;
+        self.disk.call_waiting("read").await?;
         assert!(offset.is_multiple_of(ALIGNMENT as u64) && bytes.is_multiple_of(ALIGNMENT), "direct I/O is aligned");
         let content = self.content.borrow();
         let there = content.bytes.get(usize::try_from(offset).expect("small")..).unwrap_or_default();
@@ -73,10 +87,14 @@ impl File for MemoryFile {
             offset.is_multiple_of(ALIGNMENT as u64) && buffer.len().is_multiple_of(ALIGNMENT),
             "direct I/O is aligned"
         );
-        self.disk.call("write")?;
+        self.disk.call_waiting("write").await?;
         let bytes = &buffer.as_slice()[skip..];
-        let durable = self.mode == OpenMode::Log;
-        self.content.borrow_mut().write(usize::try_from(offset).expect("small"), bytes, durable);
+        let (offset, durable) = (usize::try_from(offset).expect("small"), self.mode == OpenMode::Log);
+        let change = self.note_write(offset, bytes, durable);
+        self.content.borrow_mut().write(offset, bytes, durable);
+        if let Some(write) = change.filter(|_| durable) {
+            self.disk.state.borrow_mut().note(Change::Ended { write });
+        }
         Ok(buffer)
     }
 

@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use super::{MemoryDisk, MemoryFile, Shared};
+use super::{Change, MemoryDisk, MemoryFile};
 use crate::buffer::AlignedBuffer;
 use crate::disk::{Disk, DiskError, File, OpenMode, Space};
 
@@ -12,7 +12,7 @@ impl Disk for MemoryDisk {
     type File = MemoryFile;
 
     async fn create_directory(&self, path: &str) -> Result<(), DiskError> {
-        self.call("create directory")?;
+        self.call_waiting("create directory").await?;
         let mut state = self.state.borrow_mut();
         if !state.directories.iter().any(|other| other == path) {
             state.directories.push(path.to_owned());
@@ -21,7 +21,7 @@ impl Disk for MemoryDisk {
     }
 
     async fn list(&self, directory: &str) -> Result<Vec<String>, DiskError> {
-        self.call("list directory")?;
+        self.call_waiting("list directory").await?;
         let prefix = format!("{directory}/");
         let state = self.state.borrow();
         let names = state.names.keys().filter_map(|path| path.strip_prefix(&prefix));
@@ -29,36 +29,44 @@ impl Disk for MemoryDisk {
     }
 
     async fn open(&self, path: &str, mode: OpenMode) -> Result<MemoryFile, DiskError> {
-        self.call("open")?;
+        self.call_waiting("open").await?;
         let mut state = self.state.borrow_mut();
         let content = match state.names.get(path) {
             Some(content) => Rc::clone(content),
-            None if mode == OpenMode::Prepare => Shared::default(),
+            None if mode == OpenMode::Prepare => {
+                let content = state.new_file(Vec::new());
+                state.names.insert(path.to_owned(), Rc::clone(&content));
+                state.note(Change::Named { path: path.to_owned(), file: content.borrow().id });
+                content
+            }
             None => return Err(DiskError::NotFound),
         };
-        state.names.insert(path.to_owned(), Rc::clone(&content));
         Ok(MemoryFile { disk: self.clone(), content, mode })
     }
 
     async fn remove(&self, path: &str) -> Result<(), DiskError> {
-        self.call("remove")?;
-        self.state.borrow_mut().names.remove(path).map(drop).ok_or(DiskError::NotFound)
+        self.call_waiting("remove").await?;
+        let mut state = self.state.borrow_mut();
+        state.names.remove(path).ok_or(DiskError::NotFound)?;
+        state.note(Change::Removed { path: path.to_owned() });
+        Ok(())
     }
 
     async fn remove_directory(&self, path: &str) -> Result<(), DiskError> {
-        self.call("remove directory")?;
+        self.call_waiting("remove directory").await?;
         self.state.borrow_mut().directories.retain(|other| other != path);
         Ok(())
     }
 
     async fn sync_directory(&self, path: &str) -> Result<(), DiskError> {
-        self.call("sync directory")?;
+        self.call_waiting("sync directory").await?;
         let prefix = format!("{path}/");
         let mut state = self.state.borrow_mut();
         state.durable_names.retain(|name, _| !name.starts_with(&prefix));
         let inside: Vec<_> = state.names.iter().filter(|(name, _)| name.starts_with(&prefix)).collect();
         let inside: Vec<_> = inside.into_iter().map(|(name, file)| (name.clone(), Rc::clone(file))).collect();
         state.durable_names.extend(inside);
+        state.note(Change::SyncedDirectory { path: path.to_owned() });
         Ok(())
     }
 

@@ -161,13 +161,14 @@ impl Comparison<'_> {
             (_, Some(version)) => self.key_of(&self.b, b, version)?,
             (None, None) => None,
         };
-        let hash = pair.0.or(pair.1).map(Version::first_hash).unwrap_or_default();
+        // The first 72 bits, which are all that the index knows.
+        let hash = pair.0.or(pair.1).map_or(0, |version| version.hashes()[0] >> 56);
         if self.options.json {
             let side = |version: &Version| json!({ "dot": dot_json(version.dot), "kind": kind_word(version.kind) });
             self.lines.push(json!({
                 "relation": relation.words(),
                 "partition": a.number,
-                "hash": format!("{hash:032x}"),
+                "hash": format!("{hash:018x}"),
                 "key": key.as_deref().map(text::escape),
                 "a": pair.0.map(side),
                 "b": pair.1.map(side),
@@ -176,7 +177,7 @@ impl Comparison<'_> {
         }
         let key =
             key.map_or_else(|| "a key that cannot be read".to_owned(), |key| text::excerpt(&key, 200).into_owned());
-        writeln!(out, "{}: {key}, partition {}, hash {hash:032x}", relation.words(), a.number)?;
+        writeln!(out, "{}: {key}, partition {}, hash {hash:018x}…", relation.words(), a.number)?;
         for (side, version) in [("a", pair.0), ("b", pair.1)] {
             if let Some(version) = version {
                 let verb = if version.kind == Kind::Tombstone { "deleted" } else { "written" };

@@ -45,9 +45,8 @@ impl Filter {
 
     /// Whether a version may be wanted, as far as can be told without its record.
     fn may_accept(&self, version: &Version) -> bool {
-        // Only 72 bits of the hash are known.
-        let first = version.first_hash();
-        first <= *self.hashes.end() && first | ((1 << 56) - 1) >= *self.hashes.start()
+        let [first, last] = version.hashes();
+        first <= *self.hashes.end() && last >= *self.hashes.start()
     }
 
     fn accepts(&self, record: &RecordRef<'_>) -> bool {

@@ -71,16 +71,11 @@ fn find(
     key: &[u8],
     findings: &mut Findings,
 ) -> Result<Option<(Version, Vec<u8>)>, Failure> {
-    let range = match wanted {
-        None => 0..partition.current.len(),
-        Some(wanted) => {
-            let hash = IndexHash::of(wanted.hash);
-            let start = partition.current.partition_point(|version| version.hash < hash);
-            let is_there = partition.current.get(start).is_some_and(|version| version.hash == hash);
-            start..start + usize::from(is_there)
-        }
+    let candidates = match wanted {
+        None => partition.current.as_slice(),
+        Some(wanted) => partition.current_of(IndexHash::of(wanted.hash)).map(std::slice::from_ref).unwrap_or_default(),
     };
-    for version in &partition.current[range] {
+    for version in candidates {
         let bytes = store.bytes_of(partition, version)?;
         match record_of(&bytes, partition.number, version) {
             Ok(record) if record.key() == key => return Ok(Some((version.clone(), bytes.into_owned()))),

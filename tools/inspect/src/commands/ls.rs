@@ -153,7 +153,8 @@ fn write_log(log: &Log, out: &mut dyn Write) -> std::io::Result<()> {
     table.write(out)?;
     writeln!(out)?;
     for (core, of_core) in &log.cores {
-        for (name, instance) in ["small", "large"].iter().zip(&of_core.instances).filter(|(_, it)| it.oldest.is_some())
+        for (name, instance) in
+            ["small", "large"].iter().zip(&of_core.instances).filter(|(_, it)| !it.sequences.is_empty())
         {
             let tail = instance.tail.map_or("no frame".to_owned(), |tail| format!("log begins with sequence {tail}"));
             let torn = if instance.is_torn { ", ends in a torn write" } else { "" };

@@ -13,14 +13,15 @@ use crate::store::Store;
 pub fn run(path: &Path, leaves: Option<u16>, json: bool, out: &mut dyn Write) -> Result<Verdict, Failure> {
     let mut store = Store::open(path)?;
     let mut findings = store.findings.clone();
-    let mut table = Table::new(&["partition", "keys", "leaves", "root"]);
+    let mut table = Table::new(&["partition", "versions", "leaves", "root"]);
     let mut partitions = Vec::new();
     for number in store.partitions().into_iter().filter(|number| leaves.is_none_or(|wanted| wanted == *number)) {
         let partition = store.partition(number, false)?;
         let tree = partition.tree();
-        let (keys, root) = (partition.current.len(), format!("{:032x}", tree.root()));
-        table.row([number.to_string(), keys.to_string(), tree.leaf_count().to_string(), root.clone()]);
-        let mut value = json!({ "partition": number, "keys": keys, "leaf_count": tree.leaf_count(), "root": root });
+        let (versions, root) = (partition.current.len(), format!("{:032x}", tree.root()));
+        table.row([number.to_string(), versions.to_string(), tree.leaf_count().to_string(), root.clone()]);
+        let mut value =
+            json!({ "partition": number, "versions": versions, "leaf_count": tree.leaf_count(), "root": root });
         if leaves.is_some() {
             table = Table::new(&["leaf", "sum"]);
             let filled = tree.leaves().iter().enumerate().filter(|(_, sum)| **sum != 0);

@@ -56,7 +56,8 @@ pub fn run(source: &Path, destination: &Path, out: &mut dyn Write) -> Result<Ver
     let bytes = crate::text::bytes(bytes);
     writeln!(out, "copied {keys} keys and {tombstones} tombstones of {partitions} partitions, {bytes}")?;
     if findings.damaged() > 0 {
-        writeln!(out, "{lost} keys are known to be lost; what else the damage above held is, too")?;
+        let plural = if lost == 1 { "" } else { "s" };
+        writeln!(out, "known to be lost: {lost} key{plural}; what else the damage above held is lost, too")?;
         return Ok(Verdict::Found);
     }
     Ok(tell(&Findings::default()))

@@ -19,7 +19,7 @@ use crate::partition_file::to_usize;
 use crate::run::{RunRef, kind_of};
 use crate::state::{Fate, Partition};
 use crate::store::Store;
-use crate::version::Seen;
+use crate::version::{Place, Seen, hashes_of};
 
 /// What was looked at.
 #[derive(Clone, Copy, Debug, Default)]
@@ -84,7 +84,7 @@ pub fn run(paths: &[PathBuf], json: bool, out: &mut dyn Write) -> Result<Verdict
 
 fn verify(store: &mut Store, findings: &mut Findings) -> Result<Counts, Failure> {
     let mut counts = Counts { segments: store.log.segments.len() as u64, ..Counts::default() };
-    for instance in store.log.cores.values().flat_map(|core| core.instances) {
+    for instance in store.log.cores.values().flat_map(|core| &core.instances) {
         counts.frames += instance.frames;
         counts.log_records += instance.records;
     }
@@ -105,7 +105,7 @@ fn verify(store: &mut Store, findings: &mut Findings) -> Result<Counts, Failure>
 fn verify_run(partition: &Partition, run: RunRef<'_>, findings: &mut Findings) -> u64 {
     let is_known = partition.fate(run.at) == Fate::Current;
     match (&run.run.trailer, run.footer()) {
-        (Some(trailer), Some(Ok(footer))) => verify_footer(run, trailer, &footer, findings),
+        (Some(trailer), Some(Ok(footer))) => verify_footer(partition, run, (trailer, &footer), findings),
         // What counts was read without its footer before, and reported.
         _ if is_known => run.walk().sound.len() as u64,
         (Some(trailer), Some(Err(error))) => {
@@ -123,7 +123,12 @@ fn verify_run(partition: &Partition, run: RunRef<'_>, findings: &mut Findings) -
     }
 }
 
-fn verify_footer(run: RunRef<'_>, trailer: &Trailer, footer: &FooterRef<'_>, findings: &mut Findings) -> u64 {
+fn verify_footer(
+    partition: &Partition,
+    run: RunRef<'_>,
+    (trailer, footer): (&Trailer, &FooterRef<'_>),
+    findings: &mut Findings,
+) -> u64 {
     let mut sound = 0;
     let mut places: Vec<(u64, u64)> = Vec::with_capacity(footer.len());
     let (mut tombstones, mut clocks) = (0, None);
@@ -133,11 +138,16 @@ fn verify_footer(run: RunRef<'_>, trailer: &Trailer, footer: &FooterRef<'_>, fin
         let (low, high) = clocks.unwrap_or((clock, clock));
         clocks = Some((low.min(clock), high.max(clock)));
         tombstones += u32::from(found.entry.is_tombstone());
-        let site = || {
-            run.site(offset).keys([u128::from(found.entry.hash.high) << 64 | u128::from(found.entry.hash.low) << 56])
-        };
+        let site = || run.site(offset).keys(hashes_of(found.entry.hash));
         match RecordRef::check(&run.file.bytes[to_usize(offset)..run.records().end]) {
-            Err(error) => findings.damage(site(), format!("{error}; the key's current state may be lost")),
+            Err(error) => {
+                let place = Place::Run { file: run.at.0, run: run.at.1, offset };
+                let what = match partition.current_of(found.entry.hash).is_some_and(|version| version.place == place) {
+                    true => "the key's current state is lost",
+                    false => "nothing is lost, as it does not count any more",
+                };
+                findings.damage(site(), format!("{error}; {what}"));
+            }
             Ok(record) => {
                 sound += 1;
                 places.push((offset, record.total_bytes() as u64));

@@ -42,7 +42,7 @@ impl<'a> Chain<'a> {
             // They are in the order of their sequences.
             let of_instance = |segment: &Segment| segment.sequence > 0 && usize::from(segment.instance) == instance;
             let all: Vec<usize> = (0..self.segments.len()).filter(|at| of_instance(&self.segments[*at])).collect();
-            self.log.instances[instance].oldest = all.first().map(|at| self.segments[*at].sequence);
+            self.log.instances[instance].sequences = all.iter().map(|at| self.segments[*at].sequence).collect();
             self.read_instance(instance, &all, findings)?;
         }
         Ok(())
