@@ -19,6 +19,7 @@
 mod input;
 mod moving;
 mod output;
+mod shortage;
 mod start;
 mod step;
 mod take;
@@ -27,6 +28,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use annulus_object::Clock;
 
+use crate::compaction_policy as policy;
 use crate::compaction_policy::CommitLatency;
 use crate::disk::{Disk, DiskError};
 use crate::engine::Engine;
@@ -104,8 +106,8 @@ pub(crate) struct Pacing {
     pub(crate) live_bytes: u64,
     /// Bytes of partitions' files that may be compacted before the next drain.
     pub(crate) owed_bytes: u64,
-    /// When the last log write began.
-    pub(crate) log_write_us: u64,
+    /// When the last log write of each instance began: where both wait, neither goes first each time.
+    pub(crate) log_write_us: [u64; 2],
     /// After a failure nothing is begun before this time.
     pub(crate) not_before_us: u64,
     /// Nothing is compacted any more until the next start.
@@ -211,7 +213,11 @@ impl<D: Disk> Engine<D> {
         tracing::error!(core = self.config.core, what = %job.input, %error, "a compaction is given up; nothing is lost");
         self.counts.compactions_failed += 1;
         self.pacing.not_before_us = self.now_us + self.config.limits.compaction_retry_us;
-        self.disk_state.is_full |= matches!(error, StepError::Disk(DiskError::Full));
+        if matches!(error, StepError::Disk(DiskError::Full)) {
+            self.disk_state.is_full = true;
+            // Draining makes no room before it is through; compacting partitions may, so that comes first.
+            self.pacing.owed_bytes = self.pacing.owed_bytes.max(job.read_bytes * policy::SETS_PER_DRAIN).max(1);
+        }
         if matches!(error, StepError::Sync(_)) {
             // What the disk says of durability cannot be believed any more.
             self.pacing.stopped = true;

@@ -59,6 +59,8 @@ pub(crate) struct HotLog {
     pub(crate) log_tail: u64,
     /// The tail of the newest durable frame: all that a crash leaves out. 0 before the first.
     durable_tail: u64,
+    /// The newest sequence that was drained.
+    pub(crate) drained_through: u64,
 }
 
 /// What a new segment's header says beside its sequence.
@@ -87,6 +89,7 @@ impl HotLog {
             previous_crc: 0,
             log_tail: 0,
             durable_tail: 0,
+            drained_through: 0,
         }
     }
 

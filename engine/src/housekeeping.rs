@@ -25,10 +25,19 @@ pub(crate) struct DiskState {
     pub(crate) level: DiskLevel,
     pub(crate) available_bytes: u64,
     looked_ms: u64,
-    /// No segment is prepared before this time: the last try failed.
-    prepare_after_ms: u64,
+    /// No segment of an instance is prepared before this time: the last try failed.
+    prepare_after_ms: [u64; 2],
     /// The last segment that was wanted did not fit on the disk.
     pub(crate) is_full: bool,
+    /// Or could not be prepared for another reason.
+    pub(crate) is_failing: bool,
+}
+
+impl DiskState {
+    /// Whether so many bytes, or fewer, were left at the last look.
+    pub(crate) fn is_near(&self, bytes: u64) -> bool {
+        self.looked_ms > 0 && self.available_bytes <= bytes
+    }
 }
 
 /// What has failed.
@@ -114,7 +123,8 @@ impl<D: Disk> Engine<D> {
         if (state.looked_ms..state.looked_ms + self.config.limits.space_interval_ms).contains(&now_ms) {
             return;
         }
-        state.prepare_after_ms = state.prepare_after_ms.min(now_ms + self.config.limits.space_interval_ms);
+        let latest = now_ms + self.config.limits.space_interval_ms;
+        state.prepare_after_ms = state.prepare_after_ms.map(|after| after.min(latest));
         state.looked_ms = now_ms;
         match self.disk.space() {
             Err(error) => tracing::warn!(core = self.config.core, %error, "the disk does not tell its space"),
@@ -178,17 +188,35 @@ impl<D: Disk> Engine<D> {
 
     /// Prepares a segment, unless that is under way or has just failed.
     pub(crate) fn want_segment(&mut self, instance: usize) {
-        let now_ms = self.disk_state.looked_ms;
-        if self.preparing[instance] || self.failures.read_only || now_ms < self.disk_state.prepare_after_ms {
+        let number = u8::try_from(instance).expect("there are two instances");
+        if !self.may_prepare(instance) {
             return;
         }
-        let number = u8::try_from(instance).expect("there are two instances");
         if !self.disk_takes(self.config.segment_bytes(number)) {
-            self.disk_state.prepare_after_ms = now_ms + self.config.limits.space_interval_ms;
+            let now_ms = self.disk_state.looked_ms;
+            self.disk_state.prepare_after_ms[instance] = now_ms + self.config.limits.space_interval_ms;
             self.disk_state.is_full = true;
             self.fail_waiting(instance);
             return;
         }
+        self.prepare_segment(instance);
+    }
+
+    /// Prepares a segment for the frame that lets others go, if there is any space for it at all.
+    pub(crate) fn want_tail_segment(&mut self, instance: usize) {
+        let number = u8::try_from(instance).expect("there are two instances");
+        let bytes = self.config.segment_bytes(number);
+        if self.may_prepare(instance) && self.disk.space().is_ok_and(|space| space.available_bytes > bytes) {
+            self.prepare_segment(instance);
+        }
+    }
+
+    fn may_prepare(&self, instance: usize) -> bool {
+        let is_due = self.disk_state.looked_ms >= self.disk_state.prepare_after_ms[instance];
+        is_due && !self.preparing[instance] && !self.failures.read_only
+    }
+
+    fn prepare_segment(&mut self, instance: usize) {
         self.preparing[instance] = true;
         let path = self.next_segment_path(instance);
         let instance = u8::try_from(instance).expect("there are two instances");
@@ -231,14 +259,16 @@ impl<D: Disk> Engine<D> {
             return;
         };
         self.counts.segments_created += 1;
-        self.disk_state.is_full = false;
+        (self.disk_state.is_full, self.disk_state.is_failing) = (false, false);
         self.logs[usize::from(instance)].spares.push_back(file);
     }
 
     fn on_prepare_failed(&mut self, instance: usize, path: &str, error: &PrepareError, now_ms: u64) {
         tracing::error!(core = self.config.core, segment = %path, %error, "a segment cannot be prepared");
-        self.disk_state.prepare_after_ms = now_ms + self.config.limits.space_interval_ms;
-        self.disk_state.is_full |= matches!(error, PrepareError::Disk(DiskError::Full));
+        self.disk_state.prepare_after_ms[instance] = now_ms + self.config.limits.space_interval_ms;
+        let is_full = matches!(error, PrepareError::Disk(DiskError::Full));
+        self.disk_state.is_full |= is_full;
+        self.disk_state.is_failing = !is_full;
         if matches!(error, PrepareError::Sync(_)) {
             // What the disk says of durability cannot be believed any more.
             return self.become_read_only();

@@ -19,6 +19,7 @@ use crate::config::Durability;
 use crate::disk::{Disk, File, OperationId};
 use crate::disk_level::DiskLevel;
 use crate::engine::{Engine, Key};
+use crate::frame::BLOCK_BYTES;
 use crate::hot_log::{Commit, Idle, LARGE, SMALL, Write};
 use crate::index::{Entry, Flags, IndexHash};
 use crate::pending::PendingLimits;
@@ -26,6 +27,12 @@ use crate::record::{self, Kind, RecordFields, RecordRef};
 
 /// The log's own limits on waiting frames bind first; this bounds the table itself.
 pub(crate) const PENDING_LIMITS: PendingLimits = PendingLimits { entries_max: 4 << 20, bytes_max: 1 << 30 };
+
+/// A disk on which only so many segments of large records fit any more may be full before it is looked at again.
+const NEAR_SEGMENTS: u64 = 16;
+
+/// Kept for frames without records: one moves the tail, and another one is there if its write fails.
+pub(crate) const TAIL_BYTES: u64 = 2 * BLOCK_BYTES as u64;
 
 /// A write that is not durable yet.
 pub(crate) struct PendingWrite {
@@ -156,20 +163,36 @@ impl<D: Disk> Engine<D> {
         self.side.get(partition, entry.hash).map(|extra| extra.expires_at_ms).filter(|at| *at > 0)
     }
 
-    /// Whether the disk takes a write: new values leave a quarter of a segment to deletes.
-    fn has_disk_room(&self, frees: bool) -> bool {
+    /// Whether the disk takes a write: new values leave a quarter of a segment to deletes, and these the last blocks to frames
+    /// that only move the log's tail, without which nothing that was drained could go.
+    fn check_disk_room(&self, frees: bool) -> Result<(), Refusal> {
         let takes_writes = self.disk_state.level < DiskLevel::NoWrites;
-        if takes_writes && !self.disk_state.is_full {
-            return true;
-        }
         if !takes_writes && !frees {
-            return false;
+            return Err(Refusal::DiskFull);
         }
-        // What is prepared already takes nothing more of the disk.
         let log = &self.logs[usize::from(SMALL)];
-        let reserve = log.spare_bytes(&self.segments).max(self.config.segment_bytes(SMALL) / 4);
-        let kept_for_deletes = if frees { 0 } else { reserve + self.config.limits.frame_bytes_max as u64 };
-        log.room(&self.segments) > kept_for_deletes
+        let is_full = self.disk_state.is_full || !takes_writes;
+        // Between two looks a disk may become full. Before the first segment, and where the disk fails, a write finds out by
+        // itself.
+        let is_near = self.disk_state.is_near(NEAR_SEGMENTS * self.config.segment_bytes(LARGE));
+        if !is_full && (!is_near || log.is_fresh() || self.disk_state.is_failing) {
+            return Ok(());
+        }
+        let quarter = self.config.segment_bytes(SMALL) / 4;
+        let frame = self.config.limits.frame_bytes_max as u64;
+        let kept_for_deletes = match (frees, is_full) {
+            (true, _) => 0,
+            (false, false) => quarter,
+            // What is prepared already takes nothing more of the disk, and stays in reserve.
+            (false, true) => log.spare_bytes(&self.segments).max(quarter) + frame,
+        };
+        // A frame that does not fit the active segment any more leaves its end unused.
+        let unused = if log.spares.is_empty() { 0 } else { frame };
+        if log.room(&self.segments) > kept_for_deletes + unused + TAIL_BYTES {
+            return Ok(());
+        }
+        // Either the next segment is on its way, or it will turn out that there is none.
+        Err(if is_full { Refusal::DiskFull } else { Refusal::Stall })
     }
 
     fn check_may_write(&mut self, is_new: bool, frees: bool) -> Result<(), Refusal> {
@@ -180,9 +203,14 @@ impl<D: Disk> Engine<D> {
             self.counts.stalls += 1;
             return Err(Refusal::Stall);
         }
-        if !self.is_memory() && !self.has_disk_room(frees) {
-            self.counts.refused_disk += 1;
-            return Err(Refusal::DiskFull);
+        if let Err(refusal) = if self.is_memory() { Ok(()) } else { self.check_disk_room(frees) } {
+            if refusal == Refusal::DiskFull {
+                self.counts.refused_disk += 1;
+            } else {
+                self.counts.stalls += 1;
+                self.want_segment(usize::from(SMALL));
+            }
+            return Err(refusal);
         }
         if is_new && self.memory_bytes() > self.config.memory_bytes {
             self.counts.refused_memory += 1;
@@ -285,14 +313,14 @@ impl<D: Disk> Engine<D> {
             }
             _ => None,
         };
-        let is_put_off = self.now_us.saturating_sub(self.pacing.log_write_us) < self.pacing.write_delay_us;
+        let is_put_off = self.now_us.saturating_sub(self.pacing.log_write_us[instance]) < self.pacing.write_delay_us;
         if !self.logs[instance].is_due(self.now_us, eager) || (is_put_off && !self.closing) {
             return;
         }
         match self.next_write(instance) {
             Ok(Write { file, offset, buffer, skip }) => {
                 let operation = OperationId(instance as u64);
-                self.pacing.log_write_us = self.now_us;
+                self.pacing.log_write_us[instance] = self.now_us;
                 self.pacing.write_began_us[instance] = self.now_us;
                 self.segments.get(file).file.start_write(operation, offset, buffer, skip);
             }

@@ -149,7 +149,7 @@ fn crashes_and_restarts() {
             && told.recycled > 50
             && told.drains > 100
             && told.compactions > 100
-            && told.interrupted_runs > 5
+            && told.interrupted_runs > 3
             && told.reaped > 50
     });
 }

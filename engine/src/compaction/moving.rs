@@ -97,8 +97,8 @@ impl<D: Disk> Engine<D> {
     pub(super) fn release_step(&mut self, job: &mut Compaction<D::File>) -> Option<Step<D::File>> {
         self.drop_tombstones(job);
         match &job.input {
-            Input::Drain { instance, segments, .. } => {
-                let (instance, segments) = (usize::from(*instance), segments.clone());
+            Input::Drain { instance, segments, through } => {
+                let (instance, segments, through) = (usize::from(*instance), segments.clone(), *through);
                 if !self.release_mark(job, &segments) {
                     return None;
                 }
@@ -110,6 +110,7 @@ impl<D: Disk> Engine<D> {
                 self.counts.segments_drained += segments.len() as u64;
                 self.advance_tail(instance);
                 let log = &mut self.logs[instance];
+                log.drained_through = through;
                 if log.is_quiet() && !self.failures.read_only {
                     // Nobody may write for long; the segments are wanted before.
                     log.append_empty(self.now_us);

@@ -9,8 +9,8 @@ use super::{Compaction, Input, Stage};
 use crate::compaction_policy::{self as policy, LogState, SetState, Space};
 use crate::config::Config;
 use crate::disk::Disk;
-use crate::disk_level::DiskLevel;
 use crate::engine::Engine;
+use crate::frame::BLOCK_BYTES;
 use crate::hot_log::{LARGE, SMALL};
 use crate::segment::SEGMENT_HEADER_BYTES;
 
@@ -46,6 +46,7 @@ impl<D: Disk> Engine<D> {
         let delays = debts.iter().map(|(bytes, budget)| policy::write_delay_us(*bytes, *budget));
         let delay = delays.max().expect("there are two instances");
         self.pacing.write_delay_us = if self.pacing.paused { 0 } else { delay };
+        self.carry_tails();
         if self.compaction.is_none() {
             self.maybe_begin_compaction(space);
         }
@@ -78,22 +79,15 @@ impl<D: Disk> Engine<D> {
         Space::new(files, self.live_bytes(), self.is_space_short())
     }
 
-    fn is_space_short(&self) -> bool {
-        self.disk_state.is_full || self.disk_state.level >= DiskLevel::Hurry
-    }
-
     fn maybe_begin_compaction(&mut self, space: Space) {
         let pacing = &self.pacing;
         let waits = pacing.stopped || pacing.paused || pacing.tidying || self.now_us < pacing.not_before_us;
-        let settled = self.logs.iter().all(|log| log.tail_is_durable());
+        let settled = self.logs.iter().all(|log| log.drains_are_durable());
         if waits || !settled || self.failures.read_only || self.closing {
             return;
         }
-        let limits = &self.config.limits;
-        let is_wasteful = policy::is_wasteful(space, limits.space_per_mille);
-        let due = [SMALL, LARGE]
-            .into_iter()
-            .find_map(|instance| policy::segments_to_drain(self.log_state(instance)).map(|count| (instance, count)));
+        let is_wasteful = policy::is_wasteful(space, self.config.limits.space_per_mille);
+        let due = [SMALL, LARGE].into_iter().find_map(|instance| self.drain_due(instance));
         // What was drained makes garbage of what was there before: where both are due they take turns by bytes.
         if let Some((instance, count)) = due.filter(|_| !is_wasteful || self.pacing.owed_bytes == 0) {
             return self.begin_drain(instance, count);
@@ -101,10 +95,11 @@ impl<D: Disk> Engine<D> {
         if !is_wasteful && self.mark.is_none() {
             return;
         }
+        let limits = &self.config.limits;
         let partitions = policy::choose_sets(
             self.set_states(),
             is_wasteful.then_some(limits.garbage_per_mille_min),
-            limits.compaction_sets_bytes,
+            limits.compaction_sets_bytes.min(self.space_at_hand()),
         );
         if !partitions.is_empty() {
             return self.begin_sets(partitions);
@@ -115,9 +110,36 @@ impl<D: Disk> Engine<D> {
         }
     }
 
+    /// A drain that is due, and that could let go of what it drains.
+    fn drain_due(&mut self, instance: u8) -> Option<(u8, usize)> {
+        let most = policy::segments_to_drain(self.log_state(instance))?;
+        self.segments_that_fit(instance, most).map(|count| (instance, count))
+    }
+
+    /// Writes frames without records where one that would have moved the tail was lost, and no other one follows.
+    fn carry_tails(&mut self) {
+        if self.failures.read_only || self.failures.awaits_incarnation || self.closing {
+            return;
+        }
+        for instance in 0..self.logs.len() {
+            let log = &mut self.logs[instance];
+            if !log.is_quiet() || log.tail_is_durable() {
+                continue;
+            }
+            if log.room(&self.segments) >= BLOCK_BYTES as u64 {
+                log.append_empty(self.now_us);
+            } else {
+                // It takes one segment for those that go then, also beyond the water marks.
+                self.want_tail_segment(instance);
+            }
+        }
+    }
+
     fn set_states(&self) -> impl Iterator<Item = SetState> {
         let mark = self.mark.map(|(clock, _)| clock);
+        let space = self.space_at_hand();
         let sets = self.partition_files.iter().filter(|(_, set)| !set.damaged && !set.is_empty());
+        let sets = sets.filter(move |(_, set)| self.set_fits(set, space));
         sets.map(move |(partition, set)| SetState {
             partition,
             file_bytes: set.bytes(),

@@ -38,6 +38,11 @@ impl HotLog {
         on_its_way.chain(replayed.map(|segment| segment.min_clock)).min().unwrap_or(Clock::MAX)
     }
 
+    /// Whether everything that was drained would also stay away after a crash.
+    pub(crate) fn drains_are_durable(&self) -> bool {
+        self.drained_through == 0 || self.durable_tail > self.drained_through
+    }
+
     /// Whether everything that memory has let go of would also stay away after a crash.
     pub(crate) fn tail_is_durable(&self) -> bool {
         self.durable_tail == self.log_tail || self.passed.is_empty()
@@ -58,6 +63,11 @@ impl HotLog {
     pub(crate) fn append_empty(&mut self, now_us: u64) {
         assert!(self.is_quiet(), "other frames carry the tail just as well");
         self.begin_frame(now_us);
+    }
+
+    /// True before the first segment: nothing was written, and nothing is prepared.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.active.is_none() && self.sealed.is_empty() && self.spares.is_empty()
     }
 
     /// Whether the first waiting frame has a segment to go to.

@@ -24,6 +24,17 @@ impl MemoryFile {
         state.operations.push(operation);
     }
 
+    /// Whether the file may become so long.
+    fn check_space(&self, bytes: u64) -> Result<(), DiskError> {
+        let length = self.content.borrow().bytes.len() as u64;
+        let mut state = self.disk.state.borrow_mut();
+        if bytes > length && state.used() + (bytes - length) > state.total_bytes {
+            state.injected.full += 1;
+            return Err(DiskError::Full);
+        }
+        Ok(())
+    }
+
     /// Records a write, if changes are recorded; gives its number.
     fn note_write(&self, offset: usize, bytes: &[u8], durable_at_end: bool) -> Option<usize> {
         let mut state = self.disk.state.borrow_mut();
@@ -42,13 +53,7 @@ impl File for MemoryFile {
     async fn fill_zeros(&self, bytes: u64) -> Result<(), DiskError> {
         assert!(self.mode != OpenMode::Read, "a file for reading is not written");
         self.disk.call_waiting("fill").await?;
-        let length = self.content.borrow().bytes.len() as u64;
-        let mut state = self.disk.state.borrow_mut();
-        if state.used() + bytes.saturating_sub(length) > state.total_bytes {
-            state.injected.full += 1;
-            return Err(DiskError::Full);
-        }
-        drop(state);
+        self.check_space(bytes)?;
         let zeros = vec![0; usize::try_from(bytes).expect("test files fit memory")];
         self.note_write(0, &zeros, false);
         self.content.borrow_mut().write(0, &zeros, false);
@@ -89,6 +94,7 @@ impl File for MemoryFile {
         );
         self.disk.call_waiting("write").await?;
         let bytes = &buffer.as_slice()[skip..];
+        self.check_space(offset + bytes.len() as u64)?;
         let (offset, durable) = (usize::try_from(offset).expect("small"), self.mode == OpenMode::Log);
         let change = self.note_write(offset, bytes, durable);
         self.content.borrow_mut().write(offset, bytes, durable);

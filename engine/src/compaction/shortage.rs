@@ -1,0 +1,71 @@
+//! What can be compacted where the space is short: a compaction sets nothing free before all that it writes is there.
+//!
+//! Of a full log of records that count, a drain makes partition files that are as long, and no room; it would only use up what
+//! later compactions need. Where deletes make garbage, what fits goes first, and makes room for the next.
+//!
+//! Invariant: nothing is begun that would, by what is known before, need more than there is.
+
+use crate::disk::Disk;
+use crate::disk_level::DiskLevel;
+use crate::engine::Engine;
+use crate::frame::BLOCK_BYTES;
+use crate::hot_log::SMALL;
+use crate::partition_files::Set;
+use crate::sealed_run::RUN_BLOCK_BYTES;
+
+/// A run begins with its file's header and ends with the block of its trailer.
+const RUN_OVERHEAD_BYTES: u64 = 2 * RUN_BLOCK_BYTES as u64;
+
+impl<D: Disk> Engine<D> {
+    /// Whether what can be set free should be.
+    pub(super) fn is_space_short(&self) -> bool {
+        self.disk_state.is_full || self.disk_state.level >= DiskLevel::Hurry
+    }
+
+    /// How much a compaction may write; what is known of lengths before it is an estimate.
+    pub(super) fn space_at_hand(&self) -> u64 {
+        if !self.is_space_short() {
+            return u64::MAX;
+        }
+        let available = self.disk.space().map_or(self.disk_state.available_bytes, |space| space.available_bytes);
+        available / 4 * 3
+    }
+
+    /// How many of the oldest segments, at most `most`, can be drained and let go.
+    pub(super) fn segments_that_fit(&mut self, instance: u8, most: usize) -> Option<usize> {
+        let number = usize::from(instance);
+        if self.logs[number].room(&self.segments) < BLOCK_BYTES as u64 {
+            // The frame that moves the tail has nowhere to go. Where the disk is full compactions may change that.
+            if !self.disk_state.is_full {
+                self.want_segment(number);
+            }
+            return None;
+        }
+        if !self.is_space_short() {
+            return Some(most);
+        }
+        let log = &self.logs[number];
+        // Deletes need a place, even if nothing is gained.
+        let has_reserve = log.room(&self.segments) > self.config.segment_bytes(instance) / 4;
+        let is_wanted = instance == SMALL && !has_reserve;
+        let (space, partitions) = (self.space_at_hand(), self.config.partitions.len() as u64);
+        let (mut freed, mut live, mut entries) = (0, 0, 0);
+        let mut fitting = None;
+        for (count, file) in (1..=most).zip(&log.sealed) {
+            let segment = self.segments.get(*file);
+            freed += segment.bytes;
+            live += segment.live_bytes();
+            entries += u64::from(segment.live);
+            let written = live + RUN_OVERHEAD_BYTES * entries.min(partitions);
+            if written <= space && (written < freed || is_wanted) {
+                fitting = Some(count);
+            }
+        }
+        fitting
+    }
+
+    /// Whether there is space for what is left of a partition's files.
+    pub(super) fn set_fits(&self, set: &Set<D::File>, space: u64) -> bool {
+        set.live_bytes().saturating_add(RUN_OVERHEAD_BYTES) <= space
+    }
+}
