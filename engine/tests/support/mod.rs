@@ -23,6 +23,7 @@ use annulus_object::{Actor, Clock};
 use background::Running;
 
 pub use history::History;
+#[allow(unused_imports, reason = "each test uses its own part")]
 pub use limits::{limits, tiny};
 
 pub const NODE: u64 = 77;

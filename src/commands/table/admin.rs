@@ -15,7 +15,7 @@ pub(super) static ROWS: &[Row] = rows! { Server:
 
 static ADMIN: &[Row] = rows! { Server:
     "dyn.admin|compaction" 3 () [ADMIN NOSCRIPT STALE] "0.1.0"
-        => served(DynAdminCompaction, Session, "PAUSE|RESUME", "O(N) for N cores",
+        => served(DynAdminCompaction, Session, "<PAUSE | RESUME>", "O(N) for N cores",
             "Holds drains and compactions back, or lets them go on. While they are held back the log grows.")
         .tips(FIGURES);
     "dyn.admin|help" 2 () [LOADING STALE] "0.1.0" => help();
