@@ -4,6 +4,7 @@
 //!   parts.
 //! * `hot_log`, `segments`: the log on disk and which of its files are still needed; [`record`], [`frame`], [`segment`]: its
 //!   formats. [`sealed_run`]: the format of partition files. [`merkle`]: the hash tree of a partition.
+//! * `compaction`, `scrub`: what makes files short, and what finds rot in them.
 //! * [`index`], `side_table`, `resident`, `cache`, `memory_store`, `pending`: what is in memory.
 //! * [`disk`]: what a store asks of a disk, and a faulty one in memory whose every crash can be built.
 //!

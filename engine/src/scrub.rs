@@ -198,14 +198,15 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Whether a read may begin. One that was ordered waits only for a step of a compaction.
+    /// Whether a read may begin. One that was ordered, or that judges damage, waits only for a step of a compaction.
     fn may_scrub(&self) -> bool {
         let compacts = self.compaction.as_ref().is_some_and(|job| job.is_busy());
         if self.is_memory() || self.closing || compacts || self.now_us < self.scrub.not_before_us {
             return false;
         }
         let is_short = self.disk_state.is_full || self.disk_state.level >= DiskLevel::Hurry;
-        self.scrub.is_hurried || (self.scrub.pace.allows() && !is_short && !self.pacing.paused)
+        let judges = self.scrub.judging.is_some() || self.scrub.walk.as_ref().is_some_and(|walk| !walk.bad.is_empty());
+        self.scrub.is_hurried || judges || (self.scrub.pace.allows() && !is_short && !self.pacing.paused)
     }
 
     /// Whether a file still is what it was, and is not being compacted.
@@ -254,7 +255,8 @@ impl<D: Disk> Engine<D> {
     fn end_cycle(&mut self) {
         let scrub = &mut self.scrub;
         tracing::debug!(core = self.config.core, bytes = scrub.cycle_bytes, "everything on disk was read");
-        self.counts.scrub_cycles += 1;
+        // One in which everything was being compacted says nothing.
+        self.counts.scrub_cycles += u64::from(scrub.cycle_bytes > 0 || scrub.is_hurried);
         scrub.last_cycle_bytes = scrub.cycle_bytes;
         (scrub.is_hurried, scrub.began_unix_ms) = (false, None);
     }

@@ -61,8 +61,8 @@ fn partition_paths(node: &Node) -> Vec<(String, u16)> {
     paths.filter_map(|path| partition(&path).map(|partition| (path, partition))).collect()
 }
 
-/// The last run's trailer, and the places of its records that are still read, or are not.
-fn last_run(node: &mut Node, path: &str) -> (Trailer, Vec<(u64, u64)>) {
+/// The last run's trailer, and where its records are, with the upper halves of their hashes.
+fn last_run(node: &Node, path: &str) -> (Trailer, Vec<(u64, u64)>) {
     let bytes = node.disk.contents(path);
     let at = bytes.len() - BLOCK;
     let trailer = Trailer::decode(&bytes[at..], at as u64).unwrap();
@@ -111,7 +111,7 @@ fn every_flip_of_a_record_is_found_and_tells_what_is_lost() {
         let mut random = Random(seed + 77);
         let paths = partition_paths(&node);
         let (path, partition) = paths[random.below(paths.len() as u64) as usize].clone();
-        let (_, entries) = last_run(&mut node, &path);
+        let (_, entries) = last_run(&node, &path);
         let Some((offset, hash)) = entries.get(random.below(entries.len().max(1) as u64) as usize).copied() else {
             continue;
         };
@@ -144,7 +144,7 @@ fn flips_beside_the_records_are_found_and_cost_no_key() {
         for seed in 0..2 {
             let mut node = filled(seed);
             let (path, partition) = partition_paths(&node)[seed as usize].clone();
-            let (trailer, _) = last_run(&mut node, &path);
+            let (trailer, _) = last_run(&node, &path);
             let offset = match part {
                 0 => 100,
                 1 => trailer.footer_start() + trailer.footer_bytes() / 2,
@@ -242,6 +242,13 @@ fn everything_is_read_once_in_a_cycle() {
     turns(&mut node, 500);
     assert_eq!(node.cores[0].scrub_status().bytes, whole.bytes);
     assert_eq!(scrub(&mut node).cycles, 2);
+    // Damage is judged at once, not at the pace of what is whole.
+    node.cores[0].let_compaction_run(true);
+    let (path, _) = partition_paths(&node)[0].clone();
+    let (_, entries) = last_run(&node, &path);
+    node.disk.flip_bit(&path, entries[0].0 as usize + 20, 1);
+    turns(&mut node, 110 * 50);
+    assert_eq!(only_place(&node.cores[0].scrub_status()).offset, entries[0].0);
 }
 
 #[test]
