@@ -33,7 +33,7 @@ use crate::engine::Engine;
 use crate::index::IndexHash;
 use crate::work::Work;
 
-pub(crate) use self::input::Reader;
+pub(crate) use self::input::{Layout, Next, Reader};
 pub(crate) use self::output::{Part, Writer};
 pub(crate) use self::step::{Step, StepDone, StepError};
 
@@ -126,8 +126,13 @@ impl<F> Compaction<F> {
         self.buffered + footers + sealed + self.readers.front().map_or(0, Reader::memory_bytes)
     }
 
+    /// Whether a step is under way.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy
+    }
+
     /// Whether a place's file is part of what is compacted.
-    fn reads(&self, partition: u16, file: u16) -> bool {
+    pub(crate) fn reads(&self, partition: u16, file: u16) -> bool {
         match &self.input {
             Input::Drain { segments, .. } => segments.contains(&file),
             Input::Sets { partitions } => partitions.contains(&partition) && file >= crate::index::Place::LOG_FILES,

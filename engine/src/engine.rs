@@ -26,6 +26,7 @@ use crate::pending::Pending;
 use crate::read_path::{Reading, Record};
 use crate::recovery::RecoveryReport;
 use crate::resident::Resident;
+use crate::scrub::Scrub;
 use crate::segments::Segments;
 use crate::side_table::SideTable;
 use crate::slab::Slab;
@@ -97,6 +98,7 @@ pub struct Engine<D: Disk> {
     /// What is being compacted.
     pub(crate) compaction: Option<Box<Compaction<D::File>>>,
     pub(crate) pacing: Pacing,
+    pub(crate) scrub: Scrub<D::File>,
     /// The newest sequence that was given to a segment.
     pub(crate) sequence: u64,
     pub(crate) identity: Identity,
@@ -153,6 +155,7 @@ impl<D: Disk> Engine<D> {
             partition_files: PartitionFiles::new(config.partitions.clone()),
             compaction: None,
             pacing: Pacing::default(),
+            scrub: Scrub::new(config.now_unix_ms),
             sequence: 0,
             identity,
             reads: Slab::new(),
@@ -286,6 +289,7 @@ impl<D: Disk> Engine<D> {
             + self.store.bytes()
             + self.pending.bytes()
             + self.compaction.as_ref().map_or(0, |compaction| compaction.memory_bytes())
+            + self.scrub.memory_bytes()
             + self.logs.iter().map(HotLog::memory_bytes).sum::<usize>()
     }
 

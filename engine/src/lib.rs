@@ -4,6 +4,7 @@
 //!   parts.
 //! * `hot_log`, `segments`: the log on disk and which of its files are still needed; [`record`], [`frame`], [`segment`]: its
 //!   formats. [`sealed_run`]: the format of partition files. [`merkle`]: the hash tree of a partition.
+//! * `compaction`, `scrub`: what makes files short, and what finds rot in them.
 //! * [`index`], `side_table`, `resident`, `cache`, `memory_store`, `pending`: what is in memory.
 //! * [`disk`]: what a store asks of a disk, and a faulty one in memory whose every crash can be built.
 //!
@@ -37,6 +38,7 @@ mod read_path;
 pub mod record;
 mod recovery;
 mod resident;
+mod scrub;
 pub mod sealed_run;
 pub mod segment;
 mod segments;
@@ -58,6 +60,7 @@ pub use partition_files::{parse_partition_name, partition_path};
 pub use read_path::{Description, Found, ReadPlan, Record, ScanBatch, ScanEntry, WARM_STEPS};
 pub use record::RecordRef;
 pub use recovery::{Corruption, Progress, RecoveryReport};
+pub use scrub::{DamagedPlace, ScrubStatus};
 pub use statistics::{Counts, DiskLevel, PartitionStatus, Statistics};
 pub use work::{Work, WorkDone};
 pub use write_path::Written;

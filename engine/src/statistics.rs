@@ -51,6 +51,12 @@ pub struct Counts {
     pub compaction_written_bytes: u64,
     /// Records and frames that compaction could not read.
     pub compaction_damaged_records: u64,
+    /// Bytes of files that the scrub has looked at.
+    pub scrub_bytes: u64,
+    /// Damaged places that it has found.
+    pub scrub_damage: u64,
+    /// Times that it has looked at everything.
+    pub scrub_cycles: u64,
     /// Tombstones that were dropped for good.
     pub tombstones_reaped: u64,
     /// Writes refused for memory.

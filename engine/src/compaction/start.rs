@@ -127,19 +127,26 @@ impl<D: Disk> Engine<D> {
     }
 
     fn log_state(&self, instance: u8) -> LogState {
-        let log = &self.logs[usize::from(instance)];
         LogState {
-            sealed_bytes: log.sealed.iter().map(|file| self.segments.get(*file).bytes).sum(),
+            sealed_bytes: self.drainable(instance).map(|file| self.segments.get(file).bytes).sum(),
             segment_bytes: self.config.segment_bytes(instance),
             budget_bytes: self.log_budget(instance),
             hurry: self.is_space_short(),
         }
     }
 
+    /// The oldest segments of an instance, up to the first one that is damaged: a drain could not let go of it.
+    fn drainable(&self, instance: u8) -> impl Iterator<Item = u16> {
+        let sealed = self.logs[usize::from(instance)].sealed.iter().copied();
+        sealed.take_while(|file| {
+            let segment = self.segments.get(*file);
+            !segment.damaged || segment.live == 0
+        })
+    }
+
     /// Begins to drain the oldest segments of an instance: at most `count`.
     pub(crate) fn begin_drain(&mut self, instance: u8, count: usize) {
-        let log = &self.logs[usize::from(instance)];
-        let segments: Vec<u16> = log.sealed.iter().take(count).copied().collect();
+        let segments: Vec<u16> = self.drainable(instance).take(count).collect();
         segments.iter().for_each(|file| self.segments.get_mut(*file).held = true);
         // What nothing points into is not read.
         let live =

@@ -27,6 +27,10 @@ static ADMIN: &[Row] = rows! { Server:
         => served(DynAdminPartitions, Session, "[first [last]]", "O(N) for N partitions",
             "Returns core, keys and files of all partitions, of one, or of some.")
         .tips(FIGURES);
+    "dyn.admin|scrub" -2 () [ADMIN NOSCRIPT STALE] "0.1.0"
+        => served(DynAdminScrub, Session, "[PLACES | NOW]", "O(N) for N cores",
+            "Returns how far the scrub has come, or the damaged places that it has found, or lets it read everything now.")
+        .tips(FIGURES);
     "dyn.admin|status" 2 () [ADMIN NOSCRIPT STALE] "0.1.0"
         => served(DynAdminStatus, Session, "", "O(N) for N cores", "Returns how the node and each of its cores stand.")
         .tips(FIGURES);
