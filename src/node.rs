@@ -46,6 +46,7 @@ pub struct Node {
     clients: Box<[AtomicU64]>,
     /// Cores that have no client left; a core goes only when all have come so far, because their clients may need it.
     drained: Box<[AtomicBool]>,
+    snapshots: AtomicBool,
 }
 
 /// Where a node stands between its start and its end.
@@ -107,6 +108,7 @@ impl Node {
             next_client_id,
             clients,
             drained,
+            snapshots: AtomicBool::new(false),
         }
     }
 
@@ -182,6 +184,16 @@ impl Node {
     pub fn core_has_drained(&self, core: u16) -> bool {
         self.drained[usize::from(core)].store(true, Ordering::Release);
         self.drained.iter().all(|drained| drained.load(Ordering::Acquire))
+    }
+
+    /// Notes that a snapshot is under way; `false` when there was one already.
+    pub fn begin_snapshot(&self) -> bool {
+        !self.snapshots.swap(true, Ordering::AcqRel)
+    }
+
+    /// Notes that it has ended.
+    pub fn end_snapshot(&self) {
+        self.snapshots.store(false, Ordering::Release);
     }
 
     /// True when cluster clients are told of every core.

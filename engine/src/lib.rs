@@ -5,6 +5,7 @@
 //! * `hot_log`, `segments`: the log on disk and which of its files are still needed; [`record`], [`frame`], [`segment`]: its
 //!   formats. [`sealed_run`]: the format of partition files. [`merkle`]: the hash tree of a partition.
 //! * [`index`], `side_table`, `resident`, `cache`, `memory_store`, `pending`: what is in memory.
+//! * [`snapshot`]: what the store holds at one moment, kept beside it.
 //! * [`disk`]: what a store asks of a disk, and a faulty one in memory whose every crash can be built.
 //!
 //! The README beside the sources draws the formats and says what is durable when.
@@ -42,6 +43,7 @@ pub mod segment;
 mod segments;
 mod side_table;
 mod slab;
+pub mod snapshot;
 mod statistics;
 mod trees;
 mod work;
@@ -58,6 +60,7 @@ pub use partition_files::{parse_partition_name, partition_path};
 pub use read_path::{Description, Found, ReadPlan, Record, ScanBatch, ScanEntry, WARM_STEPS};
 pub use record::RecordRef;
 pub use recovery::{Corruption, Progress, RecoveryReport};
+pub use snapshot::{SnapshotError, SnapshotReport};
 pub use statistics::{Counts, DiskLevel, PartitionStatus, Statistics};
 pub use work::{Work, WorkDone};
 pub use write_path::Written;

@@ -27,6 +27,10 @@ static ADMIN: &[Row] = rows! { Server:
         => served(DynAdminPartitions, Session, "[first [last]]", "O(N) for N partitions",
             "Returns core, keys and files of all partitions, of one, or of some.")
         .tips(FIGURES);
+    "dyn.admin|snapshot" 3 () [ADMIN NOSCRIPT] "0.1.0"
+        => served(DynAdminSnapshot, Session, "directory", "O(N) for N files, and for the bytes of the log",
+            "Keeps what the node holds in a directory of its machine, while writes go on. Replies when it is complete.")
+        .tips(FIGURES);
     "dyn.admin|status" 2 () [ADMIN NOSCRIPT STALE] "0.1.0"
         => served(DynAdminStatus, Session, "", "O(N) for N cores", "Returns how the node and each of its cores stand.")
         .tips(FIGURES);
