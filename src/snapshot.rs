@@ -84,7 +84,6 @@ impl Desk {
                         part = Err(error.to_string());
                     }
                     *state = State::default();
-                    self.node.end_snapshot();
                 }
                 Done::Finished(part)
             }

@@ -53,6 +53,8 @@ impl<D: Disk> ShardLoop<D> {
 
     fn answer_snapshot(&mut self, result: &PartResult) {
         let Part { directory, protocol, to } = self.snapshot.take().expect("a part is answered once");
+        // Before the reply: its client may ask for another one at once.
+        self.node.end_snapshot_part();
         let mut reply = Vec::new();
         match result {
             Ok(report) => admin::snapshot_part(self.core, protocol, report, &mut reply),
