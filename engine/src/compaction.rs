@@ -144,6 +144,11 @@ impl<D: Disk> Engine<D> {
     /// Does what can be done of the compaction under way, as far as its pace allows.
     pub(crate) fn continue_compaction(&mut self) {
         let Some(mut job) = self.compaction.take() else { return };
+        let takes_files = job.stage == Stage::Releasing && matches!(job.input, Input::Sets { .. });
+        if takes_files && self.snapshot_needs_files() {
+            self.compaction = Some(job);
+            return;
+        }
         if job.busy || self.pacing.paused || (self.pacing.tokens == 0 && job.stage == Stage::Reading) {
             self.compaction = Some(job);
             return;

@@ -49,6 +49,7 @@ impl<D: Disk> Engine<D> {
         }
         self.watch_disk(now_ms);
         self.pace_compaction();
+        self.continue_snapshot();
         for instance in 0..self.logs.len() {
             self.advance_tail(instance);
             if self.logs[instance].wants_segment(&self.segments) {
@@ -215,6 +216,7 @@ impl<D: Disk> Engine<D> {
             }
             Done::Compacted(done) => self.on_step_done(done),
             Done::Scrubbed(fetched) => self.on_scrubbed(fetched),
+            Done::Snapshot(done) => self.on_snapshot_step(done),
             Done::Removed { path, result } => {
                 if let Err(error) = result {
                     tracing::warn!(core = self.config.core, segment = %path, %error, "a segment that is not needed stays");

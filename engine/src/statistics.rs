@@ -96,6 +96,8 @@ pub struct Statistics {
     pub memory_bytes: u64,
     /// Files of the log.
     pub log_segments: u64,
+    /// Of these, those that a read or a snapshot keeps from being written again.
+    pub log_segments_pinned: u64,
     /// Their bytes.
     pub log_bytes: u64,
     /// Bytes written of those that hold something live.

@@ -4,6 +4,7 @@ use crate::compaction::{Step, StepDone};
 use crate::disk::{Disk, DiskError, File, OpenMode};
 use crate::frame::BLOCK_BYTES;
 use crate::scrub::{Fetch, Fetched};
+use crate::snapshot;
 
 /// A piece of background work.
 pub struct Work<D: Disk> {
@@ -16,6 +17,7 @@ enum Kind<D: Disk> {
     Remove { path: String },
     Compact(Step<D::File>),
     Scrub(Fetch<D::File>),
+    Snapshot { id: u64, step: snapshot::Step<D::File> },
 }
 
 /// The result of a piece of work.
@@ -26,6 +28,7 @@ pub(crate) enum Done<D: Disk> {
     Removed { path: String, result: Result<(), DiskError> },
     Compacted(StepDone<D::File>),
     Scrubbed(Fetched),
+    Snapshot(snapshot::StepDone<D::File>),
 }
 
 /// Why a segment could not be prepared.
@@ -56,6 +59,10 @@ impl<D: Disk> Work<D> {
         Self { disk, kind: Kind::Scrub(fetch) }
     }
 
+    pub(crate) fn snapshot(disk: D, id: u64, step: snapshot::Step<D::File>) -> Self {
+        Self { disk, kind: Kind::Snapshot { id, step } }
+    }
+
     /// Does it.
     pub async fn run(self) -> WorkDone<D> {
         let Self { disk, kind } = self;
@@ -70,6 +77,10 @@ impl<D: Disk> Work<D> {
             }
             Kind::Compact(step) => Done::Compacted(step.run(&disk).await),
             Kind::Scrub(fetch) => Done::Scrubbed(fetch.run().await),
+            Kind::Snapshot { id, step } => {
+                let result = step.run(&disk).await;
+                Done::Snapshot(snapshot::StepDone { id, result })
+            }
         })
     }
 }

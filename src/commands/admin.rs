@@ -17,13 +17,15 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
-use annulus_engine::{DamagedPlace, Disk, DiskLevel, PartitionStatus, ScrubStatus};
+use annulus_engine::{DamagedPlace, Disk, DiskLevel, PartitionStatus, ScrubStatus, SnapshotReport};
 use annulus_net::resp::{Protocol, writer};
 
 use super::Args;
 use super::data::parse_integer;
 use super::session::{Answer, CorePart, SessionCommand};
 use super::table::{self, Command, Gather};
+use crate::config::Durability;
+use crate::snapshot::parse_directory;
 
 /// What a subcommand does on the client's core.
 pub fn run(command: Command, context: &mut SessionCommand<'_>, args: Args<'_>) -> Answer {
@@ -68,8 +70,35 @@ pub fn run(command: Command, context: &mut SessionCommand<'_>, args: Args<'_>) -
                 Answer::Done
             }
         },
+        Command::DynAdminSnapshot => match may_snapshot(context, args[2]) {
+            Ok(()) => Answer::EveryCore(Gather::Positions),
+            Err(text) => {
+                writer::error(context.out, text);
+                Answer::Done
+            }
+        },
         other => unreachable!("{other:?} is no subcommand of DYN.ADMIN"),
     }
+}
+
+/// Whether a snapshot can be begun; from then on there is one under way.
+fn may_snapshot(context: &SessionCommand<'_>, directory: &[u8]) -> Result<(), &'static str> {
+    parse_directory(directory)?;
+    if context.node.config.durability == Durability::Memory {
+        return Err("ERR with memory durability nothing is on disk that could be kept");
+    }
+    if context.node.begin_snapshot() { Ok(()) } else { Err("BUSY a snapshot is under way: one at a time") }
+}
+
+/// One core's part of a snapshot.
+pub fn snapshot_part(core: u16, protocol: Protocol, report: &SnapshotReport, out: &mut Vec<u8>) {
+    Fields::new(protocol)
+        .number("core", core.into())
+        .number("partition_files", report.files)
+        .number("segments", report.segments)
+        .number("linked_bytes", report.linked_bytes)
+        .number("copied_bytes", report.copied_bytes)
+        .write(out);
 }
 
 /// What a subcommand does on each core.

@@ -98,7 +98,8 @@ pub fn run(command: Command, context: &mut SessionCommand<'_>, args: Args<'_>) -
         | Command::DynAdminPartitions
         | Command::DynAdminMerkle
         | Command::DynAdminCompaction
-        | Command::DynAdminScrub => admin::run(command, context, args),
+        | Command::DynAdminScrub
+        | Command::DynAdminSnapshot => admin::run(command, context, args),
         _ => {
             reply(command, context, args);
             Answer::Done
@@ -169,6 +170,7 @@ pub fn core_part<D: Disk>(command: Command, part: &mut CorePart<'_, D>, args: Ar
         | Command::DynAdminMerkle
         | Command::DynAdminCompaction
         | Command::DynAdminScrub => admin::part(command, part, args),
+        Command::DynAdminSnapshot => return Outcome::Snapshot,
         other => unreachable!("{other:?} has no core part"),
     }
     Outcome::Done(None)

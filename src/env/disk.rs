@@ -200,6 +200,11 @@ impl Disk for RingDisk {
         blocking("remove", move || std::fs::remove_file(path)).await
     }
 
+    async fn link(&self, from: &str, to: &str) -> Result<(), DiskError> {
+        let (from, to) = (self.path(from), self.path(to));
+        blocking("link", move || std::fs::hard_link(from, to)).await
+    }
+
     async fn remove_directory(&self, path: &str) -> Result<(), DiskError> {
         let path = self.path(path);
         blocking("remove directory", move || std::fs::remove_dir(path)).await

@@ -267,6 +267,8 @@ impl<D: Disk> ShardLoop<D> {
     fn start_drain(&mut self) {
         tracing::info!(core = self.core, clients = self.sessions.len(), "draining");
         self.drain = Drain::Clients;
+        // Its client waits, and would hold up the end.
+        self.engine.abandon_snapshot();
         let indexes: Vec<u32> = self.sessions.iter().map(|(index, _)| index).collect();
         indexes.into_iter().for_each(|index| self.close_after_replies(index));
     }

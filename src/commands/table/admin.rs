@@ -31,6 +31,10 @@ static ADMIN: &[Row] = rows! { Server:
         => served(DynAdminScrub, Session, "[PLACES | NOW]", "O(N) for N cores",
             "Returns how far the scrub has come, or the damaged places that it has found, or lets it read everything now.")
         .tips(FIGURES);
+    "dyn.admin|snapshot" 3 () [ADMIN NOSCRIPT] "0.1.0"
+        => served(DynAdminSnapshot, Session, "directory", "O(N) for N files, and for the bytes of the log",
+            "Keeps what the node holds in a directory of its machine, while writes go on. Replies when it is complete.")
+        .tips(FIGURES);
     "dyn.admin|status" 2 () [ADMIN NOSCRIPT STALE] "0.1.0"
         => served(DynAdminStatus, Session, "", "O(N) for N cores", "Returns how the node and each of its cores stand.")
         .tips(FIGURES);
