@@ -117,6 +117,10 @@ impl<D: Disk> Engine<D> {
 
     /// A FLUSHALL is durable: everything at or below its clock goes.
     fn apply_mark(&mut self, clock: Clock, file: u16) {
+        // A drain that writes the newest durable mark anew may do so behind a newer one that is under way.
+        if self.mark.is_some_and(|(newest, _)| newest > clock) {
+            return;
+        }
         let old = self.mark.replace((clock, file));
         if let Some((_, old)) = old {
             self.segments.lost_mark(old);
