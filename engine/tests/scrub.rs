@@ -191,7 +191,7 @@ fn every_flip_of_a_sealed_segment_is_found() {
 #[test]
 fn nothing_is_suspected_while_everything_moves() {
     let (mut scrubbed, mut drains, mut compactions) = (0, 0, 0);
-    let seeds = std::env::var("ANNULUS_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(12u64);
+    let seeds = std::env::var("ANNULUS_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(80u64);
     for seed in 0..seeds {
         let mut node = Node::closed(MemoryDisk::new(seed), Durability::Sync);
         let mut random = Random(seed);
