@@ -1,29 +1,45 @@
 //! `kill -9` of the real process at random moments under load, and what it must still hold afterwards.
 //!
-//! The judge is outside: it knows only what it sent and what was acknowledged to it. This shows that replies
-//! follow the write system call and that recovery reads back all of it; that the write reached the medium
+//! The judge is outside: it knows only what it sent and what was acknowledged to it, and beside it `annulus-inspect`, which
+//! reads the files by itself. This shows that replies follow the write system call and that recovery reads back all of it,
+//! from the log and from partition files, while the one is drained into the other; that the write reached the medium
 //! is shown by `durability.rs` (flags) and by the engine's tests on its faulty disk, not here.
 //!
 //! `ANNULUS_KILL_ROUNDS` (default 4) rounds; `ANNULUS_SEED` repeats the choices, not the kernel's timing.
+//!
+//! Invariant: a set of rounds in which nothing was drained, compacted or recycled has shown nothing, and fails.
 
 mod support;
 
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::TcpStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 use support::directory::Directory;
-use support::ledger::{Ledger, State};
+use support::figures::{self, Figures};
+use support::inspect;
+use support::ledger::{LONG_LIFE, Ledger, Life, SHORT_LIFE, State};
 use support::node::{Node, Options};
 use support::random::Random;
 use support::resp::{Client, Reply, encode};
+use support::writers::Writers;
 use support::{processors, wait_until};
 
 const WRITERS: usize = 4;
 const KEYS_PER_WRITER: usize = 250;
-const BATCH_MAX: u64 = 48;
+/// Writes of a round, about 16 KiB each: the log turns over more than once.
+const WRITES_MAX: u64 = 16_000;
+/// And in one round of four.
+const WRITES_FEW: u64 = 60;
+/// A slow machine kills a node before that.
+const LOAD_MAX: Duration = Duration::from_millis(1_500);
+/// Of that many rounds one is followed by a look at the files.
+const ROUNDS_PER_LOOK: u64 = 4;
+/// And of that many one begins with a FLUSHALL.
+const ROUNDS_PER_FLUSH: u64 = 12;
+/// The smallest log of a core.
+const LOG_MIB_PER_CORE: usize = 16;
 
 /// What the whole test did: a run that did nothing fails.
 #[derive(Default, Debug)]
@@ -31,9 +47,30 @@ struct Tally {
     rounds: usize,
     killed_mid_write: usize,
     killed_in_recovery: usize,
+    flushed: usize,
     acknowledged: u64,
     unanswered: usize,
     keys_checked: usize,
+    directories_verified: usize,
+    trees_compared: usize,
+    drains: u64,
+    /// Runs that a kill found unfinished, so that the next start took their records from the log.
+    interrupted_runs: u64,
+    compactions: u64,
+    recycled: u64,
+    reaped: u64,
+}
+
+/// The rounds of one set: a directory, what must be in it, and chance.
+struct Rounds {
+    directory: Directory,
+    /// Below it.
+    data: PathBuf,
+    partitions: usize,
+    ledgers: Vec<Ledger>,
+    random: Random,
+    killed: Instant,
+    tally: Tally,
 }
 
 #[test]
@@ -41,167 +78,236 @@ fn acknowledged_writes_survive_kill_9() {
     let rounds: usize =
         std::env::var("ANNULUS_KILL_ROUNDS").map_or(4, |text| text.parse().expect("ANNULUS_KILL_ROUNDS is a number"));
     let seed = Random::seed_from_environment();
-    eprintln!("kill rounds: {rounds}, ANNULUS_SEED={seed}");
-    let mut random = Random::new(seed);
-    let directory = Directory::new("kill");
-    let mut ledgers: Vec<Ledger> = (0..WRITERS).map(|writer| Ledger::new(writer, KEYS_PER_WRITER)).collect();
-    let mut tally = Tally::default();
-    let mut node = Options::new(directory.path()).start();
+    let mut set = Rounds::new(seed);
+    eprintln!("kill rounds: {rounds}, partitions: {}, ANNULUS_SEED={seed}", set.partitions);
+    let mut node = set.options(processors().min(2)).start();
     for round in 0..rounds {
-        ledgers = one_load(&mut node, ledgers, &mut random, &mut tally);
-        tally.rounds += 1;
-        node = restart(&directory, &mut random, &mut tally);
-        verify(&node, &mut ledgers, &mut tally).unwrap_or_else(|what| panic!("round {round}, seed {seed}: {what}"));
+        node = set.one_round(node).unwrap_or_else(|what| panic!("round {round}, seed {seed}: {what}"));
     }
-    node.stop();
-    node = Options::new(directory.path()).start();
-    verify(&node, &mut ledgers, &mut tally).unwrap_or_else(|what| panic!("after a clean stop, seed {seed}: {what}"));
+    set.end(node).unwrap_or_else(|what| panic!("at the end, seed {seed}: {what}"));
+    let tally = &set.tally;
     eprintln!("{tally:?}");
     assert!(tally.killed_mid_write > 0, "no kill hit a write under way: {tally:?}");
     assert!(tally.acknowledged > 0 && tally.keys_checked > 0, "nothing was checked: {tally:?}");
+    assert!(tally.directories_verified > 0 && tally.trees_compared > 0, "no files were looked at: {tally:?}");
+    assert!(tally.drains > 0 && tally.compactions > 0 && tally.recycled > 0, "nothing turned over: {tally:?}");
 }
 
-/// Every writer sends until the node dies, which happens after a random number of acknowledgements.
-fn one_load(node: &mut Node, ledgers: Vec<Ledger>, random: &mut Random, tally: &mut Tally) -> Vec<Ledger> {
-    let done = Arc::new(AtomicU64::new(0));
-    let writers: Vec<_> = ledgers
-        .into_iter()
-        .map(|ledger| {
-            let (done, seed) = (done.clone(), random.bits());
-            // The base port forwards; a core's port may answer MOVED, which is for cluster clients.
-            let port = node.port;
-            std::thread::spawn(move || write_until_killed(port, ledger, &done, seed))
-        })
-        .collect();
-    let most = if random.one_in(4) { 60 } else { 12_000 };
-    let target = 1 + random.below(most);
-    wait_until("writes to be acknowledged", || {
-        assert!(!writers.iter().any(std::thread::JoinHandle::is_finished), "a writer ended early");
-        done.load(Ordering::Relaxed) >= target
-    });
-    node.kill();
-    let ledgers: Vec<Ledger> =
-        writers.into_iter().map(|writer| writer.join().expect("a writer's checks hold")).collect();
-    let unanswered: usize = ledgers.iter().map(Ledger::unanswered).sum();
-    tally.acknowledged += done.load(Ordering::Relaxed);
-    tally.unanswered += unanswered;
-    tally.killed_mid_write += usize::from(unanswered > 0);
-    ledgers
-}
-
-/// What a reply must be, in the order of the requests.
-enum Expected {
-    Set,
-    Delete { existed: bool },
-    Value(Option<Vec<u8>>),
-}
-
-fn write_until_killed(port: u16, mut ledger: Ledger, done: &AtomicU64, seed: u64) -> Ledger {
-    let mut random = Random::new(seed);
-    let mut client = Client::connect(port);
-    let mut writer = client.writer();
-    loop {
-        let (bytes, expected) = batch(&mut ledger, &mut random);
-        if writer.write_all(&bytes).is_err() || read_batch(&mut client, &mut ledger, done, expected).is_err() {
-            return ledger;
+impl Rounds {
+    fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        // Many partitions of few keys, and few of many.
+        let partitions = [64, 256, 1024][random.below(3) as usize];
+        let directory = Directory::new("kill");
+        let configuration = directory.path().join("annulus.toml");
+        std::fs::write(configuration, format!("partitions = {partitions}\n")).expect("the directory can be written");
+        Rounds {
+            data: directory.path().join("data"),
+            directory,
+            partitions,
+            ledgers: (0..WRITERS).map(|writer| Ledger::new(writer, KEYS_PER_WRITER)).collect(),
+            random,
+            killed: Instant::now(),
+            tally: Tally::default(),
         }
     }
-}
 
-fn batch(ledger: &mut Ledger, random: &mut Random) -> (Vec<u8>, Vec<Expected>) {
-    let mut bytes = Vec::new();
-    let count = 1 + random.below(BATCH_MAX);
-    let expected = (0..count).map(|_| {
-        let index = random.below(ledger.len() as u64) as usize;
-        let (key, before) = (ledger.key(index), ledger.latest(index));
-        match random.below(10) {
-            0 => {
-                ledger.send_delete(index);
-                encode(&mut bytes, &[b"DEL", &key]);
-                Expected::Delete { existed: before != State::Absent }
-            }
-            1 => {
-                encode(&mut bytes, &[b"GET", &key]);
-                Expected::Value(match before {
-                    State::Absent => None,
-                    State::Written(sequence) => Some(ledger.value(index, sequence)),
-                })
-            }
-            _ => {
-                let value = ledger.send_value(index);
-                encode(&mut bytes, &[b"SET", &key, &value]);
-                Expected::Set
-            }
-        }
-    });
-    let expected = expected.collect();
-    (bytes, expected)
-}
-
-fn read_batch(
-    client: &mut Client,
-    ledger: &mut Ledger,
-    done: &AtomicU64,
-    expected: Vec<Expected>,
-) -> std::io::Result<()> {
-    for expected in &expected {
-        let reply = client.read_reply()?;
-        match expected {
-            Expected::Set => reply.expect_ok(),
-            Expected::Delete { existed } => assert_eq!(reply, Reply::Integer((*existed).into()), "of a DEL"),
-            Expected::Value(None) => assert!(reply.is_null(), "a GET after its own DEL found {reply}"),
-            Expected::Value(Some(value)) => {
-                assert!(reply.bytes() == value.as_slice(), "a pipelined GET does not see its own SET: {reply}");
-            }
-        }
-        if !matches!(expected, Expected::Value(_)) {
-            ledger.acknowledged();
-            done.fetch_add(1, Ordering::Relaxed);
-        }
+    fn options(&self, cores: usize) -> Options {
+        let configuration = self.directory.path().join("annulus.toml");
+        let log = format!("{}MiB", cores * LOG_MIB_PER_CORE);
+        let options = Options::new(&self.data).cores(cores).argument("--hot-log-bytes").argument(&log);
+        options.argument("--config").argument(&configuration.to_string_lossy())
     }
-    Ok(())
-}
 
-/// Starts it again on the same directory, now and then with another number of cores or after a kill in recovery.
-fn restart(directory: &Directory, random: &mut Random, tally: &mut Tally) -> Node {
-    let most = processors().min(2) as u64;
-    let mut options = Options::new(directory.path());
-    if random.one_in(3) {
-        options = options.cores(1 + random.below(most) as usize);
-        let mut node = options.spawn();
-        std::thread::sleep(Duration::from_millis(random.below(120)));
+    /// Load, death, another start, and what is there then.
+    fn one_round(&mut self, mut node: Node) -> Result<Node, String> {
+        self.load_and_kill(&mut node);
+        self.tally.rounds += 1;
+        // The first round is looked at in any case.
+        let is_looked_at = self.tally.rounds == 1 || self.random.one_in(ROUNDS_PER_LOOK);
+        if is_looked_at {
+            inspect::verify(&self.data)?;
+            self.tally.directories_verified += 1;
+        }
+        let node = self.restart();
+        self.verify(&node)?;
+        if is_looked_at {
+            self.compare_trees(&node)?;
+        }
+        Ok(node)
+    }
+
+    /// After the last round: a clean stop loses nothing, and what is left on the disk is sound.
+    fn end(&mut self, mut node: Node) -> Result<(), String> {
+        self.compare_trees(&node)?;
+        let roots = figures::roots(&mut node.client());
+        node.stop();
+        inspect::verify(&self.data)?;
+        if inspect::roots(&self.data)? != roots {
+            return Err("the files of the stopped node have other hash trees than it had".into());
+        }
+        let node = self.options(processors().min(2)).start();
+        self.verify(&node)
+    }
+
+    /// Every writer sends until the node dies, which happens after a random number of acknowledgements.
+    fn load_and_kill(&mut self, node: &mut Node) {
+        let (mut client, started) = (node.client(), Instant::now());
+        if self.random.one_in(ROUNDS_PER_FLUSH) {
+            client.words("FLUSHALL").expect_ok();
+            self.ledgers.iter_mut().for_each(Ledger::flush);
+            self.tally.flushed += 1;
+        }
+        let ledgers = std::mem::take(&mut self.ledgers);
+        // The base port forwards; a core's port may answer MOVED, which is for cluster clients.
+        let writers = Writers::start(node.port, ledgers, &mut self.random);
+        let most = if self.random.one_in(ROUNDS_PER_LOOK) { WRITES_FEW } else { WRITES_MAX };
+        let target = 1 + self.random.below(most);
+        wait_until("writes to be acknowledged", || {
+            assert!(!writers.has_ended(), "a writer ended early");
+            let acknowledged = writers.acknowledged();
+            acknowledged >= target || (acknowledged > 0 && started.elapsed() > LOAD_MAX)
+        });
+        if self.tally.rounds == 0 {
+            // Whatever chance does in so few rounds, files that turned over are there from the first one on.
+            wait_until("the log to be drained and partitions to be compacted", || {
+                let figures = Figures::of(&mut client);
+                ["drains", "compactions", "segments_recycled"].iter().all(|name| figures.get(name) > 0)
+            });
+        }
+        let figures = Figures::of(&mut client);
+        // The answer came at a quiet moment of its core; what follows is not.
+        std::thread::sleep(Duration::from_micros(self.random.below(20_000)));
         node.kill();
-        tally.killed_in_recovery += 1;
+        self.killed = Instant::now();
+        self.tally.acknowledged += writers.acknowledged();
+        self.ledgers = writers.join();
+        let unanswered: usize = self.ledgers.iter().map(Ledger::unanswered).sum();
+        self.tally.unanswered += unanswered;
+        self.tally.killed_mid_write += usize::from(unanswered > 0);
+        self.count(&figures);
     }
-    options.cores(1 + random.below(most) as usize).start()
+
+    /// Adds up what a node did until now; each start counts from zero.
+    fn count(&mut self, figures: &Figures) {
+        self.tally.drains += figures.get("drains");
+        self.tally.compactions += figures.get("compactions");
+        self.tally.recycled += figures.get("segments_recycled");
+        self.tally.reaped += figures.get("tombstones_reaped");
+    }
+
+    /// Starts it again on the same directory, now and then with another number of cores or after a kill in recovery.
+    fn restart(&mut self) -> Node {
+        if self.random.one_in(3) {
+            let cores = self.cores();
+            let mut node = self.options(cores).spawn();
+            std::thread::sleep(Duration::from_millis(self.random.below(120)));
+            node.kill();
+            self.tally.killed_in_recovery += 1;
+        }
+        let cores = self.cores();
+        let node = self.options(cores).start();
+        self.tally.interrupted_runs += interrupted_runs(&node.said());
+        node
+    }
+
+    /// One or two.
+    fn cores(&mut self) -> usize {
+        1 + self.random.below(processors().min(2) as u64) as usize
+    }
+
+    /// Every key holds what it may hold, for as long as it may, and there are no others.
+    fn verify(&mut self, node: &Node) -> Result<(), String> {
+        std::thread::sleep(SHORT_LIFE.saturating_sub(self.killed.elapsed()));
+        let mut client = node.client();
+        for ledger in &mut self.ledgers {
+            let mut bytes = Vec::new();
+            for index in 0..ledger.len() {
+                encode(&mut bytes, &[b"GET", &ledger.key(index)]);
+                encode(&mut bytes, &[b"TTL", &ledger.key(index)]);
+            }
+            send_aside(client.writer(), bytes);
+            for index in 0..ledger.len() {
+                let reply = client.read_reply().map_err(|error| error.to_string())?;
+                let seconds = client.read_reply().map_err(|error| error.to_string())?.integer();
+                let found = if reply.is_null() { None } else { Some(reply.bytes()) };
+                let name = String::from_utf8_lossy(&ledger.key(index)).into_owned();
+                let state = ledger.observe(index, found).map_err(|what| format!("{name} {what}"))?;
+                if !is_life_left(ledger, state, seconds) {
+                    return Err(format!("{name} holds {state:?}, and its TTL is {seconds}"));
+                }
+                self.tally.keys_checked += 1;
+            }
+            ledger.settle();
+        }
+        self.verify_names(&mut client)
+    }
+
+    /// KEYS and DBSIZE know the keys that are present, and no others.
+    fn verify_names(&self, client: &mut Client) -> Result<(), String> {
+        let expected: BTreeSet<Vec<u8>> = self.ledgers.iter().flat_map(Ledger::present).collect();
+        let keys = client.words("KEYS *");
+        let found: BTreeSet<Vec<u8>> = keys.items().iter().map(|key| key.bytes().to_vec()).collect();
+        if found != expected || keys.items().len() != expected.len() {
+            return Err(format!("KEYS gives {} names, {} are present", keys.items().len(), expected.len()));
+        }
+        match client.words("DBSIZE").integer() {
+            size if size == expected.len() as i64 => Ok(()),
+            size => Err(format!("DBSIZE is {size}, {} are present", expected.len())),
+        }
+    }
+
+    /// The files say of every partition what the idle node says.
+    fn compare_trees(&mut self, node: &Node) -> Result<(), String> {
+        let mut client = node.client();
+        wait_for_rest(&mut client);
+        let mut found = Vec::new();
+        // What begins all the same between the looks is over at the next.
+        for _ in 0..5 {
+            let (mine, files) = (figures::roots(&mut client), inspect::roots(&self.data)?);
+            let differs = |partition: &&u16| mine.get(partition) != files.get(partition);
+            found = mine.keys().chain(files.keys()).filter(differs).copied().collect();
+            if found.is_empty() {
+                self.tally.trees_compared += 1;
+                return Ok(());
+            }
+            wait_for_rest(&mut client);
+        }
+        Err(format!("the files have other hash trees than the node, of partitions {found:?}"))
+    }
 }
 
-/// Every key holds what it may hold, and there are no others.
-fn verify(node: &Node, ledgers: &mut [Ledger], tally: &mut Tally) -> Result<(), String> {
-    let mut client = node.client();
-    for ledger in ledgers.iter_mut() {
-        let mut bytes = Vec::new();
-        (0..ledger.len()).for_each(|index| encode(&mut bytes, &[b"GET", &ledger.key(index)]));
-        send_aside(client.writer(), bytes);
-        for index in 0..ledger.len() {
-            let reply = client.read_reply().map_err(|error| error.to_string())?;
-            let found = if reply.is_null() { None } else { Some(reply.bytes()) };
-            let name = String::from_utf8_lossy(&ledger.key(index)).into_owned();
-            ledger.observe(index, found).map_err(|what| format!("{name} {what}"))?;
-            tally.keys_checked += 1;
+/// Whether what is left of a key's life is what its value was written with.
+fn is_life_left(ledger: &Ledger, state: State, seconds: i64) -> bool {
+    match state {
+        State::Absent => seconds == -2,
+        State::Written(number) if ledger.life(number) == Life::Long => {
+            (1..=LONG_LIFE.as_secs() as i64).contains(&seconds)
         }
-        ledger.settle();
+        State::Written(_) => seconds == -1,
     }
-    let expected: BTreeSet<Vec<u8>> = ledgers.iter().flat_map(Ledger::present).collect();
-    let keys = client.words("KEYS *");
-    let found: BTreeSet<Vec<u8>> = keys.items().iter().map(|key| key.bytes().to_vec()).collect();
-    if found != expected || keys.items().len() != expected.len() {
-        return Err(format!("KEYS gives {} names, {} are present", keys.items().len(), expected.len()));
-    }
-    match client.words("DBSIZE").integer() {
-        size if size == expected.len() as i64 => Ok(()),
-        size => Err(format!("DBSIZE is {size}, {} are present", expected.len())),
-    }
+}
+
+/// What the node's cores said that they found unfinished.
+fn interrupted_runs(said: &str) -> u64 {
+    let counts = said.split("interrupted_runs=").skip(1).map(|rest| {
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse::<u64>().expect("a number of runs")
+    });
+    counts.sum()
+}
+
+/// Waits until no drain and no compaction goes on.
+fn wait_for_rest(client: &mut Client) {
+    let mut before = None;
+    wait_until("drains and compactions to end", || {
+        let now = Some(Figures::of(client).background());
+        let rests = before == now;
+        before = now;
+        // Background work begins with a tick; those are 20 ms apart.
+        std::thread::sleep(Duration::from_millis(100));
+        rests
+    });
 }
 
 /// Writes from another thread, so that neither side waits for the other with full buffers.

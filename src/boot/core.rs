@@ -145,7 +145,9 @@ fn engine_config(start: &Start, core: u16) -> engine::Config {
 
 fn log_recovery(core: u16, engine: &engine::Engine<RingDisk>) {
     let report = engine.recovery();
-    tracing::info!(core, keys = engine.keys(), records = report.records, segments = report.segments, "recovered");
+    let (records, segments) = (report.records, report.segments);
+    let (runs, interrupted_runs) = (report.runs, report.interrupted_runs);
+    tracing::info!(core, keys = engine.keys(), records, segments, runs, interrupted_runs, "recovered");
     for corruption in &report.corruption {
         tracing::error!(core, %corruption, "acknowledged data is damaged; what it held is missing");
     }

@@ -7,11 +7,14 @@
 
 pub mod conversation;
 pub mod directory;
+pub mod figures;
+pub mod inspect;
 pub mod ledger;
 pub mod mirror;
 pub mod node;
 pub mod random;
 pub mod resp;
+pub mod writers;
 
 use std::time::{Duration, Instant};
 

@@ -6,10 +6,13 @@
 //! Invariant: every process ends by its own id and every directory of data goes, whatever fails; what was measured before
 //! a failure is stored and says that it is not complete.
 
+mod compaction;
 mod counters;
+mod figures;
 mod floor;
 mod load;
 mod machine;
+mod overwrite;
 mod process;
 mod restart;
 mod results;
@@ -17,6 +20,7 @@ mod runner;
 mod server;
 mod suite;
 mod table;
+mod verdict;
 mod wire;
 
 use crate::shell;
@@ -31,6 +35,9 @@ use suite::{Options, Part, SUITES, Suite};
 
 const SECONDS: u32 = 4;
 const SECONDS_QUICK: u32 = 1;
+/// Of a turn with and of one without compaction.
+const TURN_SECONDS: u32 = 60;
+const TURN_SECONDS_QUICK: u32 = 5;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -40,12 +47,15 @@ pub struct Arguments {
     /// Interleaved rounds of every case
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99))]
     rounds: u32,
-    /// Length of one run [default: 4, with --quick 1]
+    /// Length of one run [default: 4, with --quick 1; of compaction 60, with --quick 5]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=600))]
     seconds: Option<u32>,
     /// Short runs, at most a million keys: for trying out, not for figures
     #[arg(long)]
     quick: bool,
+    /// Size of the data of cold-reads
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    gib: u32,
     /// Data of the servers goes below this directory [default: the target directory]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -59,15 +69,25 @@ pub struct Arguments {
 
 impl Arguments {
     fn options(&self) -> Options {
-        let seconds = self.seconds.unwrap_or(if self.quick { SECONDS_QUICK } else { SECONDS });
-        Options { rounds: self.rounds, seconds, quick: self.quick }
+        let seconds = |long, quick| self.seconds.unwrap_or(if self.quick { quick } else { long });
+        Options {
+            rounds: self.rounds,
+            seconds: seconds(SECONDS, SECONDS_QUICK),
+            turn_seconds: seconds(TURN_SECONDS, TURN_SECONDS_QUICK),
+            quick: self.quick,
+            gib: self.gib,
+        }
     }
 
     /// What makes a suite again; where data and results go does not matter to it, and is somebody's own.
     fn shown(&self, suite: &str) -> String {
-        let options = self.options();
-        let quick = if self.quick { " --quick" } else { "" };
-        format!("cargo xtask bench {suite} --rounds {} --seconds {}{quick}", options.rounds, options.seconds)
+        let Options { rounds, seconds, turn_seconds, quick, gib } = self.options();
+        let rest = match suite {
+            "cold-reads" if !quick => format!(" --seconds {seconds} --gib {gib}"),
+            "compaction" => format!(" --seconds {turn_seconds}"),
+            _ => format!(" --seconds {seconds}"),
+        };
+        format!("cargo xtask bench {suite} --rounds {rounds}{rest}{}", if quick { " --quick" } else { "" })
     }
 
     fn is_wanted(&self, suite: &Suite) -> bool {
@@ -80,7 +100,7 @@ pub fn run(arguments: &Arguments) -> Result<(), String> {
     if !arguments.no_build {
         let options = ["build", "--release", "--locked", "--package", "annulus", "--package", "annulus-load"];
         shell::run(&mut shell::cargo(&options))?;
-        let has_floor = |part: &Part| matches!(part, Part::Floor(_));
+        let has_floor = |part: &Part| matches!(part, Part::Floor { .. });
         let wanted = || SUITES.iter().filter(|suite| arguments.is_wanted(suite));
         if wanted().any(|suite| (suite.parts)(&arguments.options()).iter().any(has_floor)) {
             floor::build()?;
@@ -118,25 +138,35 @@ fn absolute(path: PathBuf) -> Result<PathBuf, String> {
 fn run_suite(context: &Context, suite: &Suite, arguments: &Arguments) -> Results {
     println!("\n=== {} ===", suite.name);
     let options = context.options;
+    let parts = (suite.parts)(options);
+    let is_timed = parts.iter().any(|part| !matches!(part, Part::Overwrite(_)));
+    let is_in_turns = parts.iter().any(|part| matches!(part, Part::Compaction(_)));
     let mut results = Results {
         format: FORMAT,
         suite: suite.name.into(),
         about: suite.about.into(),
         command: arguments.shown(suite.name),
-        rounds: options.rounds,
-        seconds: options.seconds,
+        rounds: if is_timed { options.rounds } else { 1 },
+        seconds: match (is_timed, is_in_turns) {
+            (false, _) => 0,
+            (true, false) => options.seconds,
+            (true, true) => options.turn_seconds,
+        },
         machine: Machine::here(context.programs, context.scratch),
         tables: Vec::new(),
         floor: Vec::new(),
         notes: Vec::new(),
+        verdict: Vec::new(),
         failure: None,
     };
-    for part in (suite.parts)(options) {
+    for part in parts {
         let (table, ended) = match part {
             Part::Loads(block) => runner::run(context, &block),
             Part::Restart { keys, rounds } => restart::run(context, keys, rounds),
-            Part::Floor(part) => {
-                let ended = floor::run(context, part);
+            Part::Overwrite(plan) => overwrite::run(context, &plan),
+            Part::Compaction(plan) => compaction::run(context, &plan),
+            Part::Floor { part, bytes } => {
+                let ended = floor::run(context, part, bytes);
                 match ended.and_then(|rows| runner::remove(context.scratch).map(|()| rows)) {
                     Ok(rows) => results.floor.extend(rows),
                     Err(why) => results.notes.push(format!("The raw machine was not measured: {why}")),
@@ -150,6 +180,7 @@ fn run_suite(context: &Context, suite: &Suite, arguments: &Arguments) -> Results
             break;
         }
     }
+    results.verdict = (suite.verdict)(&results);
     results
 }
 
@@ -180,6 +211,7 @@ mod tests {
         let wanted: Vec<&str> = SUITES.iter().filter(|suite| two.is_wanted(suite)).map(|suite| suite.name).collect();
         assert_eq!(wanted, ["memory", "floor"]);
         assert_eq!(two.shown("memory"), "cargo xtask bench memory --rounds 3 --seconds 1 --quick");
+        assert!(parse(&["cold-reads", "--gib", "2"]).unwrap().shown("cold-reads").ends_with("--seconds 4 --gib 2"));
         assert!(SUITES.iter().all(|suite| parse(&[]).unwrap().is_wanted(suite)));
         assert!(parse(&["no-such"]).is_err() && parse(&["--rounds", "0"]).is_err());
     }

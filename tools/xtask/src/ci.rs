@@ -3,7 +3,7 @@
 //! Every step runs even when an earlier one failed, so that one run shows all that is wrong; the last lines are the
 //! test runners' own results, and the status is 0 only when every step's is.
 
-use crate::{clients, shell, tidy};
+use crate::{clients, shell, soak, tidy};
 use std::time::{Duration, Instant};
 
 /// Kill rounds of every change; `cargo xtask soak` does more.
@@ -92,7 +92,7 @@ fn fuzz() -> Outcome {
 }
 
 fn release() -> Outcome {
-    shell::run(&mut shell::cargo(&["build", "--release", "--locked"]))
+    shell::run(&mut shell::cargo(&soak::RELEASE))
 }
 
 /// The README's test command.
@@ -101,7 +101,8 @@ fn tests() -> Outcome {
 }
 
 fn kills() -> Outcome {
-    let binary = shell::target().join("release/annulus");
+    let release = shell::target().join("release");
     let mut command = shell::cargo(&["test", "--test", "engine_crash", "--", "--nocapture", "acknowledged_writes"]);
-    shell::run(command.env("ANNULUS_KILL_ROUNDS", KILL_ROUNDS).env("ANNULUS_BINARY", binary))
+    command.env("ANNULUS_KILL_ROUNDS", KILL_ROUNDS).env("ANNULUS_BINARY", release.join("annulus"));
+    shell::run(command.env("ANNULUS_INSPECT", release.join("annulus-inspect")))
 }

@@ -1,4 +1,5 @@
-//! What the kernel counts: CPU time of a process, of the kernel's own threads, and what a block device did.
+//! What the kernel counts: CPU time of a process, of the kernel's own threads and of the machine, what a block device did,
+//! and what a process wrote.
 //!
 //! Reading `/proc` and making sense of it are separate; the latter is pure.
 //!
@@ -78,6 +79,53 @@ impl Kernel {
     pub fn since(&self, earlier: &Kernel) -> u64 {
         grown(&earlier.threads, &self.threads)
     }
+}
+
+/// Time of all CPUs of this machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Machine {
+    all: u64,
+    /// which the host gave to somebody else although there was work
+    stolen: u64,
+}
+
+impl Machine {
+    pub fn now() -> Machine {
+        fs::read_to_string("/proc/stat").ok().and_then(|text| parse_cpu(&text)).unwrap_or_default()
+    }
+
+    /// Share of the time since an earlier look that was stolen, in percent.
+    pub fn stolen_since(&self, earlier: &Machine) -> f64 {
+        let all = self.all.saturating_sub(earlier.all).max(1);
+        self.stolen.saturating_sub(earlier.stolen) as f64 * 100.0 / all as f64
+    }
+}
+
+/// User, nice, system, idle, waiting for disks, interrupts, soft interrupts, stolen; time of guests is in the first two.
+fn parse_cpu(text: &str) -> Option<Machine> {
+    let line = text.lines().find_map(|line| line.strip_prefix("cpu "))?;
+    let fields: Vec<u64> = line.split_whitespace().map_while(|field| field.parse().ok()).collect();
+    Some(Machine { all: fields.get(..8)?.iter().sum(), stolen: fields[7] })
+}
+
+/// Bytes that a process has had written to storage.
+pub fn written_bytes(id: u32) -> Result<u64, String> {
+    let path = format!("/proc/{id}/io");
+    let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+    let value = text.lines().find_map(|line| line.strip_prefix("write_bytes:")?.trim().parse().ok());
+    value.ok_or_else(|| format!("{path} counts no write_bytes"))
+}
+
+/// Bytes that files below a directory take of the disk. Those that go meanwhile are left out.
+pub fn disk_usage(directory: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(entries) = fs::read_dir(directory) else { return 0 };
+    let of = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => disk_usage(&entry.path()),
+        Ok(metadata) => metadata.blocks() * 512,
+        Err(_) => 0,
+    };
+    entries.flatten().map(of).sum()
 }
 
 fn times(ids: impl Iterator<Item = u32>, which: usize, path: impl Fn(u32) -> String) -> Times {
@@ -208,6 +256,27 @@ mod tests {
         let sum = (0..20_000_000_u64).fold(0_u64, |sum, n| std::hint::black_box(sum ^ n));
         let after = Cpu::of(std::process::id()).unwrap();
         assert!(after.since(&before) > 1_000_000, "{sum}");
+    }
+
+    #[test]
+    fn stolen_time_is_a_share_of_all() {
+        let look = |text: &str| parse_cpu(text).unwrap();
+        let before = look("cpu  100 0 50 800 10 0 0 40 7 0\ncpu0 1 2 3 4 5 6 7 8 9 10\n");
+        let after = look("cpu  160 0 70 880 10 0 0 80 9 0\n");
+        assert_eq!((before.all, after.stolen_since(&before)), (1000, 20.0));
+        assert_eq!(parse_cpu("cpu  1 2 3\n"), None);
+        assert!(Machine::now().all > 0);
+    }
+
+    #[test]
+    fn a_file_takes_what_it_has_blocks_for() {
+        let directory = std::env::temp_dir().join(format!("xtask-usage-{}", std::process::id()));
+        fs::create_dir_all(directory.join("inner")).unwrap();
+        let written = written_bytes(std::process::id()).unwrap();
+        fs::write(directory.join("inner/file"), vec![1; 100_000]).unwrap();
+        assert!((100_000..1 << 20).contains(&disk_usage(&directory)));
+        assert!(written_bytes(std::process::id()).unwrap() >= written);
+        fs::remove_dir_all(&directory).unwrap();
     }
 
     #[test]

@@ -7,7 +7,6 @@
 use super::process::{Process, pinned};
 use super::results::FloorRow;
 use super::runner::Context;
-use super::suite::large_bytes;
 use crate::shell;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -27,8 +26,8 @@ fn exists() -> bool {
     shell::root().join("benches/floor.rs").exists()
 }
 
-/// Runs a part of it on the disk of the data; the rows, or why there are none.
-pub fn run(context: &Context, part: &str) -> Result<Vec<FloorRow>, String> {
+/// Runs a part of it on the disk of the data, on a file of so many bytes; the rows, or why there are none.
+pub fn run(context: &Context, part: &str, bytes: u64) -> Result<Vec<FloorRow>, String> {
     if !exists() {
         return Err("there is no floor bench".into());
     }
@@ -39,7 +38,7 @@ pub fn run(context: &Context, part: &str) -> Result<Vec<FloorRow>, String> {
     // It places its own threads on the first and the last of these.
     let mut command = pinned(&[programs.server_cpu, programs.client_cpu], &program);
     command.args(["--bench", part, "--json", "--seconds", &options.seconds.to_string()]);
-    command.args(["--bytes", &large_bytes(options).to_string()]).arg("--directory").arg(&directory);
+    command.args(["--bytes", &bytes.to_string()]).arg("--directory").arg(&directory);
     println!("\nfloor: {}", shell::shown(&command));
     let log = context.scratch.join("floor.log");
     let mut process = Process::start(command, "floor", &log)?;

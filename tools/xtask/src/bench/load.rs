@@ -16,8 +16,11 @@ const CONNECTIONS: u32 = 50;
 pub const WARM_UP_MS: u32 = 300;
 /// Beyond the time that a run takes by itself.
 const GRACE: Duration = Duration::from_secs(60);
-/// For storing all keys once.
+/// For storing all keys once: at least, and at so many bytes a second.
 const PRELOAD: Duration = Duration::from_secs(600);
+const PRELOAD_BYTES_PER_SECOND: u64 = 8 << 20;
+/// Requests that are counted come at least so fast.
+const REQUESTS_PER_SECOND: u64 = 1_000;
 /// What is outstanding at once while storing them.
 const PRELOAD_BYTES: u64 = 4 << 20;
 const PRELOAD_CONNECTIONS: u32 = 16;
@@ -29,14 +32,24 @@ pub enum Paced {
     Open { rate: f64 },
 }
 
+/// How long a run is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Length {
+    /// behind a warm-up
+    Seconds(u32),
+    /// so many requests, all of which count
+    Requests(u64),
+}
+
 /// One run.
 #[derive(Debug, Clone)]
 pub struct Load {
     pub workload: &'static str,
+    pub distribution: &'static str,
     pub paced: Paced,
     pub keys: u64,
     pub value_bytes: u64,
-    pub seconds: u32,
+    pub length: Length,
     pub seed: u32,
 }
 
@@ -48,15 +61,23 @@ impl Load {
             Paced::Closed { connections, pipeline } => closed(connections, pipeline),
             Paced::Open { rate } => strings(&["--rate", &format!("{rate:.1}"), "--connections", &number(CONNECTIONS)]),
         });
-        words.extend(strings(&["--distribution", "uniform", "--seed", &number(self.seed)]));
-        words.extend(strings(&["--warm-up", &format!("{WARM_UP_MS}ms"), "--duration", &format!("{}s", self.seconds)]));
+        words.extend(strings(&["--distribution", self.distribution, "--seed", &number(self.seed)]));
+        words.extend(match self.length {
+            Length::Seconds(seconds) => {
+                strings(&["--warm-up", &format!("{WARM_UP_MS}ms"), "--duration", &format!("{seconds}s")])
+            }
+            Length::Requests(count) => strings(&["--warm-up", "0ms", "--count", &count.to_string()]),
+        });
         words.extend(strings(&["--quiet", "--json", report]));
         words
     }
 
     /// Runs it against a server.
     pub fn run(&self, programs: &Programs, server: &mut Server, directory: &Path) -> Result<Report, String> {
-        let length = Duration::from_secs(u64::from(self.seconds)) + Duration::from_millis(u64::from(WARM_UP_MS));
+        let length = match self.length {
+            Length::Seconds(seconds) => Duration::from_millis(u64::from(seconds) * 1000 + u64::from(WARM_UP_MS)),
+            Length::Requests(count) => Duration::from_secs(count / REQUESTS_PER_SECOND),
+        };
         let port = server.port();
         start(programs, server, directory, length + GRACE, |report| self.arguments(port, report))
     }
@@ -79,7 +100,8 @@ pub fn preload(
         words.extend(strings(&["--preload", "--warm-up", "0ms", "--count", "1", "--quiet", "--json", report]));
         words
     };
-    start(programs, server, directory, PRELOAD, arguments).map(|_| ())
+    let deadline = PRELOAD.max(Duration::from_secs(keys * value_bytes / PRELOAD_BYTES_PER_SECOND));
+    start(programs, server, directory, deadline, arguments).map(|_| ())
 }
 
 fn start(
@@ -208,13 +230,17 @@ mod tests {
     #[test]
     fn arguments_say_all_that_matters() {
         let paced = Paced::Closed { connections: 8, pipeline: 2 };
-        let mut load = Load { workload: "get", paced, keys: 7, value_bytes: 100, seconds: 4, seed: 3 };
+        let length = Length::Seconds(4);
+        let distribution = "uniform";
+        let mut load = Load { workload: "get", distribution, paced, keys: 7, value_bytes: 100, length, seed: 3 };
         let words = load.arguments(99, "r.json").join(" ");
         let wanted = "run --endpoint 127.0.0.1:99 --workload get --threads 1 --keys 7 --value-bytes 100 --closed \
                       --connections 8 --pipeline 2 --distribution uniform --seed 3 --warm-up 300ms --duration 4s --quiet \
                       --json r.json";
         assert_eq!(words, wanted);
         load.paced = Paced::Open { rate: 1234.56 };
-        assert!(load.arguments(99, "r.json").join(" ").contains("--rate 1234.6 --connections 50"));
+        load.length = Length::Requests(9);
+        let words = load.arguments(99, "r.json").join(" ");
+        assert!(words.contains("--rate 1234.6 --connections 50") && words.contains("--warm-up 0ms --count 9 --quiet"));
     }
 }

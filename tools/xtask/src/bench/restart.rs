@@ -1,14 +1,16 @@
 //! The restart suite: how long after its start a server with data answers, after a clean stop and after `kill -9`.
 //!
-//! The time runs from the start of the process to the answer to a GET of a key that was stored before. Data files leave
+//! The kill comes right behind a burst of writes over what is stored, so that what a clean stop would have finished, drains
+//! and compactions among it, is under way. The time runs from the start of the process to the answer to a GET of a key that was stored before. Data files leave
 //! the page cache before every start, for everybody, as far as `dd` can do it.
 //!
 //! Invariant: a start counts only if the stored value came back, and nothing else runs meanwhile.
 
-use super::load;
+use super::figures::Figures;
+use super::load::{self, Length, Load, Paced};
 use super::results::{Metric, Run, Table, Values};
 use super::runner::{Context, contestant, remove};
-use super::server::{START, Server, Setup};
+use super::server::{Product, START, Server, Setup};
 use super::suite::restart_contestants;
 use super::wire;
 use crate::shell;
@@ -18,8 +20,10 @@ use std::time::{Duration, Instant};
 const VALUE_BYTES: u64 = 100;
 const KEY: &str = "bench:stored-before";
 const VALUE: &str = "still here";
-/// Written just before `kill -9`, so that there is an end that no clean stop has seen.
-const LAST_WRITES: u32 = 100;
+/// Of the keys one in so many is written over just before `kill -9`, so that there is an end that no clean stop has seen.
+const LAST_WRITES_SHARE: u64 = 20;
+const LAST_CONNECTIONS: u32 = 16;
+const LAST_PIPELINE: u32 = 16;
 /// For one answer while it starts: one that is loading may answer late.
 const ANSWER: Duration = Duration::from_secs(2);
 
@@ -30,11 +34,15 @@ enum End {
 }
 
 impl End {
-    fn case(self, keys: u64) -> String {
+    fn name(self) -> &'static str {
         match self {
-            End::Clean => format!("{} M keys, after a clean stop", keys / 1_000_000),
-            End::Kill => format!("{} M keys, after kill -9", keys / 1_000_000),
+            End::Clean => "a clean stop",
+            End::Kill => "kill -9",
         }
+    }
+
+    fn case(self, keys: u64) -> String {
+        format!("{} M keys, after {}", keys / 1_000_000, self.name())
     }
 }
 
@@ -57,8 +65,9 @@ pub fn run(context: &Context, keys: u64, rounds: u32) -> (Table, Result<(), Stri
         columns: vec![Metric::StartMs],
         runs: Vec::new(),
         notes: vec![format!(
-            "Rounds: {rounds}. redis RDB: saved once after loading. redis AOF: as it was written, not rewritten. Data files \
-             were dropped from the page cache before each start."
+            "Rounds: {rounds}. redis RDB: saved once after loading. redis AOF: as it was written, not rewritten. Before each \
+             kill one key in {LAST_WRITES_SHARE} was written over; of the RDB that changes nothing. Data files were dropped \
+             from the page cache before each start."
         )],
     };
     println!("\nRestart with {keys} keys");
@@ -92,7 +101,7 @@ fn measure_all(
                 values: Values::from([(Metric::StartMs, start_ms)]),
                 remarks: Vec::new(),
             });
-            finish(server, next)?;
+            finish(context, server, one, next, (keys, *round), table)?;
         }
     }
     Ok(())
@@ -130,14 +139,45 @@ fn start(context: &Context, one: &Stopped) -> Result<(Server, Duration), String>
     Ok((server, started.elapsed()))
 }
 
-fn finish(server: Server, end: End) -> Result<(), String> {
-    if end == End::Clean {
-        return server.stop();
+/// Ends it as the next start shall find it.
+fn finish(
+    context: &Context,
+    mut server: Server,
+    one: &Stopped,
+    end: End,
+    (keys, round): (u64, u32),
+    table: &mut Table,
+) -> Result<(), String> {
+    if end == End::Kill {
+        let load = Load {
+            workload: "set",
+            distribution: "uniform",
+            paced: Paced::Closed { connections: LAST_CONNECTIONS, pipeline: LAST_PIPELINE },
+            keys,
+            value_bytes: VALUE_BYTES,
+            length: Length::Requests(keys / LAST_WRITES_SHARE),
+            seed: round,
+        };
+        load.run(context.programs, &mut server, context.scratch)?;
     }
-    for write in 0..LAST_WRITES {
-        server.ask(&["SET", &format!("bench:last:{write}"), VALUE])?;
+    if one.setup.product == Product::Annulus {
+        let Figures { log_files, partition_files, partition_runs, .. } = Figures::of(&server)?;
+        let note = format!(
+            "{} before {}: {} MiB of log, {} MiB of partition files with {partition_runs} runs.",
+            one.setup.name,
+            end.name(),
+            log_files >> 20,
+            partition_files >> 20
+        );
+        // The rounds differ little; one line for each end says enough.
+        let is_new =
+            !table.notes.iter().any(|other| other.starts_with(&format!("{} before {}", one.setup.name, end.name())));
+        table.notes.extend(is_new.then_some(note));
     }
-    server.kill()
+    match end {
+        End::Clean => server.stop(),
+        End::Kill => server.kill(),
+    }
 }
 
 /// Drops files from the page cache; with no effect on what is written past it.

@@ -20,8 +20,15 @@ pub enum Metric {
     P50Us,
     P99Us,
     P999Us,
+    RecordReads,
     DeviceReads,
     QueueDepth,
+    WriteAmplification,
+    DeviceWriteAmplification,
+    SpaceMean,
+    SpaceMax,
+    CompactedMib,
+    StolenPercent,
     IdleCpuMs,
     StartMs,
     ClientShare,
@@ -37,8 +44,15 @@ impl Metric {
             Metric::P50Us => "p50",
             Metric::P99Us => "p99",
             Metric::P999Us => "p99.9",
+            Metric::RecordReads => "reads/request, as the node counts",
             Metric::DeviceReads => "device reads/request",
             Metric::QueueDepth => "device queue depth",
+            Metric::WriteAmplification => "log and files written per byte",
+            Metric::DeviceWriteAmplification => "process wrote per byte",
+            Metric::SpaceMean => "disk space per live byte, mean",
+            Metric::SpaceMax => "largest",
+            Metric::CompactedMib => "compacted",
+            Metric::StolenPercent => "stolen CPU",
             Metric::IdleCpuMs => "idle CPU",
             Metric::StartMs => "start to first answer",
             Metric::ClientShare => "client's CPU",
@@ -50,7 +64,15 @@ impl Metric {
         match self {
             Metric::Throughput => "1/s",
             Metric::CpuUs | Metric::KernelCpuUs | Metric::P50Us | Metric::P99Us | Metric::P999Us => "µs",
-            Metric::DeviceReads | Metric::QueueDepth => "",
+            Metric::RecordReads
+            | Metric::DeviceReads
+            | Metric::QueueDepth
+            | Metric::WriteAmplification
+            | Metric::DeviceWriteAmplification
+            | Metric::SpaceMean
+            | Metric::SpaceMax => "",
+            Metric::CompactedMib => "MiB",
+            Metric::StolenPercent => "%",
             Metric::IdleCpuMs => "ms/s",
             Metric::StartMs => "ms",
             Metric::ClientShare => "of a core",
@@ -134,12 +156,15 @@ pub struct Results {
     /// what made it
     pub command: String,
     pub rounds: u32,
+    /// of one run; 0 where runs end by what they have done
     pub seconds: u32,
     pub machine: Machine,
     pub tables: Vec<Table>,
     /// of the raw machine
     pub floor: Vec<FloorRow>,
     pub notes: Vec<String>,
+    /// what was promised, and whether it is kept
+    pub verdict: Vec<String>,
     /// why it is not complete
     pub failure: Option<String>,
 }

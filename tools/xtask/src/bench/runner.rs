@@ -2,8 +2,9 @@
 //!
 //! Invariant: within a round all contestants run the same case directly after each other, at the same rate.
 
-use super::counters::{Cpu, Disk, Kernel};
-use super::load::{self, Load, Paced, WARM_UP_MS};
+use super::counters::{Cpu, Disk, Kernel, Machine};
+use super::figures;
+use super::load::{self, Length, Load, Paced, WARM_UP_MS};
 use super::results::{Contestant, Metric, Run, Table, Values};
 use super::server::{Programs, Server, Setup};
 use super::suite::{Block, Case, Options, Pace, Whose, Work};
@@ -16,6 +17,8 @@ const SETTLE: Duration = Duration::from_millis(200);
 const IDLE: Duration = Duration::from_secs(5);
 const IDLE_QUICK: Duration = Duration::from_secs(1);
 
+/// Most rounds that can be asked for, and one more.
+const ROUNDS_MAX: u32 = 100;
 /// A server that waits longer for its CPU, as a share of the time, shared it with somebody.
 const WAITED_MAX: f64 = 0.1;
 
@@ -117,6 +120,10 @@ impl Runner<'_> {
         let started = Instant::now();
         load::preload(programs, &mut server, self.block.keys, self.block.value_bytes, scratch)?;
         println!("  {}: loaded in {:.1} s", setup.name, started.elapsed().as_secs_f64());
+        if self.block.rests {
+            figures::rest(&mut server)?;
+            println!("  {}: at rest {:.1} s later", setup.name, started.elapsed().as_secs_f64());
+        }
         Ok(server)
     }
 
@@ -146,8 +153,11 @@ impl Runner<'_> {
         let (values, remarks) = match (&case.work, pace) {
             (Work::Load { workload, .. }, Some(paced)) => {
                 let (keys, value_bytes) = (self.block.keys, self.block.value_bytes);
-                let seconds = self.context.options.seconds;
-                let load = Load { workload, paced, keys, value_bytes, seconds, seed: round };
+                let (length, distribution) = (Length::Seconds(self.context.options.seconds), "uniform");
+                // Other keys in every case, or the next one would find what this one has read in the cache.
+                let number = self.block.cases.iter().position(|other| other.name == case.name).unwrap_or(0);
+                let seed = round + ROUNDS_MAX * u32::try_from(number).expect("few cases");
+                let load = Load { workload, distribution, paced, keys, value_bytes, length, seed };
                 under_load(self.context, server, &load).map_err(|error| format!("{}: {error}", case.name))?
             }
             _ => (idle(server, if self.context.options.quick { IDLE_QUICK } else { IDLE })?, Vec::new()),
@@ -171,8 +181,8 @@ fn best(table: &Table, case: &str, whose: Whose) -> Option<f64> {
 }
 
 /// The load, between two looks at the server, the kernel and the device.
-fn under_load(context: &Context, server: &mut Server, load: &Load) -> Result<(Values, Vec<String>), String> {
-    let commands = server.commands()?;
+pub fn under_load(context: &Context, server: &mut Server, load: &Load) -> Result<(Values, Vec<String>), String> {
+    let (commands, reads, machine) = (server.commands()?, server.record_reads()?, Machine::now());
     let (disk, kernel, cpu) = (Disk::of(context.scratch), Kernel::now(), server.cpu()?);
     let report = load.run(context.programs, server, context.scratch)?;
     let (cpu_now, kernel_now, disk_now): (Cpu, Kernel, _) = (server.cpu()?, Kernel::now(), Disk::of(context.scratch));
@@ -181,6 +191,10 @@ fn under_load(context: &Context, server: &mut Server, load: &Load) -> Result<(Va
     let mut values = report.values();
     values.insert(Metric::CpuUs, cpu_now.since(&cpu) as f64 / 1000.0 / served);
     values.insert(Metric::KernelCpuUs, kernel_now.since(&kernel) as f64 / 1000.0 / served);
+    values.insert(Metric::StolenPercent, Machine::now().stolen_since(&machine));
+    if let (Some(before), Some(after)) = (reads, server.record_reads()?) {
+        values.insert(Metric::RecordReads, after.saturating_sub(before) as f64 / served);
+    }
     if let (Some(before), Some(after)) = (disk, disk_now) {
         let seconds = report.elapsed_s + f64::from(WARM_UP_MS) / 1000.0;
         values.insert(Metric::DeviceReads, after.reads_since(&before) / served);
@@ -203,7 +217,7 @@ fn idle(server: &Server, length: Duration) -> Result<Values, String> {
 }
 
 /// One line to watch.
-fn summary(values: &Values) -> String {
+pub fn summary(values: &Values) -> String {
     let shown = [Metric::Throughput, Metric::CpuUs, Metric::P50Us, Metric::P99Us, Metric::P999Us, Metric::IdleCpuMs];
     let of = |metric: &Metric| {
         let value = super::table::absolute(*values.get(metric)?);

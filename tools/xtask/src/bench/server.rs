@@ -2,7 +2,7 @@
 //!
 //! Invariant: a `Server` has answered PING, and its process ends with it.
 
-use super::counters::Cpu;
+use super::counters::{self, Cpu};
 use super::process::{Process, pinned};
 use super::wire;
 use crate::shell;
@@ -156,6 +156,16 @@ impl Server {
     /// CPU time so far.
     pub fn cpu(&self) -> Result<Cpu, String> {
         Cpu::of(self.process.id())
+    }
+
+    /// Bytes that it has had written to storage, as the kernel counts.
+    pub fn written_bytes(&self) -> Result<u64, String> {
+        counters::written_bytes(self.process.id())
+    }
+
+    /// Records that it has read from its disk so far; `None` of one that does not count them.
+    pub fn record_reads(&self) -> Result<Option<u64>, String> {
+        Ok(wire::field(&self.ask(&["INFO", "stats"])?, "record_reads"))
     }
 
     /// Commands that it has served so far, as it says itself.

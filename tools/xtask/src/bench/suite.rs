@@ -2,10 +2,15 @@
 //!
 //! Invariant: those that are compared within a part promise the same durability, or the part says that they do not.
 
+use super::compaction::Compaction;
+use super::overwrite::Overwrite;
 use super::results::Metric::{
-    self, ClientShare, CpuUs, DeviceReads, IdleCpuMs, KernelCpuUs, P50Us, P99Us, P999Us, QueueDepth, Throughput,
+    self, ClientShare, CpuUs, DeviceReads, IdleCpuMs, KernelCpuUs, P50Us, P99Us, P999Us, QueueDepth, RecordReads,
+    Throughput,
 };
+use super::results::Results;
 use super::server::{Product, Setup};
+use super::verdict;
 
 /// Of the machine's usual requests.
 const VALUE_BYTES: u64 = 100;
@@ -16,13 +21,22 @@ const VALUES_BYTES_MAX: u64 = 256 << 20;
 /// What the suite beyond memory stores, and with `--quick`.
 const LARGE_BYTES: u64 = 1 << 30;
 const LARGE_BYTES_QUICK: u64 = 256 << 20;
+/// What is written over: 16 times the log's budget and the cache, and with `--quick`, where both are as small as they can be.
+const OVERWRITTEN_BYTES: u64 = 1 << 30;
+const OVERWRITTEN_BYTES_QUICK: u64 = 128 << 20;
+const PASSES: u32 = 5;
+const PASSES_QUICK: u32 = 2;
 
 /// Chosen on the command line.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
     pub rounds: u32,
     pub seconds: u32,
+    /// of one turn with or without compaction
+    pub turn_seconds: u32,
     pub quick: bool,
+    /// of the data that is read cold
+    pub gib: u32,
 }
 
 /// One comparison that can be run alone.
@@ -30,6 +44,8 @@ pub struct Suite {
     pub name: &'static str,
     pub about: &'static str,
     pub parts: fn(&Options) -> Vec<Part>,
+    /// what was promised, and whether it is kept; one line each
+    pub verdict: fn(&Results) -> Vec<String>,
 }
 
 /// What a suite is made of.
@@ -40,8 +56,13 @@ pub enum Part {
         keys: u64,
         rounds: u32,
     },
-    /// the raw machine: this part of the floor bench
-    Floor(&'static str),
+    /// the raw machine: this part of the floor bench, on a file of so many bytes
+    Floor {
+        part: &'static str,
+        bytes: u64,
+    },
+    Overwrite(Overwrite),
+    Compaction(Compaction),
 }
 
 /// Contestants and the cases that each of them runs.
@@ -56,6 +77,8 @@ pub struct Block {
     pub cases: Vec<Case>,
     /// only the one that is measured runs
     pub alone: bool,
+    /// drains and compactions that storing the keys set off are over before the first case
+    pub rests: bool,
     pub notes: Vec<String>,
 }
 
@@ -94,20 +117,32 @@ pub enum Whose {
 
 /// All, in the order in which they are run.
 pub const SUITES: &[Suite] = &[
-    Suite { name: "memory", about: "Nothing is written to disk: what a request costs", parts: memory },
-    Suite { name: "durable", about: "Writes that survive, at the same promise", parts: durable },
-    Suite { name: "larger-than-memory", about: "Uniform GETs of values that are not cached", parts: larger },
-    Suite { name: "pipeline", about: "Requests outstanding on each of 50 connections", parts: pipeline },
-    Suite { name: "values", about: "Sizes of values", parts: values },
-    Suite { name: "connections", about: "Connections, one request outstanding on each", parts: connections },
+    suite("memory", "Nothing is written to disk: what a request costs", memory),
+    suite("durable", "Writes that survive, at the same promise", durable),
+    suite("larger-than-memory", "Uniform GETs of values that are not cached", larger),
+    suite("pipeline", "Requests outstanding on each of 50 connections", pipeline),
+    suite("values", "Sizes of values", values),
+    suite("connections", "Connections, one request outstanding on each", connections),
+    suite("restart", "From the start of the process to the first answered PING and GET", restart),
+    suite("background", "A task that always wants to run on the node's core", background),
     Suite {
-        name: "restart",
-        about: "From the start of the process to the first answered PING and GET",
-        parts: restart,
+        verdict: verdict::overwrite,
+        ..suite("overwrite", "A data set that is written over and over: bytes written, and space", overwrite)
     },
-    Suite { name: "background", about: "A task that always wants to run on the node's core", parts: background },
-    Suite { name: "floor", about: "What the raw machine can do, beside a node", parts: floor },
+    Suite {
+        verdict: verdict::compaction,
+        ..suite("compaction", "What clients feel of drains and compactions", compaction)
+    },
+    Suite {
+        verdict: verdict::cold_reads,
+        ..suite("cold-reads", "Random GETs of much more data than there is cache", cold_reads)
+    },
+    suite("floor", "What the raw machine can do, beside a node", floor),
 ];
+
+const fn suite(name: &'static str, about: &'static str, parts: fn(&Options) -> Vec<Part>) -> Suite {
+    Suite { name, about, parts, verdict: |_| Vec::new() }
+}
 
 fn memory(_: &Options) -> Vec<Part> {
     let mut cases = vec![
@@ -154,7 +189,7 @@ fn durable(_: &Options) -> Vec<Part> {
 }
 
 /// Bytes of the data that is larger than the cache, and of the file that the raw machine reads.
-pub fn large_bytes(options: &Options) -> u64 {
+fn large_bytes(options: &Options) -> u64 {
     if options.quick { LARGE_BYTES_QUICK } else { LARGE_BYTES }
 }
 
@@ -170,7 +205,7 @@ fn larger(options: &Options) -> Vec<Part> {
         columns: vec![Throughput, CpuUs, DeviceReads, QueueDepth, P50Us, P99Us, P999Us, ClientShare],
         ..in_memory(&title, 1024, bytes / 1024, cases.into())
     };
-    vec![Part::Loads(block), Part::Floor("reads")]
+    vec![Part::Loads(block), Part::Floor { part: "reads", bytes }]
 }
 
 fn pipeline(_: &Options) -> Vec<Part> {
@@ -207,7 +242,7 @@ fn connections(_: &Options) -> Vec<Part> {
 fn restart(options: &Options) -> Vec<Part> {
     let mut parts = vec![Part::Restart { keys: 1_000_000, rounds: options.rounds }];
     if !options.quick {
-        parts.push(Part::Restart { keys: 10_000_000, rounds: 1 });
+        parts.push(Part::Restart { keys: 10_000_000, rounds: options.rounds });
     }
     parts
 }
@@ -245,11 +280,63 @@ fn background(_: &Options) -> Vec<Part> {
     ["sync", "memory"].into_iter().map(block).collect()
 }
 
-fn floor(_: &Options) -> Vec<Part> {
+/// A node with a log and a cache of 64 MiB each, the quick one with the smallest log.
+fn small_node(name: &'static str, quick: bool) -> Setup {
+    let (log, cache) = if quick { ("16mb", "16mb") } else { ("64mb", "64mb") };
+    Setup::new(name, Product::Annulus, &["--durability", "sync", "--hot-log-bytes", log, "--cache", cache])
+}
+
+fn overwrite(options: &Options) -> Vec<Part> {
+    let quick = options.quick;
+    let bytes = if quick { OVERWRITTEN_BYTES_QUICK } else { OVERWRITTEN_BYTES };
+    let of = |distribution| {
+        Part::Overwrite(Overwrite {
+            setup: small_node("annulus", quick),
+            distribution,
+            keys: bytes / 1024,
+            value_bytes: 1024,
+            passes: if quick { PASSES_QUICK } else { PASSES },
+        })
+    };
+    ["uniform", "zipf"].into_iter().map(of).collect()
+}
+
+fn compaction(options: &Options) -> Vec<Part> {
+    let bytes = if options.quick { OVERWRITTEN_BYTES_QUICK } else { OVERWRITTEN_BYTES };
+    vec![Part::Compaction(Compaction {
+        setup: small_node("annulus", options.quick),
+        keys: bytes / 1024,
+        value_bytes: 1024,
+        seconds: options.turn_seconds,
+        rounds: options.rounds,
+    })]
+}
+
+fn cold_reads(options: &Options) -> Vec<Part> {
+    let bytes = if options.quick { LARGE_BYTES_QUICK } else { u64::from(options.gib) << 30 };
+    // Of each there are about eight under way at the device, or fewer, or more.
+    let loops = [(8, 1), (12, 1), (2, 8), (4, 4), (4, 8)];
+    let cases = loops
+        .map(|(connections, pipeline)| closed(&format!("GET {connections}×P{pipeline}"), "get", connections, pipeline));
+    let flags = ["--durability", "sync", "--cache", "64mb"];
+    let title = format!("{} MiB of 1 KiB values, 64 MiB of cache", bytes >> 20);
+    let block = Block {
+        contestants: vec![Setup::new("annulus", Product::Annulus, &flags)],
+        columns: vec![Throughput, CpuUs, RecordReads, DeviceReads, QueueDepth, P50Us, P99Us, P999Us, ClientShare],
+        rests: true,
+        notes: vec!["Everything that storing the keys had set off was drained and compacted before.".into()],
+        ..in_memory(&title, 1024, bytes / 1024, cases.into())
+    };
+    // Before and after: the device is another one at another time.
+    let raw = || Part::Floor { part: "reads", bytes };
+    vec![raw(), Part::Loads(block), raw()]
+}
+
+fn floor(options: &Options) -> Vec<Part> {
     let cases = vec![closed("GET P1", "get", CONNECTIONS, 1), closed("GET P16", "get", CONNECTIONS, 16)];
     let contestants = vec![Setup::new("annulus", Product::Annulus, &["--durability", "memory"])];
     let block = Block { contestants, ..in_memory("A node that only echoes what it has", VALUE_BYTES, KEYS, cases) };
-    vec![Part::Loads(block), Part::Floor("all")]
+    vec![Part::Loads(block), Part::Floor { part: "all", bytes: large_bytes(options) }]
 }
 
 const LOAD: &[Metric] = &[Throughput, CpuUs, P50Us, P99Us, P999Us, ClientShare];
@@ -269,6 +356,7 @@ fn in_memory(title: &str, value_bytes: u64, keys: u64, cases: Vec<Case>) -> Bloc
         value_bytes,
         cases,
         alone: false,
+        rests: false,
         notes: Vec::new(),
     }
 }
@@ -288,7 +376,7 @@ mod tests {
     use super::*;
 
     fn blocks(quick: bool) -> Vec<Block> {
-        let options = Options { rounds: 3, seconds: 4, quick };
+        let options = Options { rounds: 3, seconds: 4, turn_seconds: 60, quick, gib: 8 };
         let parts = SUITES.iter().flat_map(|suite| (suite.parts)(&options));
         parts.filter_map(|part| if let Part::Loads(block) = part { Some(block) } else { None }).collect()
     }

@@ -9,15 +9,15 @@ use std::fmt::Write;
 
 /// Median, smallest and largest.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Spread {
-    median: f64,
+pub struct Spread {
+    pub median: f64,
     min: f64,
     max: f64,
 }
 
 impl Spread {
     /// Of any number of values above none.
-    fn of(mut values: Vec<f64>) -> Option<Spread> {
+    pub fn of(mut values: Vec<f64>) -> Option<Spread> {
         values.sort_by(f64::total_cmp);
         let (min, max) = (*values.first()?, *values.last()?);
         let middle = values.len() / 2;
@@ -35,11 +35,17 @@ pub fn markdown(results: &Results) -> String {
     let mut lines = vec![format!("## {}", results.suite), String::new(), format!("{}.", results.about), String::new()];
     lines.extend([format!("    {}", results.command), String::new()]);
     lines.extend(results.machine.lines().into_iter().map(|line| format!("* {line}")));
-    lines.push(format!("* {} interleaved rounds of {} s each", results.rounds, results.seconds));
+    if results.seconds > 0 {
+        lines.push(format!("* {} interleaved rounds of {} s each", results.rounds, results.seconds));
+    }
     lines.push(String::new());
     if let Some(failure) = &results.failure {
         let first = failure.lines().next().unwrap_or_default();
         lines.extend([format!("**Not complete:** {first}"), String::new()]);
+    }
+    if !results.verdict.is_empty() {
+        lines.extend(results.verdict.iter().map(|line| format!("* {line}")));
+        lines.push(String::new());
     }
     for table in &results.tables {
         lines.extend([format!("### {}", table.title), String::new()]);
@@ -124,7 +130,7 @@ fn cell(spread: Option<Spread>, number: fn(f64) -> String) -> String {
 }
 
 /// One contestant's values by another's, round by round.
-fn ratio(table: &Table, case: &str, (left, right): (&str, &str), metric: Metric) -> Option<Spread> {
+pub fn ratio(table: &Table, case: &str, (left, right): (&str, &str), metric: Metric) -> Option<Spread> {
     let below = table.values(case, right, metric);
     let of = |(round, value): (u32, f64)| {
         let (_, other) = below.iter().find(|(other, _)| *other == round)?;

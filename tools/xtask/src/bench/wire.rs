@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Longest reply that is read: INFO is the longest that is asked for.
 const REPLY_BYTES_MAX: u64 = 1 << 20;
 
-/// Sends words, returns the reply's text: a simple or bulk string, or a number.
+/// Sends words, returns the reply's text: a simple or bulk string, a number, or all that are in an array, one a line.
 pub fn ask(port: u16, words: &[&str], deadline: Duration) -> Result<String, String> {
     let what = || words.first().copied().unwrap_or_default();
     exchange(port, words, deadline).map_err(|error| format!("{} on port {port}: {error}", what()))
@@ -33,8 +33,8 @@ fn encode(words: &[&str]) -> Vec<u8> {
     bytes
 }
 
-/// One reply that is no aggregate.
-fn read_reply(source: &mut impl BufRead) -> Result<String, String> {
+/// One reply.
+fn read_reply(source: &mut dyn BufRead) -> Result<String, String> {
     let mut line = String::new();
     source.read_line(&mut line).map_err(|error| error.to_string())?;
     let line = line.strip_suffix("\r\n").ok_or("the connection ended within a reply")?;
@@ -46,7 +46,13 @@ fn read_reply(source: &mut impl BufRead) -> Result<String, String> {
             let length: usize = rest.parse().map_err(|_| "there is no value".to_string())?;
             let mut bytes = vec![0; length.min(REPLY_BYTES_MAX as usize)];
             source.read_exact(&mut bytes).map_err(|error| error.to_string())?;
+            source.read_line(&mut String::new()).map_err(|error| error.to_string())?;
             String::from_utf8(bytes).map_err(|_| "the value is no text".into())
+        }
+        Some('*') => {
+            let count: usize = rest.parse().map_err(|_| "there is no array".to_string())?;
+            let items: Result<Vec<String>, String> = (0..count).map(|_| read_reply(source)).collect();
+            items.map(|items| items.join("\n"))
         }
         _ => Err(line.into()),
     }
@@ -72,6 +78,7 @@ mod tests {
         let read = |text: &str| read_reply(&mut text.as_bytes());
         assert_eq!(read("+PONG\r\n"), Ok("PONG".into()));
         assert_eq!(read("$3\r\nabc\r\n"), Ok("abc".into()));
+        assert_eq!(read("*2\r\n$4\r\ncore\r\n*1\r\n:0\r\n"), Ok("core\n0".into()));
         assert_eq!(read("-LOADING wait\r\n"), Err("-LOADING wait".into()));
         assert!(read("$-1\r\n").is_err() && read("$5\r\nab").is_err() && read("").is_err() && read("+PO").is_err());
     }

@@ -86,6 +86,7 @@ fn a_suite_is_printed_whole() {
         tables: vec![table()],
         floor: vec![FloorRow { name: "echo".into(), figures: vec![("pipeline".into(), 16.0), ("cpu".into(), 2.5)] }],
         notes: vec!["The end.".into()],
+        verdict: vec!["p99.9: 2.00, at most 2.50: kept".into()],
         failure: None,
     };
     let wanted = "\
@@ -99,6 +100,8 @@ What a request costs.
 * Linux 6.1; data on ext4 (vda)
 * annulus 0.1.0, Redis server 7.0.15; commit abc; 2026-01-01 00:00 UTC
 * 3 interleaved rounds of 4 s each
+
+* p99.9: 2.00, at most 2.50: kept
 
 ### Memory only
 
@@ -149,6 +152,7 @@ fn what_is_not_complete_says_so() {
         tables: Vec::new(),
         floor: Vec::new(),
         notes: Vec::new(),
+        verdict: Vec::new(),
         failure: Some("redis ended; the end of its log:\n    secret".into()),
     };
     results.machine.client_cpu = 0;
