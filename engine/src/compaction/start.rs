@@ -14,6 +14,10 @@ use crate::engine::Engine;
 use crate::hot_log::{LARGE, SMALL};
 use crate::segment::SEGMENT_HEADER_BYTES;
 
+/// Segments that the disk must have room for before anything is compacted.
+const SEGMENTS_LEFT_TO_LOG: u64 = 4;
+/// What a run takes beside its records, and the header of its file.
+const RUN_OVERHEAD_BYTES: u64 = 12 << 10;
 /// The log's budget grows by one byte for so many that are live.
 const LIVE_BYTES_PER_LOG_BYTE: u64 = 20;
 
@@ -91,9 +95,10 @@ impl<D: Disk> Engine<D> {
         }
         let limits = &self.config.limits;
         let is_wasteful = policy::is_wasteful(space, limits.space_per_mille);
-        let due = [SMALL, LARGE]
-            .into_iter()
-            .find_map(|instance| policy::segments_to_drain(self.log_state(instance)).map(|count| (instance, count)));
+        let due = [SMALL, LARGE].into_iter().find_map(|instance| {
+            let count = policy::segments_to_drain(self.log_state(instance))?;
+            self.segments_that_fit(instance, count).map(|count| (instance, count))
+        });
         // What was drained makes garbage of what was there before: where both are due they take turns by bytes.
         if let Some((instance, count)) = due.filter(|_| !is_wasteful || self.pacing.owed_bytes == 0) {
             return self.begin_drain(instance, count);
@@ -101,10 +106,11 @@ impl<D: Disk> Engine<D> {
         if !is_wasteful && self.mark.is_none() {
             return;
         }
+        let at_hand = self.space_at_hand();
         let partitions = policy::choose_sets(
-            self.set_states(),
+            self.set_states().filter(|set| set.file_bytes < at_hand),
             is_wasteful.then_some(limits.garbage_per_mille_min),
-            limits.compaction_sets_bytes,
+            limits.compaction_sets_bytes.min(at_hand),
         );
         if !partitions.is_empty() {
             return self.begin_sets(partitions);
@@ -113,6 +119,28 @@ impl<D: Disk> Engine<D> {
         if let Some((instance, count)) = due {
             self.begin_drain(instance, count);
         }
+    }
+
+    /// Bytes of the disk that a compaction may take: the log's next segments come first.
+    fn space_at_hand(&self) -> u64 {
+        let for_log = self.config.segment_bytes(SMALL) * SEGMENTS_LEFT_TO_LOG;
+        self.disk.space().map_or(u64::MAX, |space| space.available_bytes.saturating_sub(for_log))
+    }
+
+    /// How many of the oldest segments, at most `count`, the disk has room to drain.
+    fn segments_that_fit(&self, instance: u8, count: usize) -> Option<usize> {
+        let mut left = self.space_at_hand();
+        let oldest = self.logs[usize::from(instance)].sealed.iter().take(count);
+        let fits = oldest.take_while(|file| {
+            let segment = self.segments.get(**file);
+            // Each partition that gets a run may need a file, too.
+            let runs = u64::from(segment.live).min(self.config.partitions.len() as u64);
+            let bytes = segment.live_bytes() / 8 * 9 + runs * RUN_OVERHEAD_BYTES;
+            let fits = bytes <= left;
+            left = left.saturating_sub(bytes);
+            fits
+        });
+        Some(fits.count()).filter(|count| *count > 0)
     }
 
     fn set_states(&self) -> impl Iterator<Item = SetState> {
