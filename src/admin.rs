@@ -1,7 +1,7 @@
 //! `annulus admin`: asks a running node one of the questions of DYN.ADMIN, and prints the answer as tables or as JSON.
 //!
 //! It knows no subcommand: what is asked is passed on, and the reply is shown by its shape. So a node can be asked whatever it
-//! serves, and a new subcommand needs nothing here.
+//! serves, and a new subcommand needs nothing here, unless its answer takes long.
 //!
 //! Invariant: the password is neither an argument nor printed.
 
@@ -101,6 +101,9 @@ pub fn run(question: &Question) -> Result<String, AdminError> {
     client.ask(&hello)?;
     let command: Vec<&[u8]> =
         std::iter::once(&b"DYN.ADMIN"[..]).chain(question.words.iter().map(String::as_bytes)).collect();
+    if question.words.first().is_some_and(|word| word.eq_ignore_ascii_case("snapshot")) {
+        client.be_patient()?;
+    }
     let answer = client.ask(&command)?;
     Ok(if question.json { answer.to_json() } else { table::render(&answer) })
 }

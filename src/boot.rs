@@ -28,6 +28,7 @@ use crate::mesh::{CoreMap, Mesh};
 use crate::metrics::NodeMetrics;
 use crate::node::{Node, Phase};
 use crate::node_meta::NodeMeta;
+use crate::snapshot::Desk;
 
 mod core;
 mod identity;
@@ -113,6 +114,7 @@ pub fn serve(config: Config) -> Result<(), BootError> {
         meta: meta.clone(),
         migrate_from,
         meta_file: Arc::clone(&meta_file),
+        snapshots: Arc::new(Desk::new(Arc::clone(&node), Arc::clone(&meta_file))),
         sender,
     };
     let cores = start_cores(&start, &pulse, base, cores)?;
@@ -233,6 +235,7 @@ struct Start {
     meta: NodeMeta,
     migrate_from: Option<OldLayout>,
     meta_file: SharedMeta,
+    snapshots: Arc<Desk>,
     sender: Sender<Report>,
 }
 

@@ -14,6 +14,7 @@ use clap_complete::Shell;
 
 use crate::admin::Question;
 use crate::config::{Config, Environment, Raw, Sources};
+use crate::restore::Restore;
 
 /// Exit code: failed while running.
 pub const EXIT_FAILED: u8 = 1;
@@ -31,6 +32,8 @@ pub enum Invocation {
     Check(Box<Config>),
     /// Ask a running node.
     Admin(Question),
+    /// Make a data directory of a snapshot, or a part of one.
+    Restore(Restore),
     /// Print the version.
     Version,
     /// Print a shell's completion script.
@@ -55,7 +58,11 @@ Questions:
   partitions [FIRST [LAST]] all partitions, one, or some
   merkle [FIRST [LAST]]     the Merkle roots of all partitions, of one, or of some
   compaction pause|resume   hold drains and compactions back, or let them go on
+  snapshot DIR              keep what the node holds in DIR, a path on its machine that is empty or not there
   help                      everything that the node can be asked
+Without a node:
+  restore SNAPSHOT --data DIR                make a data directory of a snapshot
+  restore SNAPSHOT --data DIR --partition N  add one partition of a snapshot to what a stopped node has of it
 The password is read from --password-file, else from the environment variable ANNULUS_PASSWORD.";
 
 #[derive(Debug, Parser)]
@@ -137,6 +144,12 @@ struct AdminFlags {
     /// Print JSON in one line instead of tables
     #[arg(long)]
     json: bool,
+    /// Only for restore: the data directory
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Only for restore: this partition alone
+    #[arg(long, value_name = "N", requires = "data")]
+    partition: Option<u16>,
     /// What to ask, and its arguments
     #[arg(value_name = "QUESTION", required = true)]
     words: Vec<String>,
@@ -165,11 +178,24 @@ pub fn parse_from(
     match cli.command {
         Command::Serve(flags) => build(flags).map(Invocation::Serve),
         Command::Check(flags) => build(flags).map(Invocation::Check),
-        Command::Admin(AdminFlags { endpoint, password_file, json, words }) => {
-            Ok(Invocation::Admin(Question { endpoint, password_file, json, words }))
-        }
+        Command::Admin(flags) => flags.invocation(),
         Command::Version => Ok(Invocation::Version),
         Command::Completions { shell } => Ok(Invocation::Completions(shell)),
+    }
+}
+
+impl AdminFlags {
+    fn invocation(self) -> Result<Invocation, Refusal> {
+        let Self { endpoint, password_file, json, data, partition, words } = self;
+        let refused = |text: &str| Refusal { text: format!("error: {text}"), code: EXIT_USAGE };
+        match (words.iter().map(String::as_str).collect::<Vec<_>>().as_slice(), data) {
+            (["restore", snapshot], Some(data)) => {
+                Ok(Invocation::Restore(Restore { snapshot: snapshot.into(), data, partition }))
+            }
+            (["restore", ..], _) => Err(refused("restore wants one SNAPSHOT and --data DIR")),
+            (_, Some(_)) => Err(refused("--data is for restore alone: everything else is asked of a running node")),
+            (_, None) => Ok(Invocation::Admin(Question { endpoint, password_file, json, words })),
+        }
     }
 }
 
@@ -292,6 +318,26 @@ mod tests {
         assert!(refused("annulus admin --endpoint 7379 status").contains("HOST:PORT"));
         assert!(refused("annulus admin --endpoint :7379 status").contains("--endpoint"));
         assert!(refused("annulus admin").contains("QUESTION"));
+    }
+
+    #[test]
+    fn restoring() {
+        let restored = |line: &str| match parse(line).unwrap() {
+            Invocation::Restore(restore) => restore,
+            other => panic!("{other:?}"),
+        };
+        let all = restored("annulus admin restore /backup/monday --data /data");
+        assert_eq!(
+            (all.snapshot.to_str(), all.data.to_str(), all.partition),
+            (Some("/backup/monday"), Some("/data"), None)
+        );
+        assert_eq!(restored("annulus admin restore s --data d --partition 7").partition, Some(7));
+        for line in ["annulus admin restore s", "annulus admin restore --data d", "annulus admin restore a b --data d"]
+        {
+            assert!(refused(line).contains("restore wants one SNAPSHOT and --data DIR"), "{line}");
+        }
+        assert!(refused("annulus admin status --data d").contains("--data is for restore alone"));
+        assert!(refused("annulus admin restore s --partition 7").contains("--data"));
     }
 
     #[test]

@@ -44,6 +44,16 @@ fn main() -> ExitCode {
                 ExitCode::from(error.exit_code())
             }
         },
+        Invocation::Restore(restore) => match annulus::restore::run(&restore) {
+            Ok(text) => {
+                print(&text);
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("annulus: {error}");
+                ExitCode::from(cli::EXIT_FAILED)
+            }
+        },
         Invocation::Version => {
             print(&cli::version_text());
             ExitCode::SUCCESS

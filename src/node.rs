@@ -46,6 +46,8 @@ pub struct Node {
     clients: Box<[AtomicU64]>,
     /// Cores that have no client left; a core goes only when all have come so far, because their clients may need it.
     drained: Box<[AtomicBool]>,
+    /// Cores whose part of a snapshot was not answered yet.
+    snapshot_parts: AtomicU16,
 }
 
 /// Where a node stands between its start and its end.
@@ -107,6 +109,7 @@ impl Node {
             next_client_id,
             clients,
             drained,
+            snapshot_parts: AtomicU16::new(0),
         }
     }
 
@@ -182,6 +185,18 @@ impl Node {
     pub fn core_has_drained(&self, core: u16) -> bool {
         self.drained[usize::from(core)].store(true, Ordering::Release);
         self.drained.iter().all(|drained| drained.load(Ordering::Acquire))
+    }
+
+    /// Notes that a snapshot is under way, with a part of every core; `false` when there was one already.
+    pub fn begin_snapshot(&self) -> bool {
+        let parts = self.map.cores();
+        self.snapshot_parts.compare_exchange(0, parts, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// Notes that a core's part has ended: with the last one the snapshot has.
+    pub fn end_snapshot_part(&self) {
+        let before = self.snapshot_parts.fetch_sub(1, Ordering::AcqRel);
+        assert!(before > 0, "a part ends once");
     }
 
     /// True when cluster clients are told of every core.

@@ -36,7 +36,7 @@ mod tests;
 use crate::config::Durability;
 
 pub use error::MetaError;
-pub use file::{MetaFile, read};
+pub use file::{MetaFile, read, write_new};
 
 /// Name of the file in the data directory.
 pub const FILE_NAME: &str = "node.meta";

@@ -17,6 +17,7 @@ mod input;
 mod lifecycle;
 mod lookahead;
 mod scan;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -39,6 +40,7 @@ use crate::metrics::{CoreCounts, Metric};
 use crate::node::{Node, Phase};
 use crate::sessions::Sessions;
 use crate::slab::Slab;
+use crate::snapshot::Task;
 use crate::waiting::{BusyKeys, CommitWaiters, Parked};
 
 pub use lifecycle::Progress;
@@ -72,6 +74,8 @@ pub struct Outbox {
     pub needs_incarnation: bool,
     /// CONFIG SET changed what is logged.
     pub log_level: Option<LogLevel>,
+    /// What a snapshot wants done; its result comes back through [`ShardLoop::on_snapshot`].
+    pub snapshot: Option<Task>,
 }
 
 /// A command that waits for a record.
@@ -108,6 +112,8 @@ pub struct ShardLoop<D: Disk> {
     busy_keys: BusyKeys,
     gathers: Slab<Gather>,
     scans: Slab<scan::Scan>,
+    /// The snapshot that this core has a part of.
+    snapshot: Option<snapshot::Part>,
     /// Parts of commands that this core runs itself, as soon as the client's session is back in its place.
     local: VecDeque<Parked>,
     /// Commands that found the engine's buffers full, in order.
@@ -168,6 +174,7 @@ impl<D: Disk> ShardLoop<D> {
             busy_keys: BusyKeys::default(),
             gathers: Slab::default(),
             scans: Slab::default(),
+            snapshot: None,
             local: VecDeque::new(),
             stalled: VecDeque::new(),
             counts: CoreCounts::new(),
@@ -338,6 +345,7 @@ impl<D: Disk> ShardLoop<D> {
                 Event::Read { token, result } => self.on_read(token, result),
                 Event::NeedIncarnation => self.outbox.needs_incarnation = true,
                 Event::ReadOnly => tracing::error!(core = self.core, "this core is read-only: its disk fails to write"),
+                Event::Snapshot(result) => self.end_snapshot(result.map_err(|error| error.to_string())),
             }
         }
     }

@@ -35,7 +35,7 @@ use crate::engine::Engine;
 use crate::index::IndexHash;
 use crate::work::Work;
 
-pub(crate) use self::input::Reader;
+pub(crate) use self::input::{Layout, Next, Reader};
 pub(crate) use self::output::{Part, Writer};
 pub(crate) use self::step::{Step, StepDone, StepError};
 
@@ -128,8 +128,13 @@ impl<F> Compaction<F> {
         self.buffered + footers + sealed + self.readers.front().map_or(0, Reader::memory_bytes)
     }
 
+    /// Whether a step is under way.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy
+    }
+
     /// Whether a place's file is part of what is compacted.
-    fn reads(&self, partition: u16, file: u16) -> bool {
+    pub(crate) fn reads(&self, partition: u16, file: u16) -> bool {
         match &self.input {
             Input::Drain { segments, .. } => segments.contains(&file),
             Input::Sets { partitions } => partitions.contains(&partition) && file >= crate::index::Place::LOG_FILES,
@@ -141,6 +146,11 @@ impl<D: Disk> Engine<D> {
     /// Does what can be done of the compaction under way, as far as its pace allows.
     pub(crate) fn continue_compaction(&mut self) {
         let Some(mut job) = self.compaction.take() else { return };
+        let takes_files = job.stage == Stage::Releasing && matches!(job.input, Input::Sets { .. });
+        if takes_files && self.snapshot_needs_files() {
+            self.compaction = Some(job);
+            return;
+        }
         if job.busy || self.pacing.paused || (self.pacing.tokens == 0 && job.stage == Stage::Reading) {
             self.compaction = Some(job);
             return;

@@ -3,7 +3,8 @@
 //! Two ways in: plain async calls for everything off the hot path, and [`File::start_write`] / [`File::start_read`], whose
 //! completion whoever drives the core hands to `Engine::on_completion`.
 //!
-//! Offsets and lengths are multiples of 4096. Paths are relative to the data directory.
+//! Offsets and lengths are multiples of 4096. Paths are relative to the data directory, unless they begin at the
+//! root.
 
 pub mod memory;
 
@@ -56,6 +57,18 @@ pub enum DiskError {
     },
 }
 
+impl DiskError {
+    /// Whether a link cannot be made there at all: between file systems, or in one that has none.
+    pub(crate) fn is_no_link(&self) -> bool {
+        // As Linux numbers them, everywhere the same.
+        const EPERM: i32 = 1;
+        const EXDEV: i32 = 18;
+        const EMLINK: i32 = 31;
+        const EOPNOTSUPP: i32 = 95;
+        matches!(self, DiskError::Io { errno: EPERM | EXDEV | EMLINK | EOPNOTSUPP, .. })
+    }
+}
+
 /// How a file is opened; always for direct I/O.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenMode {
@@ -89,6 +102,8 @@ pub trait Disk: Clone + 'static {
     async fn open(&self, path: &str, mode: OpenMode) -> Result<Self::File, DiskError>;
     /// Removes a file.
     async fn remove(&self, path: &str) -> Result<(), DiskError>;
+    /// Gives a file a second name, which must be free.
+    async fn link(&self, from: &str, to: &str) -> Result<(), DiskError>;
     /// Removes an empty directory.
     async fn remove_directory(&self, path: &str) -> Result<(), DiskError>;
     /// Makes creations and removals in a directory durable.

@@ -26,9 +26,11 @@ use crate::pending::Pending;
 use crate::read_path::{Reading, Record};
 use crate::recovery::RecoveryReport;
 use crate::resident::Resident;
+use crate::scrub::Scrub;
 use crate::segments::Segments;
 use crate::side_table::SideTable;
 use crate::slab::Slab;
+use crate::snapshot::{Snapshot, SnapshotError, SnapshotReport};
 use crate::statistics::Counts;
 use crate::trees::Trees;
 use crate::work::Work;
@@ -64,6 +66,8 @@ pub enum Event {
     NeedIncarnation,
     /// The disk failed again: nothing more is written.
     ReadOnly,
+    /// A snapshot has ended.
+    Snapshot(Result<SnapshotReport, SnapshotError>),
 }
 
 /// One core's store.
@@ -97,6 +101,10 @@ pub struct Engine<D: Disk> {
     /// What is being compacted.
     pub(crate) compaction: Option<Box<Compaction<D::File>>>,
     pub(crate) pacing: Pacing,
+    pub(crate) scrub: Scrub<D::File>,
+    /// What is being kept.
+    pub(crate) snapshot: Option<Box<Snapshot<D::File>>>,
+    pub(crate) snapshots_begun: u64,
     /// The newest sequence that was given to a segment.
     pub(crate) sequence: u64,
     pub(crate) identity: Identity,
@@ -153,6 +161,9 @@ impl<D: Disk> Engine<D> {
             partition_files: PartitionFiles::new(config.partitions.clone()),
             compaction: None,
             pacing: Pacing::default(),
+            scrub: Scrub::new(config.now_unix_ms),
+            snapshot: None,
+            snapshots_begun: 0,
             sequence: 0,
             identity,
             reads: Slab::new(),
@@ -259,6 +270,7 @@ impl<D: Disk> Engine<D> {
     /// Lets everything become durable; see [`Engine::is_closed`].
     pub fn begin_close(&mut self) {
         self.closing = true;
+        self.abandon_snapshot();
     }
 
     /// True when nothing waits for the disk.
@@ -286,6 +298,7 @@ impl<D: Disk> Engine<D> {
             + self.store.bytes()
             + self.pending.bytes()
             + self.compaction.as_ref().map_or(0, |compaction| compaction.memory_bytes())
+            + self.scrub.memory_bytes()
             + self.logs.iter().map(HotLog::memory_bytes).sum::<usize>()
     }
 
@@ -305,6 +318,7 @@ impl<D: Disk> Engine<D> {
             memory_store_bytes: self.store.bytes() as u64,
             memory_bytes: self.memory_bytes() as u64,
             log_segments: self.segments.len() as u64,
+            log_segments_pinned: self.segments.iter().filter(|(_, segment)| segment.pins > 0).count() as u64,
             log_bytes: self.segments.bytes(),
             log_tail_bytes_live: self
                 .segments

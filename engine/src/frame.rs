@@ -29,7 +29,7 @@ pub const FRAME_PAYLOAD_BYTES_MAX: usize = RECORD_BYTES_MAX;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"AnFr");
 /// What the checksum does not cover: magic and the checksum itself.
-const CRC_START: usize = 8;
+pub(crate) const CRC_START: usize = 8;
 
 const _: () = assert!(size_of::<FrameHeader>() == FRAME_HEADER_BYTES);
 const _: () = assert!(FRAME_HEADER_BYTES.is_multiple_of(RECORD_ALIGNMENT));

@@ -58,12 +58,14 @@ impl<D: Disk> Engine<D> {
         }
         self.watch_disk(now_ms);
         self.pace_compaction();
+        self.continue_snapshot();
         for instance in 0..self.logs.len() {
             self.advance_tail(instance);
             if self.logs[instance].wants_segment(&self.segments) {
                 self.want_segment(instance);
             }
         }
+        self.pace_scrub(now_ms);
     }
 
     fn expire_due(&mut self, now_ms: u64) {
@@ -241,12 +243,16 @@ impl<D: Disk> Engine<D> {
                 }
             }
             Done::Compacted(done) => self.on_step_done(done),
+            Done::Scrubbed(fetched) => self.on_scrubbed(fetched),
+            Done::Snapshot(done) => self.on_snapshot_step(done),
             Done::Removed { path, result } => {
                 if let Err(error) = result {
                     tracing::warn!(core = self.config.core, segment = %path, %error, "a segment that is not needed stays");
                 }
             }
         }
+        // A compaction that waits for its pace leaves room in between.
+        self.continue_scrub();
     }
 
     pub(crate) fn add_spare(&mut self, instance: u8, path: String, bytes: u64, file: D::File) {

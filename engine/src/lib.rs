@@ -4,7 +4,9 @@
 //!   parts.
 //! * `hot_log`, `segments`: the log on disk and which of its files are still needed; [`record`], [`frame`], [`segment`]: its
 //!   formats. [`sealed_run`]: the format of partition files. [`merkle`]: the hash tree of a partition.
+//! * `compaction`, `scrub`: what makes files short, and what finds rot in them.
 //! * [`index`], `side_table`, `resident`, `cache`, `memory_store`, `pending`: what is in memory.
+//! * [`snapshot`]: what the store holds at one moment, kept beside it.
 //! * [`disk`]: what a store asks of a disk, and a faulty one in memory whose every crash can be built.
 //!
 //! The README beside the sources draws the formats and says what is durable when.
@@ -37,11 +39,13 @@ mod read_path;
 pub mod record;
 mod recovery;
 mod resident;
+mod scrub;
 pub mod sealed_run;
 pub mod segment;
 mod segments;
 mod side_table;
 mod slab;
+pub mod snapshot;
 mod statistics;
 mod trees;
 mod work;
@@ -58,6 +62,8 @@ pub use partition_files::{parse_partition_name, partition_path};
 pub use read_path::{Description, Found, ReadPlan, Record, ScanBatch, ScanEntry, WARM_STEPS};
 pub use record::RecordRef;
 pub use recovery::{Corruption, Progress, RecoveryReport};
+pub use scrub::{DamagedPlace, ScrubStatus};
+pub use snapshot::{SnapshotError, SnapshotReport};
 pub use statistics::{Counts, DiskLevel, PartitionStatus, Statistics};
 pub use work::{Work, WorkDone};
 pub use write_path::Written;

@@ -57,6 +57,12 @@ pub struct Limits {
     pub compaction_retry_us: u64,
     /// A run is begun in another file when the newest one is so long.
     pub partition_file_bytes_max: u64,
+    /// The scrub reads everything once in so many seconds.
+    pub scrub_cycle_s: u64,
+    /// But never more than so many bytes a second, unless it was told to hurry.
+    pub scrub_rate_max: u64,
+    /// Index entries that are looked at in one turn, to find what damage concerns.
+    pub scrub_judge_entries: usize,
     /// A second failed write within this time makes the core read-only.
     pub failure_window_ms: u64,
     /// Time between two looks at the disk's space, and before a failed preparation is tried again.
@@ -91,6 +97,9 @@ impl Limits {
         compaction_rate_min: 8 << 20,
         compaction_retry_us: 5_000_000,
         partition_file_bytes_max: 192 << 20,
+        scrub_cycle_s: 14 * 24 * 3600,
+        scrub_rate_max: 16 << 20,
+        scrub_judge_entries: 4096,
         failure_window_ms: 600_000,
         space_interval_ms: 1000,
     };
@@ -116,6 +125,7 @@ impl Limits {
     fn assert_compaction_valid(&self) {
         assert!(self.compaction_read_bytes.is_multiple_of(BLOCK_BYTES) && self.compaction_read_bytes > 0);
         assert!(self.compaction_move_entries > 0 && self.compaction_rate_min > 0);
+        assert!(self.scrub_cycle_s > 0 && self.scrub_rate_max > 0 && self.scrub_judge_entries > 0);
         let longest = self.partition_file_bytes_max + (self.record_bytes_max() + BLOCK_BYTES) as u64;
         assert!(longest < crate::index::Place::FILE_BYTES_MAX, "places name every record of a file");
     }

@@ -57,6 +57,8 @@ pub(crate) struct Segment<F> {
     pub resident: Blocks,
     /// Its header was found damaged; what it is was told from its frames.
     pub header_damaged: bool,
+    /// Records that count cannot be read any more: it is not drained.
+    pub damaged: bool,
 }
 
 impl<F> Segment<F> {
@@ -78,12 +80,14 @@ impl<F> Segment<F> {
             held: false,
             resident: Blocks::default(),
             header_damaged: false,
+            damaged: false,
         }
     }
 
     /// What an earlier use left behind does not count.
     pub fn begin_use(&mut self) {
         (self.class_bytes, self.record_bytes, self.min_clock) = ((0, 0), 0, Clock::MAX);
+        self.damaged = false;
     }
 
     /// About how many bytes of its records the index still names.

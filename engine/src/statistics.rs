@@ -51,6 +51,12 @@ pub struct Counts {
     pub compaction_written_bytes: u64,
     /// Records and frames that compaction could not read.
     pub compaction_damaged_records: u64,
+    /// Bytes of files that the scrub has looked at.
+    pub scrub_bytes: u64,
+    /// Damaged places that it has found.
+    pub scrub_damage: u64,
+    /// Times that it has looked at everything.
+    pub scrub_cycles: u64,
     /// Tombstones that were dropped for good.
     pub tombstones_reaped: u64,
     /// Writes refused for memory.
@@ -90,6 +96,8 @@ pub struct Statistics {
     pub memory_bytes: u64,
     /// Files of the log.
     pub log_segments: u64,
+    /// Of these, those that a read or a snapshot keeps from being written again.
+    pub log_segments_pinned: u64,
     /// Their bytes.
     pub log_bytes: u64,
     /// Bytes written of those that hold something live.

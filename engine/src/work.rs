@@ -3,6 +3,8 @@
 use crate::compaction::{Step, StepDone};
 use crate::disk::{Disk, DiskError, File, OpenMode};
 use crate::frame::BLOCK_BYTES;
+use crate::scrub::{Fetch, Fetched};
+use crate::snapshot;
 
 /// A piece of background work.
 pub struct Work<D: Disk> {
@@ -14,6 +16,8 @@ enum Kind<D: Disk> {
     Prepare { instance: u8, path: String, bytes: u64 },
     Remove { path: String },
     Compact(Step<D::File>),
+    Scrub(Fetch<D::File>),
+    Snapshot { id: u64, step: snapshot::Step<D::File> },
 }
 
 /// The result of a piece of work.
@@ -23,6 +27,8 @@ pub(crate) enum Done<D: Disk> {
     Prepared { instance: u8, path: String, bytes: u64, result: Result<D::File, PrepareError> },
     Removed { path: String, result: Result<(), DiskError> },
     Compacted(StepDone<D::File>),
+    Scrubbed(Fetched),
+    Snapshot(snapshot::StepDone<D::File>),
 }
 
 /// Why a segment could not be prepared.
@@ -49,6 +55,14 @@ impl<D: Disk> Work<D> {
         Self { disk, kind: Kind::Compact(step) }
     }
 
+    pub(crate) fn scrub(disk: D, fetch: Fetch<D::File>) -> Self {
+        Self { disk, kind: Kind::Scrub(fetch) }
+    }
+
+    pub(crate) fn snapshot(disk: D, id: u64, step: snapshot::Step<D::File>) -> Self {
+        Self { disk, kind: Kind::Snapshot { id, step } }
+    }
+
     /// Does it.
     pub async fn run(self) -> WorkDone<D> {
         let Self { disk, kind } = self;
@@ -62,6 +76,11 @@ impl<D: Disk> Work<D> {
                 Done::Removed { path, result }
             }
             Kind::Compact(step) => Done::Compacted(step.run(&disk).await),
+            Kind::Scrub(fetch) => Done::Scrubbed(fetch.run().await),
+            Kind::Snapshot { id, step } => {
+                let result = step.run(&disk).await;
+                Done::Snapshot(snapshot::StepDone { id, result })
+            }
         })
     }
 }

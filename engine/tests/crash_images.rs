@@ -18,7 +18,7 @@ use annulus_engine::disk::memory::{ImageKind, MemoryDisk, Recording, Replay};
 use annulus_engine::{Counts, Durability, Limits};
 use support::{History, Node, Random, State, tiny};
 
-const RUNS: u64 = 80;
+const RUNS: u64 = 40;
 const OPERATIONS: u64 = 50;
 /// Images of one point of a run, and of a run on an image.
 const IMAGES_MAX: [usize; 2] = [16, 8];

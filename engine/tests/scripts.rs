@@ -241,6 +241,7 @@ impl Story {
             }
             Event::ReadOnly => self.say("read-only"),
             Event::Read { .. } => self.say("a read ended"),
+            Event::Snapshot(_) => unreachable!("no story takes a snapshot"),
         }
     }
 }

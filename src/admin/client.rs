@@ -15,6 +15,8 @@ use super::value::Value;
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the node may be silent before it has answered.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
+/// And when it does something that takes as long as its disk needs to copy the log.
+const LONG_PATIENCE: Duration = Duration::from_secs(6 * 3600);
 /// Bytes of one reply at most.
 const REPLY_BYTES_MAX: usize = 64 << 20;
 
@@ -22,6 +24,7 @@ const REPLY_BYTES_MAX: usize = 64 << 20;
 pub(super) struct Client {
     endpoint: String,
     stream: TcpStream,
+    patience: Duration,
     received: Vec<u8>,
 }
 
@@ -30,7 +33,13 @@ impl Client {
     pub fn connect(endpoint: &str) -> Result<Self, AdminError> {
         let stream = connect(endpoint);
         let stream = stream.map_err(|error| AdminError::Connect { endpoint: endpoint.to_owned(), error })?;
-        Ok(Self { endpoint: endpoint.to_owned(), stream, received: Vec::new() })
+        Ok(Self { endpoint: endpoint.to_owned(), stream, patience: ANSWER_PATIENCE, received: Vec::new() })
+    }
+
+    /// Lets what is asked next take long.
+    pub fn be_patient(&mut self) -> Result<(), AdminError> {
+        self.patience = LONG_PATIENCE;
+        self.stream.set_read_timeout(Some(self.patience)).map_err(|error| self.broken(error))
     }
 
     /// Sends a command and gives its reply; an error reply is an error.
@@ -67,7 +76,7 @@ impl Client {
 
     fn broken(&self, error: io::Error) -> AdminError {
         let error = match error.kind() {
-            ErrorKind::WouldBlock => io::Error::other(format!("nothing came for {} s", ANSWER_PATIENCE.as_secs())),
+            ErrorKind::WouldBlock => io::Error::other(format!("nothing came for {} s", self.patience.as_secs())),
             _ => error,
         };
         AdminError::Exchange { endpoint: self.endpoint.clone(), error }

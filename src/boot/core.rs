@@ -93,7 +93,7 @@ impl CoreStart {
         }
         let runtime = start.node.config.runtime.clone();
         let shard = ShardLoop::new(Arc::clone(&start.node), engine, mesh, runtime, steady_ns);
-        let background = Background::new(gate, take_incarnation(&start.meta_file));
+        let background = Background::new(gate, take_incarnation(&start.meta_file), Arc::clone(&start.snapshots));
         if start.node.config.background_load {
             tracing::warn!(core, "a synthetic background task runs, as background-load wants");
             background.start_synthetic();

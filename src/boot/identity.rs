@@ -12,6 +12,7 @@ use super::BootError;
 use crate::config::{Config, Durability};
 use crate::env::background::TakeIncarnation;
 use crate::node_meta::{MetaError, MetaFile, NodeMeta};
+use crate::snapshot;
 
 /// A layout that the number of cores no longer fits, and its number of cores.
 pub(super) type OldLayout = (u32, u16);
@@ -28,6 +29,12 @@ pub(super) fn save(meta: &SharedMeta, change: impl FnOnce(&mut NodeMeta)) -> Res
 /// Opens or founds the node, takes a new incarnation where the last run may have lost something, and notes that it runs.
 pub(super) fn identify(config: &Config) -> Result<(MetaFile, NodeMeta, Option<OldLayout>), BootError> {
     let data = |error: MetaError| BootError::Data(error.to_string());
+    if snapshot::is_snapshot(&config.data) {
+        return Err(BootError::Data(format!(
+            "{} is a snapshot, whose files may be another node's too: make a data directory of it with `annulus admin restore`",
+            config.data.display()
+        )));
+    }
     let cores = config.core_count();
     let (mut file, mut meta, founded) =
         MetaFile::open_or_found(&config.data, || NodeMeta::found(cores, config.partitions)).map_err(data)?;

@@ -17,13 +17,15 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
-use annulus_engine::{Disk, DiskLevel, PartitionStatus};
+use annulus_engine::{DamagedPlace, Disk, DiskLevel, PartitionStatus, ScrubStatus, SnapshotReport};
 use annulus_net::resp::{Protocol, writer};
 
 use super::Args;
 use super::data::parse_integer;
 use super::session::{Answer, CorePart, SessionCommand};
 use super::table::{self, Command, Gather};
+use crate::config::Durability;
+use crate::snapshot::parse_directory;
 
 /// What a subcommand does on the client's core.
 pub fn run(command: Command, context: &mut SessionCommand<'_>, args: Args<'_>) -> Answer {
@@ -60,8 +62,43 @@ pub fn run(command: Command, context: &mut SessionCommand<'_>, args: Args<'_>) -
                 Answer::Done
             }
         },
+        Command::DynAdminScrub => match scrub_order(args) {
+            Some(ScrubOrder::Places) => Answer::EveryCore(Gather::Concat),
+            Some(_) => Answer::EveryCore(Gather::Positions),
+            None => {
+                writer::error(context.out, "ERR the scrub can be asked for PLACES, or told NOW");
+                Answer::Done
+            }
+        },
+        Command::DynAdminSnapshot => match may_snapshot(context, args[2]) {
+            Ok(()) => Answer::EveryCore(Gather::Positions),
+            Err(text) => {
+                writer::error(context.out, text);
+                Answer::Done
+            }
+        },
         other => unreachable!("{other:?} is no subcommand of DYN.ADMIN"),
     }
+}
+
+/// Whether a snapshot can be begun; from then on there is one under way.
+fn may_snapshot(context: &SessionCommand<'_>, directory: &[u8]) -> Result<(), &'static str> {
+    parse_directory(directory)?;
+    if context.node.config.durability == Durability::Memory {
+        return Err("ERR with memory durability nothing is on disk that could be kept");
+    }
+    if context.node.begin_snapshot() { Ok(()) } else { Err("BUSY a snapshot is under way: one at a time") }
+}
+
+/// One core's part of a snapshot.
+pub fn snapshot_part(core: u16, protocol: Protocol, report: &SnapshotReport, out: &mut Vec<u8>) {
+    Fields::new(protocol)
+        .number("core", core.into())
+        .number("partition_files", report.files)
+        .number("segments", report.segments)
+        .number("linked_bytes", report.linked_bytes)
+        .number("copied_bytes", report.copied_bytes)
+        .write(out);
 }
 
 /// What a subcommand does on each core.
@@ -83,7 +120,28 @@ pub fn part<D: Disk>(command: Command, part: &mut CorePart<'_, D>, args: Args<'_
             part.engine.let_compaction_run(goes_on);
             Fields::new(part.protocol).number("core", part.core.into()).flag("compacts", goes_on).write(part.out);
         }
+        Command::DynAdminScrub => {
+            let order = scrub_order(args).expect("checked before it was sent to the cores");
+            scrub(part, order);
+        }
         other => unreachable!("{other:?} is no subcommand of DYN.ADMIN"),
+    }
+}
+
+/// What the scrub can be asked or told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ScrubOrder {
+    Figures,
+    Places,
+    Now,
+}
+
+fn scrub_order(args: Args<'_>) -> Option<ScrubOrder> {
+    match &args[2..] {
+        [] => Some(ScrubOrder::Figures),
+        [order] if order.eq_ignore_ascii_case(b"places") => Some(ScrubOrder::Places),
+        [order] if order.eq_ignore_ascii_case(b"now") => Some(ScrubOrder::Now),
+        _ => None,
     }
 }
 
@@ -158,6 +216,50 @@ fn partition_fields(protocol: Protocol, core: u16, status: &PartitionStatus) -> 
         .number("file_bytes", status.file_bytes)
         .number("live_bytes", status.live_bytes)
         .flag("damaged", status.damaged)
+}
+
+fn scrub<D: Disk>(part: &mut CorePart<'_, D>, order: ScrubOrder) {
+    if order == ScrubOrder::Now {
+        part.engine.scrub_now();
+    }
+    let status = part.engine.scrub_status();
+    if order != ScrubOrder::Places {
+        return scrub_fields(part.protocol, part.core, &status).write(part.out);
+    }
+    writer::array_header(part.out, status.places.len());
+    status.places.iter().for_each(|place| place_fields(part.protocol, part.core, place).write(part.out));
+}
+
+fn scrub_fields(protocol: Protocol, core: u16, status: &ScrubStatus) -> Fields {
+    let share = status.cycle_bytes.saturating_mul(100) / status.bytes_there.max(1);
+    Fields::new(protocol)
+        .number("core", core.into())
+        .number("bytes", status.bytes)
+        .number("cycles", status.cycles)
+        .number("cycle_began_unix_ms", status.cycle_began_unix_ms)
+        .number("cycle_bytes", status.cycle_bytes)
+        .number("bytes_there", status.bytes_there)
+        .number("done_percent", share.min(100))
+        .flag("hurried", status.is_hurried)
+        .number("damage", status.damage)
+}
+
+fn place_fields(protocol: Protocol, core: u16, place: &DamagedPlace) -> Fields {
+    let range = |range: Option<(String, String)>| match range {
+        None => String::new(),
+        Some((first, last)) if first == last => first,
+        Some((first, last)) => format!("{first}-{last}"),
+    };
+    Fields::new(protocol)
+        .number("core", core.into())
+        .text("file", &place.path)
+        .number("offset", place.offset)
+        .number("bytes", place.bytes)
+        .text("what", place.what)
+        .number("keys", place.keys)
+        .text("partitions", range(place.partitions.map(|(first, last)| (first.to_string(), last.to_string()))))
+        .text("hashes", range(place.hashes.map(|(first, last)| (format!("{first:016x}"), format!("{last:016x}")))))
+        .number("found_unix_ms", place.found_unix_ms)
 }
 
 /// The Merkle roots of the wanted partitions of this core: of what is durable.

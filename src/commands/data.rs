@@ -19,6 +19,8 @@ pub enum Outcome {
     Read(ReadPlan),
     /// The engine's buffers are full: run again later, nothing was written.
     Stall,
+    /// The reply comes when the core's part of a snapshot has ended.
+    Snapshot,
 }
 
 /// What a data command sees.

@@ -254,6 +254,9 @@ fn annulus(lines: &mut Lines, context: &SessionCommand<'_>) {
         ("compaction_written_bytes", Metric::CompactionWrittenBytes),
         ("write_delay_us", Metric::WriteDelayMicroseconds),
         ("partitions_damaged", Metric::PartitionsDamaged),
+        ("scrubbed_bytes", Metric::ScrubbedBytes),
+        ("scrub_cycles", Metric::ScrubCycles),
+        ("scrub_damage", Metric::ScrubDamage),
     ] {
         lines.add(name, metrics.sum(metric));
     }

@@ -97,7 +97,9 @@ pub fn run(command: Command, context: &mut SessionCommand<'_>, args: Args<'_>) -
         Command::DynAdminStatus
         | Command::DynAdminPartitions
         | Command::DynAdminMerkle
-        | Command::DynAdminCompaction => admin::run(command, context, args),
+        | Command::DynAdminCompaction
+        | Command::DynAdminScrub
+        | Command::DynAdminSnapshot => admin::run(command, context, args),
         _ => {
             reply(command, context, args);
             Answer::Done
@@ -166,7 +168,9 @@ pub fn core_part<D: Disk>(command: Command, part: &mut CorePart<'_, D>, args: Ar
         Command::DynAdminStatus
         | Command::DynAdminPartitions
         | Command::DynAdminMerkle
-        | Command::DynAdminCompaction => admin::part(command, part, args),
+        | Command::DynAdminCompaction
+        | Command::DynAdminScrub => admin::part(command, part, args),
+        Command::DynAdminSnapshot => return Outcome::Snapshot,
         other => unreachable!("{other:?} has no core part"),
     }
     Outcome::Done(None)

@@ -14,6 +14,7 @@ use glommio::{Latency, Shares, TaskQueueHandle};
 
 use super::disk::RingDisk;
 use super::pulse::Gate;
+use crate::snapshot::{self, Desk};
 
 /// Shares of the executor's time that background work has beside the turns' [`TURN_SHARES`].
 const BACKGROUND_SHARES: usize = 100;
@@ -34,6 +35,8 @@ pub enum BackgroundDone {
     Nothing,
     /// A new incarnation is stored, or could not be.
     Incarnation(Result<Actor, String>),
+    /// What a snapshot wanted is done.
+    Snapshot(snapshot::Done),
 }
 
 /// The work of one core's executor.
@@ -42,6 +45,7 @@ pub struct Background {
     done: Rc<RefCell<Vec<BackgroundDone>>>,
     gate: Gate,
     take_incarnation: TakeIncarnation,
+    snapshots: Arc<Desk>,
     queue: TaskQueueHandle,
     /// The synthetic task goes on.
     synthetic: Rc<Cell<bool>>,
@@ -49,14 +53,15 @@ pub struct Background {
 
 impl Background {
     /// None yet; `gate` is of the executor that runs now.
-    pub fn new(gate: Gate, take_incarnation: TakeIncarnation) -> Self {
+    pub fn new(gate: Gate, take_incarnation: TakeIncarnation, snapshots: Arc<Desk>) -> Self {
         gate.close();
         let queue = glommio::executor().create_task_queue(
             Shares::Static(BACKGROUND_SHARES),
             Latency::NotImportant,
             "background",
         );
-        Self { running: Rc::default(), done: Rc::default(), gate, take_incarnation, queue, synthetic: Rc::default() }
+        let (running, done) = (Rc::default(), Rc::default());
+        Self { running, done, gate, take_incarnation, snapshots, queue, synthetic: Rc::default() }
     }
 
     /// Begins a task that always has something to compute, until [`Background::end`].
@@ -91,6 +96,14 @@ impl Background {
         self.spawn(
             async move { BackgroundDone::Incarnation(glommio::executor().spawn_blocking(move || take()).await) },
         );
+    }
+
+    /// Begins what a snapshot wants done.
+    pub fn snapshot(&self, task: snapshot::Task) {
+        let desk = Arc::clone(&self.snapshots);
+        self.spawn(async move {
+            BackgroundDone::Snapshot(glommio::executor().spawn_blocking(move || desk.run(task)).await)
+        });
     }
 
     fn spawn(&self, work: impl Future<Output = BackgroundDone> + 'static) {

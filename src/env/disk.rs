@@ -149,11 +149,12 @@ impl Disk for RingDisk {
     type File = RingFile;
 
     async fn create_directory(&self, path: &str) -> Result<(), DiskError> {
-        let path = self.path(path);
+        let (root, path) = (self.root.to_path_buf(), self.path(path));
         blocking("create directory", move || {
             std::fs::create_dir_all(&path)?;
-            let parent = path.parent().expect("it lies below the data directory");
-            std::fs::File::open(parent)?.sync_all()
+            // Each directory on the way may be new, and its name is in the one above it.
+            let above = path.ancestors().skip(1).take_while(|above| above.starts_with(&root));
+            above.into_iter().try_for_each(|above| std::fs::File::open(above)?.sync_all())
         })
         .await
     }
@@ -197,6 +198,11 @@ impl Disk for RingDisk {
     async fn remove(&self, path: &str) -> Result<(), DiskError> {
         let path = self.path(path);
         blocking("remove", move || std::fs::remove_file(path)).await
+    }
+
+    async fn link(&self, from: &str, to: &str) -> Result<(), DiskError> {
+        let (from, to) = (self.path(from), self.path(to));
+        blocking("link", move || std::fs::hard_link(from, to)).await
     }
 
     async fn remove_directory(&self, path: &str) -> Result<(), DiskError> {

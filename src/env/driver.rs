@@ -249,6 +249,7 @@ impl Driver {
             match done {
                 BackgroundDone::Work(done) => self.shard.on_work_done(done),
                 BackgroundDone::Nothing => {}
+                BackgroundDone::Snapshot(done) => self.shard.on_snapshot(done),
                 BackgroundDone::Incarnation(Ok(actor)) => {
                     tracing::info!(
                         core = self.core,
@@ -305,6 +306,9 @@ impl Driver {
         }
         if std::mem::take(&mut outbox.needs_incarnation) {
             self.background.take_incarnation();
+        }
+        if let Some(task) = outbox.snapshot.take() {
+            self.background.snapshot(task);
         }
         // The vectors keep their memory for the next turn.
         *self.shard.outbox() = outbox;

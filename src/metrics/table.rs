@@ -80,6 +80,9 @@ metrics! {
     Counter CompactionWrittenBytes "compaction_written_bytes" "Bytes that drains and compactions wrote";
     Gauge WriteDelayMicroseconds "write_delay_microseconds" "How long log writes are put off because compaction is behind";
     Gauge PartitionsDamaged "partitions_damaged" "Partitions in whose files damage was found";
+    Counter ScrubbedBytes "scrubbed_bytes" "Bytes of files that the scrub has looked at";
+    Counter ScrubDamage "scrub_damage" "Damaged places that the scrub has found";
+    Counter ScrubCycles "scrub_cycles" "Times that the scrub has looked at everything";
     Gauge DiskFreeBytes "disk_free_bytes" "Bytes free where the data is; the same for every core";
     Counter RecordReads "record_reads" "Records read from the disk";
     Counter RecordReadFailures "record_read_failures" "Records that could not be read or had a bad checksum";

@@ -46,7 +46,7 @@ impl MetaFile {
         let founded = !fs::exists(&path).map_err(|error| io_error("look for", &path, error))?;
         if founded {
             refuse_orphans(directory)?;
-            write_founding(directory, &found()?)?;
+            write_new(directory, &found()?)?;
         }
         let mut file =
             OpenOptions::new().read(true).write(true).open(&path).map_err(|error| io_error("open", &path, error))?;
@@ -86,8 +86,9 @@ impl MetaFile {
     }
 }
 
-/// A founding is whole or absent: written beside, synced, renamed, and the directory synced.
-fn write_founding(directory: &Path, meta: &NodeMeta) -> Result<(), MetaError> {
+/// Writes the file of a directory that has none. It is whole or absent: written beside, synced, renamed, and the directory
+/// synced.
+pub fn write_new(directory: &Path, meta: &NodeMeta) -> Result<(), MetaError> {
     let beside = directory.join(FOUNDING_NAME);
     let bytes = block::encode(meta, 1).repeat(COPIES);
     let write = || -> io::Result<()> {
@@ -97,7 +98,7 @@ fn write_founding(directory: &Path, meta: &NodeMeta) -> Result<(), MetaError> {
         fs::rename(&beside, directory.join(FILE_NAME))?;
         sync_directory(directory)
     };
-    write().map_err(|error| io_error("found", &directory.join(FILE_NAME), error))
+    write().map_err(|error| io_error("write", &directory.join(FILE_NAME), error))
 }
 
 fn read_all(file: &mut File, path: &Path) -> Result<block::Chosen, MetaError> {

@@ -16,6 +16,7 @@ use crate::commands::{self, Args};
 use crate::logging::panics;
 use crate::metrics::Family;
 use crate::session::Session;
+use crate::snapshot::parse_directory;
 use crate::waiting::{Parked, ReplyTo};
 
 /// What a command's record turned out to be.
@@ -168,7 +169,7 @@ impl<D: Disk> ShardLoop<D> {
         match outcome {
             Outcome::Done(_) => self.time_command(command, request.args),
             // It will be run again, and counts then.
-            Outcome::Stall | Outcome::Read(_) => self.start_timing(),
+            Outcome::Stall | Outcome::Read(_) | Outcome::Snapshot => self.start_timing(),
         }
         outcome
     }
@@ -200,6 +201,7 @@ impl<D: Disk> ShardLoop<D> {
             Outcome::Done(Some(commit)) => self.commits.push(commit, to, reply),
             Outcome::Stall => self.stalled.push_back(request.park(to)),
             Outcome::Read(plan) => self.read_for(&plan, request.park(to), request.row.writes().then_some(key.hash)),
+            Outcome::Snapshot => unreachable!("no command on a key makes one"),
         }
     }
 
@@ -321,6 +323,10 @@ impl<D: Disk> ShardLoop<D> {
             Outcome::Done(Some(commit)) => self.commits.push(commit, to, &reply),
             Outcome::Stall => self.stalled.push_back(request.park(to)),
             Outcome::Read(_) => unreachable!("a core part reads no record"),
+            Outcome::Snapshot => {
+                let directory = parse_directory(request.args[2]).expect("checked before it was sent to the cores");
+                self.begin_snapshot(directory, request.protocol, to);
+            }
         }
         self.scratch = reply;
         if self.runtime.log_level != level_before {

@@ -218,6 +218,9 @@ impl<D: Disk> ShardLoop<D> {
             (Metric::CompactionWrittenBytes, counts.compaction_written_bytes),
             (Metric::WriteDelayMicroseconds, statistics.write_delay_us),
             (Metric::PartitionsDamaged, statistics.partitions_damaged),
+            (Metric::ScrubbedBytes, counts.scrub_bytes),
+            (Metric::ScrubDamage, counts.scrub_damage),
+            (Metric::ScrubCycles, counts.scrub_cycles),
             (Metric::DiskFreeBytes, statistics.disk_available_bytes),
             (Metric::RecordReads, counts.disk_reads),
             (Metric::RecordReadFailures, counts.read_failures),
@@ -264,6 +267,8 @@ impl<D: Disk> ShardLoop<D> {
     fn start_drain(&mut self) {
         tracing::info!(core = self.core, clients = self.sessions.len(), "draining");
         self.drain = Drain::Clients;
+        // Its client waits, and would hold up the end.
+        self.engine.abandon_snapshot();
         let indexes: Vec<u32> = self.sessions.iter().map(|(index, _)| index).collect();
         indexes.into_iter().for_each(|index| self.close_after_replies(index));
     }

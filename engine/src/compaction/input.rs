@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 
 use crate::buffer::AlignedBuffer;
-use crate::frame::{BLOCK_BYTES, FRAME_HEADER_BYTES, FrameHeader};
+use crate::frame::{BLOCK_BYTES, CRC_START, FRAME_HEADER_BYTES, FrameHeader};
 use crate::record::{RECORD_HEADER_BYTES, RecordRef, peek_total_bytes};
 
 /// What the bytes are made of.
@@ -41,6 +41,20 @@ pub(crate) struct Reader<F> {
     within: Option<(u64, u64)>,
     /// Records or frames that could not be read.
     pub(crate) damaged: u64,
+    /// Where they are, in ascending order; what touches is one range.
+    pub(crate) bad: Vec<(u64, u64)>,
+    /// Checksum of the present frame so far, if frames are checked as a whole.
+    frame: Option<FrameSum>,
+    checks_frames: bool,
+}
+
+/// The checksum of a frame, gathered while its records pass.
+#[derive(Debug)]
+struct FrameSum {
+    start: u64,
+    expected: u32,
+    hasher: crc32fast::Hasher,
+    is_whole: bool,
 }
 
 /// What comes next.
@@ -69,7 +83,16 @@ impl<F> Reader<F> {
             at: from,
             within: None,
             damaged: 0,
+            bad: Vec::new(),
+            frame: None,
+            checks_frames: false,
         }
+    }
+
+    /// Compares the checksums of whole frames too. Compaction has no need of it: it asks for nothing but records, and they have
+    /// their own.
+    pub(crate) fn checking_frames(self) -> Self {
+        Self { checks_frames: true, ..self }
     }
 
     /// The next bytes to read: offset and length, in whole blocks.
@@ -119,21 +142,44 @@ impl<F> Reader<F> {
             if self.at >= end {
                 self.within = None;
                 self.at = next;
+                self.end_frame();
                 continue;
             }
             match self.measure(end) {
                 Measure::Whole(bytes) => {
                     let offset = self.at;
+                    if let Some(mut frame) = self.frame.take() {
+                        frame.hasher.update(&self.held(offset)[..bytes]);
+                        self.frame = Some(frame);
+                    }
                     self.at += bytes as u64;
                     return Next::Record { offset, bytes };
                 }
                 Measure::NeedsBytes => return Next::NeedsBytes,
-                Measure::Damaged => {
-                    self.damaged += 1;
-                    // Where the next record begins is not known; the next frame's start is.
-                    self.at = end;
+                // Where the next record begins is not known if the length is wrong; the next frame's start is.
+                Measure::Damaged(bytes) => {
+                    let next = bytes.map_or(end, |bytes| self.at + bytes as u64);
+                    self.frame.iter_mut().for_each(|frame| frame.is_whole = false);
+                    self.note_bad(self.at, next);
+                    self.at = next;
                 }
             }
+        }
+    }
+
+    fn note_bad(&mut self, from: u64, to: u64) {
+        self.damaged += 1;
+        match self.bad.last_mut() {
+            Some(last) if last.1 == from => last.1 = to,
+            _ => self.bad.push((from, to)),
+        }
+    }
+
+    fn end_frame(&mut self) {
+        let Some(frame) = self.frame.take() else { return };
+        // With all its records whole it is the header that is not.
+        if frame.is_whole && frame.hasher.finalize() != frame.expected {
+            self.note_bad(frame.start, frame.start + FRAME_HEADER_BYTES as u64);
         }
     }
 
@@ -163,10 +209,16 @@ impl<F> Reader<F> {
     fn enter_frame(&mut self, sequence: u64) {
         let header = FrameHeader::peek(self.held(self.at)).ok().filter(|header| header.sequence == sequence);
         let Some(header) = header else {
-            self.damaged += 1;
-            self.at += BLOCK_BYTES as u64;
+            let block_end = self.at + BLOCK_BYTES as u64;
+            self.note_bad(self.at, block_end);
+            self.at = block_end;
             return;
         };
+        if self.checks_frames {
+            let mut hasher = crc32fast::Hasher::new();
+            hasher.update(&self.held(self.at)[CRC_START..FRAME_HEADER_BYTES]);
+            self.frame = Some(FrameSum { start: self.at, expected: header.crc, hasher, is_whole: true });
+        }
         let records = self.at + FRAME_HEADER_BYTES as u64;
         self.within = Some((records + u64::from(header.payload_bytes), self.at + header.total_bytes() as u64));
         self.at = records;
@@ -179,10 +231,11 @@ impl<F> Reader<F> {
             return Measure::NeedsBytes;
         }
         match peek_total_bytes(held) {
-            Ok(bytes) if bytes > left => Measure::Damaged,
+            Ok(bytes) if bytes > left => Measure::Damaged(None),
             Ok(bytes) if bytes > held.len() => Measure::NeedsBytes,
             Ok(bytes) if RecordRef::check(&held[..bytes]).is_ok() => Measure::Whole(bytes),
-            _ => Measure::Damaged,
+            Ok(bytes) => Measure::Damaged(Some(bytes)),
+            Err(_) => Measure::Damaged(None),
         }
     }
 
@@ -196,5 +249,6 @@ impl<F> Reader<F> {
 enum Measure {
     Whole(usize),
     NeedsBytes,
-    Damaged,
+    /// And how long it is, if its lengths agree.
+    Damaged(Option<usize>),
 }

@@ -31,6 +31,7 @@ pub use recording::{Change, FileId, Recording};
 
 const SECTOR_BYTES: usize = 512;
 const EIO: i32 = 5;
+const EXDEV: i32 = 18;
 /// A future that asks the disk for more than this is taken for one that waits for something else.
 const POLLS_MAX: u32 = 1 << 20;
 
@@ -86,6 +87,7 @@ struct State {
     operations: Vec<Operation>,
     recording: Option<Recording>,
     pauses: bool,
+    no_links: bool,
     calls: u64,
     fail_call: Option<u64>,
     fails_on: bool,
@@ -193,6 +195,7 @@ impl MemoryDisk {
             operations: Vec::new(),
             recording: None,
             pauses: false,
+            no_links: false,
             calls: 0,
             fail_call: None,
             fails_on: false,
@@ -271,6 +274,9 @@ impl MemoryDisk {
                     continue;
                 }
                 state.injected.lost_writes += 1;
+                // What was cut off comes back.
+                let end = (offset + old.len()).max(content.bytes.len());
+                content.bytes.resize(end, 0);
                 content.bytes[offset..offset + old.len()].copy_from_slice(&old);
                 let zeros_from = (offset + old.len()).max(length).min(content.bytes.len());
                 content.bytes[zeros_from..].fill(0);
@@ -353,6 +359,11 @@ impl MemoryDisk {
     /// Lets calls that can wait give way once before they do anything, so that a test can do other things in between.
     pub fn set_pauses(&self, pauses: bool) {
         self.state.borrow_mut().pauses = pauses;
+    }
+
+    /// Makes no links any more, as if what is linked were on another file system.
+    pub fn refuse_links(&self) {
+        self.state.borrow_mut().no_links = true;
     }
 
     fn file(&self, path: &str) -> Shared {

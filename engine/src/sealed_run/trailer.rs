@@ -20,6 +20,8 @@ use super::{ENTRY_BYTES, RUN_BLOCK_BYTES, RUN_FORMAT, RunError};
 
 const HEADER_MAGIC: [u8; 8] = *b"AnnPart\x01";
 const TRAILER_MAGIC: [u8; 8] = *b"AnnSeal\x01";
+/// Of a segment of the log, whose header has its checksum at the same place.
+const SEGMENT_MAGIC: [u8; 8] = *b"Annulus\x01";
 const CRC_START: usize = 12;
 const ACTOR_BYTES: u64 = 16;
 const RAW_BYTES: usize = size_of::<RawTrailer>();
@@ -257,7 +259,9 @@ fn decode(bytes: &[u8], magic: [u8; 8]) -> Result<RawTrailer, RunError> {
         (true, true) => {}
         (false, false) => return Err(RunError::Foreign),
         // One of the other kind has the other kind's magic; what has neither was ours before a bit of it changed.
-        (false, true) if [HEADER_MAGIC, TRAILER_MAGIC].contains(&raw.magic) => return Err(RunError::Foreign),
+        (false, true) if [HEADER_MAGIC, TRAILER_MAGIC, SEGMENT_MAGIC].contains(&raw.magic) => {
+            return Err(RunError::Foreign);
+        }
         _ => return Err(RunError::Damaged),
     }
     if raw.format > RUN_FORMAT {

@@ -87,10 +87,11 @@ impl History {
         times.map(|(_, now_ms)| *now_ms).max().unwrap_or(START_MS)
     }
 
-    /// What a key may hold after a crash at a point, in order; its last acknowledged write first, if there is one.
-    fn possible(&self, key: &[u8], point: usize) -> impl Iterator<Item = &Noted> {
+    /// What a key may hold of what had begun at a point, in order; the last write that was acknowledged by another first, if
+    /// there is one.
+    fn possible(&self, key: &[u8], acknowledged: usize, point: usize) -> impl Iterator<Item = &Noted> {
         let writes = &self.keys[key];
-        let first = writes.iter().rposition(|write| write.is_acknowledged(point)).unwrap_or(0);
+        let first = writes.iter().rposition(|write| write.is_acknowledged(acknowledged)).unwrap_or(0);
         writes[first..].iter().filter(move |write| write.from <= point)
     }
 
@@ -113,6 +114,16 @@ impl History {
 impl Node {
     /// A node that was not started yet, so much later, on what a crash has left; it knows what may be there.
     pub fn after_crash(image: MemoryDisk, history: &History, point: usize, later_ms: u64) -> Node {
+        Node::on_image(image, history, (point, point), later_ms)
+    }
+
+    /// As [`Node::after_crash`], where what was acknowledged by the first point is there, and what had begun by the second may be.
+    pub fn on_image(
+        image: MemoryDisk,
+        history: &History,
+        (acknowledged_by, point): (usize, usize),
+        later_ms: u64,
+    ) -> Node {
         let mut node = Node::closed(image, Durability::Sync);
         node.now_ms = history.time_at(point) + later_ms;
         // Its commit never ends any more.
@@ -120,8 +131,8 @@ impl Node {
         let mut noted = History::default();
         noted.time_is(node.now_ms, 0);
         for key in history.keys.keys() {
-            for write in history.possible(key, point) {
-                let acknowledged = write.is_acknowledged(point);
+            for write in history.possible(key, acknowledged_by, point) {
+                let acknowledged = write.is_acknowledged(acknowledged_by);
                 let copy = Noted { state: write.state.clone(), from: 0, acknowledged: acknowledged.then_some(0) };
                 let number = noted.note(key, copy);
                 let may = if acknowledged { "holds at least" } else { "may hold" };

@@ -17,12 +17,14 @@ use std::sync::Arc;
 
 use annulus_engine::disk::memory::{MemoryDisk, block_on};
 use annulus_engine::{
-    Commit, Config, Counts, Durability, Engine, Error, Event, Found, Limits, ReadError, Record, Refusal, Work,
+    Commit, Config, Counts, Durability, Engine, Error, Event, Found, Limits, ReadError, Record, Refusal, SnapshotError,
+    SnapshotReport, Work,
 };
 use annulus_object::{Actor, Clock};
 use background::Running;
 
 pub use history::History;
+#[allow(unused_imports, reason = "each test uses its own part")]
 pub use limits::{limits, tiny};
 
 pub const NODE: u64 = 77;
@@ -111,6 +113,8 @@ pub struct Node {
     pub work_steps: Option<usize>,
     /// Of the writes, if they are noted.
     pub history: Option<History>,
+    /// How snapshots have ended.
+    pub snapshots: Vec<Result<SnapshotReport, SnapshotError>>,
     running: Vec<Running>,
     clock: Clock,
     model: BTreeMap<Vec<u8>, Vec<Write>>,
@@ -151,6 +155,7 @@ impl Node {
             held_work: Vec::new(),
             work_steps: None,
             history: None,
+            snapshots: Vec::new(),
             running: Vec::new(),
             clock: Clock::ZERO,
             model: BTreeMap::new(),
@@ -352,6 +357,7 @@ impl Node {
                     self.cores[core].adopt_incarnation(Actor::new(NODE, self.incarnation));
                 }
                 Event::ReadOnly => self.told.read_only += 1,
+                Event::Snapshot(result) => self.snapshots.push(result),
             }
         }
     }
@@ -382,7 +388,7 @@ impl Node {
 
     /// Lets everything become durable.
     pub fn settle_all(&mut self) {
-        for _ in 0..200 {
+        for _ in 0..2_000 {
             self.turn(8);
             self.now_ms += 20;
             self.tick();

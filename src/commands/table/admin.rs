@@ -15,7 +15,7 @@ pub(super) static ROWS: &[Row] = rows! { Server:
 
 static ADMIN: &[Row] = rows! { Server:
     "dyn.admin|compaction" 3 () [ADMIN NOSCRIPT STALE] "0.1.0"
-        => served(DynAdminCompaction, Session, "PAUSE|RESUME", "O(N) for N cores",
+        => served(DynAdminCompaction, Session, "<PAUSE | RESUME>", "O(N) for N cores",
             "Holds drains and compactions back, or lets them go on. While they are held back the log grows.")
         .tips(FIGURES);
     "dyn.admin|help" 2 () [LOADING STALE] "0.1.0" => help();
@@ -26,6 +26,14 @@ static ADMIN: &[Row] = rows! { Server:
     "dyn.admin|partitions" -2 () [ADMIN NOSCRIPT STALE] "0.1.0"
         => served(DynAdminPartitions, Session, "[first [last]]", "O(N) for N partitions",
             "Returns core, keys and files of all partitions, of one, or of some.")
+        .tips(FIGURES);
+    "dyn.admin|scrub" -2 () [ADMIN NOSCRIPT STALE] "0.1.0"
+        => served(DynAdminScrub, Session, "[PLACES | NOW]", "O(N) for N cores",
+            "Returns how far the scrub has come, or the damaged places that it has found, or lets it read everything now.")
+        .tips(FIGURES);
+    "dyn.admin|snapshot" 3 () [ADMIN NOSCRIPT] "0.1.0"
+        => served(DynAdminSnapshot, Session, "directory", "O(N) for N files, and for the bytes of the log",
+            "Keeps what the node holds in a directory of its machine, while writes go on. Replies when it is complete.")
         .tips(FIGURES);
     "dyn.admin|status" 2 () [ADMIN NOSCRIPT STALE] "0.1.0"
         => served(DynAdminStatus, Session, "", "O(N) for N cores", "Returns how the node and each of its cores stand.")

@@ -35,7 +35,7 @@ commands! {
     Cluster ClusterCountKeysInSlot ClusterGetKeysInSlot ClusterInfo ClusterKeySlot ClusterMyId ClusterNodes
     ClusterShards ClusterSlots
     ReadOnly ReadWrite Asking
-    DynAdmin DynAdminCompaction DynAdminMerkle DynAdminPartitions DynAdminStatus
+    DynAdmin DynAdminCompaction DynAdminMerkle DynAdminPartitions DynAdminScrub DynAdminSnapshot DynAdminStatus
     Help
 }
 

@@ -54,7 +54,7 @@ fn partitions_in_order_from_their_cores() {
     let (mut cluster, clients) = filled();
     for client in clients {
         let reply = cluster.ask(client, "DYN.ADMIN PARTITIONS").remove(0);
-        assert!(reply.starts_with("*1024|*6|$9|partition|:0|$4|core|:0|$4|keys|:"), "{reply}");
+        assert!(reply.starts_with("*1024|*18|$9|partition|:0|$4|core|:0|$4|keys|:"), "{reply}");
         let numbers: Vec<String> = (0..1024).map(|number| format!(":{number}")).collect();
         assert_eq!(values(&reply, "partition"), numbers);
         let of_core = |core: &str| -> u32 {

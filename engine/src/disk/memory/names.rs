@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use super::{Change, MemoryDisk, MemoryFile};
+use super::{Change, EXDEV, MemoryDisk, MemoryFile};
 use crate::buffer::AlignedBuffer;
 use crate::disk::{Disk, DiskError, File, OpenMode, Space};
 
@@ -49,6 +49,22 @@ impl Disk for MemoryDisk {
         let mut state = self.state.borrow_mut();
         state.names.remove(path).ok_or(DiskError::NotFound)?;
         state.note(Change::Removed { path: path.to_owned() });
+        Ok(())
+    }
+
+    async fn link(&self, from: &str, to: &str) -> Result<(), DiskError> {
+        self.call_waiting("link").await?;
+        let mut state = self.state.borrow_mut();
+        if state.no_links {
+            return Err(DiskError::Io { errno: EXDEV, what: "link" });
+        }
+        let content = state.names.get(from).cloned().ok_or(DiskError::NotFound)?;
+        if state.names.contains_key(to) {
+            return Err(DiskError::Exists);
+        }
+        let file = content.borrow().id;
+        state.names.insert(to.to_owned(), content);
+        state.note(Change::Named { path: to.to_owned(), file });
         Ok(())
     }
 
