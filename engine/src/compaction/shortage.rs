@@ -13,8 +13,10 @@ use crate::hot_log::SMALL;
 use crate::partition_files::Set;
 use crate::sealed_run::RUN_BLOCK_BYTES;
 
-/// A run begins with its file's header and ends with the block of its trailer.
-const RUN_OVERHEAD_BYTES: u64 = 2 * RUN_BLOCK_BYTES as u64;
+/// What a run takes beside its records: the header of its file, and a footer and a trailer that fill their blocks.
+const RUN_OVERHEAD_BYTES: u64 = 3 * RUN_BLOCK_BYTES as u64;
+/// The log's next segments come first: so many, or a quarter of what is left.
+const SEGMENTS_LEFT_TO_LOG: u64 = 4;
 
 impl<D: Disk> Engine<D> {
     /// Whether what can be set free should be.
@@ -22,22 +24,25 @@ impl<D: Disk> Engine<D> {
         self.disk_state.is_full || self.disk_state.level >= DiskLevel::Hurry
     }
 
-    /// How much a compaction may write; what is known of lengths before it is an estimate.
+    /// How much a compaction may write where the space is short.
     pub(super) fn space_at_hand(&self) -> u64 {
         if !self.is_space_short() {
             return u64::MAX;
         }
         let available = self.disk.space().map_or(self.disk_state.available_bytes, |space| space.available_bytes);
-        available / 4 * 3
+        available - (SEGMENTS_LEFT_TO_LOG * self.config.segment_bytes(SMALL)).min(available / 4)
     }
 
     /// How many of the oldest segments, at most `most`, can be drained and let go.
     pub(super) fn segments_that_fit(&mut self, instance: u8, most: usize) -> Option<usize> {
         let number = usize::from(instance);
         if self.logs[number].room(&self.segments) < BLOCK_BYTES as u64 {
-            // The frame that moves the tail has nowhere to go. Where the disk is full compactions may change that.
-            if !self.disk_state.is_full {
-                self.want_segment(number);
+            // The frame that moves the tail has nowhere to go. Where the disk is full compactions may change that; but not for
+            // small records, of which there are deletes, whatever else there is.
+            match (instance, self.disk_state.is_full) {
+                (SMALL, true) => self.want_tail_segment(number),
+                (_, true) => {}
+                (_, false) => self.want_segment(number),
             }
             return None;
         }
@@ -56,7 +61,7 @@ impl<D: Disk> Engine<D> {
             freed += segment.bytes;
             live += segment.live_bytes();
             entries += u64::from(segment.live);
-            let written = live + RUN_OVERHEAD_BYTES * entries.min(partitions);
+            let written = estimate(live, entries.min(partitions));
             if written <= space && (written < freed || is_wanted) {
                 fitting = Some(count);
             }
@@ -66,6 +71,11 @@ impl<D: Disk> Engine<D> {
 
     /// Whether there is space for what is left of a partition's files.
     pub(super) fn set_fits(&self, set: &Set<D::File>, space: u64) -> bool {
-        set.live_bytes().saturating_add(RUN_OVERHEAD_BYTES) <= space
+        estimate(set.live_bytes(), 1) <= space
     }
+}
+
+/// What a compaction of so many bytes of records, which are an estimate, may write as so many runs.
+fn estimate(live_bytes: u64, runs: u64) -> u64 {
+    live_bytes + live_bytes / 8 + RUN_OVERHEAD_BYTES * runs
 }

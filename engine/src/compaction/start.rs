@@ -14,10 +14,6 @@ use crate::frame::BLOCK_BYTES;
 use crate::hot_log::{LARGE, SMALL};
 use crate::segment::SEGMENT_HEADER_BYTES;
 
-/// Segments that the disk must have room for before anything is compacted.
-const SEGMENTS_LEFT_TO_LOG: u64 = 4;
-/// What a run takes beside its records, and the header of its file.
-const RUN_OVERHEAD_BYTES: u64 = 12 << 10;
 /// The log's budget grows by one byte for so many that are live.
 const LIVE_BYTES_PER_LOG_BYTE: u64 = 20;
 
@@ -90,17 +86,8 @@ impl<D: Disk> Engine<D> {
         if waits || !settled || self.failures.read_only || self.closing {
             return;
         }
-<<<<<<< HEAD
         let is_wasteful = policy::is_wasteful(space, self.config.limits.space_per_mille);
         let due = [SMALL, LARGE].into_iter().find_map(|instance| self.drain_due(instance));
-=======
-        let limits = &self.config.limits;
-        let is_wasteful = policy::is_wasteful(space, limits.space_per_mille);
-        let due = [SMALL, LARGE].into_iter().find_map(|instance| {
-            let count = policy::segments_to_drain(self.log_state(instance))?;
-            self.segments_that_fit(instance, count).map(|count| (instance, count))
-        });
->>>>>>> main
         // What was drained makes garbage of what was there before: where both are due they take turns by bytes.
         if let Some((instance, count)) = due.filter(|_| !is_wasteful || self.pacing.owed_bytes == 0) {
             return self.begin_drain(instance, count);
@@ -108,19 +95,11 @@ impl<D: Disk> Engine<D> {
         if !is_wasteful && self.mark.is_none() {
             return;
         }
-<<<<<<< HEAD
         let limits = &self.config.limits;
-=======
-        let at_hand = self.space_at_hand();
->>>>>>> main
         let partitions = policy::choose_sets(
-            self.set_states().filter(|set| set.file_bytes < at_hand),
+            self.set_states(),
             is_wasteful.then_some(limits.garbage_per_mille_min),
-<<<<<<< HEAD
             limits.compaction_sets_bytes.min(self.space_at_hand()),
-=======
-            limits.compaction_sets_bytes.min(at_hand),
->>>>>>> main
         );
         if !partitions.is_empty() {
             return self.begin_sets(partitions);
@@ -131,7 +110,6 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-<<<<<<< HEAD
     /// A drain that is due, and that could let go of what it drains.
     fn drain_due(&mut self, instance: u8) -> Option<(u8, usize)> {
         let most = policy::segments_to_drain(self.log_state(instance))?;
@@ -155,28 +133,6 @@ impl<D: Disk> Engine<D> {
                 self.want_tail_segment(instance);
             }
         }
-=======
-    /// Bytes of the disk that a compaction may take: the log's next segments come first.
-    fn space_at_hand(&self) -> u64 {
-        let for_log = self.config.segment_bytes(SMALL) * SEGMENTS_LEFT_TO_LOG;
-        self.disk.space().map_or(u64::MAX, |space| space.available_bytes.saturating_sub(for_log))
-    }
-
-    /// How many of the oldest segments, at most `count`, the disk has room to drain.
-    fn segments_that_fit(&self, instance: u8, count: usize) -> Option<usize> {
-        let mut left = self.space_at_hand();
-        let oldest = self.logs[usize::from(instance)].sealed.iter().take(count);
-        let fits = oldest.take_while(|file| {
-            let segment = self.segments.get(**file);
-            // Each partition that gets a run may need a file, too.
-            let runs = u64::from(segment.live).min(self.config.partitions.len() as u64);
-            let bytes = segment.live_bytes() / 8 * 9 + runs * RUN_OVERHEAD_BYTES;
-            let fits = bytes <= left;
-            left = left.saturating_sub(bytes);
-            fits
-        });
-        Some(fits.count()).filter(|count| *count > 0)
->>>>>>> main
     }
 
     fn set_states(&self) -> impl Iterator<Item = SetState> {

@@ -38,11 +38,11 @@ impl HotLog {
         on_its_way.chain(replayed.map(|segment| segment.min_clock)).min().unwrap_or(Clock::MAX)
     }
 
-<<<<<<< HEAD
     /// Whether everything that was drained would also stay away after a crash.
     pub(crate) fn drains_are_durable(&self) -> bool {
         self.drained_through == 0 || self.durable_tail > self.drained_through
-=======
+    }
+
     /// The segments that a crash would replay, oldest first: those that only memory has let go of are among them.
     pub(crate) fn replayed<F>(&self, segments: &Segments<F>) -> Vec<u16> {
         let active = self.active.map(|active| active.file);
@@ -59,7 +59,6 @@ impl HotLog {
     pub(crate) fn is_durable_before(&self, ordinal: u64) -> bool {
         let in_flight = self.in_flight.as_ref().map(|frame| frame.ordinal);
         in_flight.into_iter().chain(self.waiting.front().map(|frame| frame.ordinal)).all(|other| other >= ordinal)
->>>>>>> main
     }
 
     /// Whether everything that memory has let go of would also stay away after a crash.
