@@ -30,11 +30,13 @@ pub(crate) struct LogState {
     pub(crate) hurry: bool,
 }
 
-/// How many of the oldest segments to drain now, if any.
+/// How many of the oldest segments to drain now at most, if any. Where space is short, all of them: each partition costs some
+/// blocks however little goes there, and a drain of few segments might set nothing free.
 pub(crate) fn segments_to_drain(log: LogState) -> Option<usize> {
     let begins = (log.budget_bytes * DRAIN_BEGINS_PER_CENT / 100).max(log.segment_bytes);
     let is_due = log.sealed_bytes >= begins || (log.hurry && log.sealed_bytes > 0);
-    let takes = (log.budget_bytes * DRAIN_TAKES_PER_CENT / 100 / log.segment_bytes).max(1);
+    let takes = log.budget_bytes * DRAIN_TAKES_PER_CENT / 100;
+    let takes = (takes.max(if log.hurry { log.sealed_bytes } else { 0 }) / log.segment_bytes).max(1);
     is_due.then(|| usize::try_from(takes).expect("a log has few segments"))
 }
 
@@ -171,6 +173,7 @@ mod tests {
         assert_eq!(segments_to_drain(LogState { sealed_bytes: 80, ..log }), None);
         assert_eq!(segments_to_drain(LogState { sealed_bytes: 96, ..log }), Some(4));
         assert_eq!(segments_to_drain(LogState { sealed_bytes: 16, hurry: true, ..log }), Some(4));
+        assert_eq!(segments_to_drain(LogState { sealed_bytes: 256, hurry: true, ..log }), Some(16));
         let large = LogState { sealed_bytes: 64, segment_bytes: 64, budget_bytes: 32, hurry: false };
         assert_eq!(segments_to_drain(large), Some(1));
     }

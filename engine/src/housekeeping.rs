@@ -24,6 +24,8 @@ use crate::write_path::commit_of;
 pub(crate) struct DiskState {
     pub(crate) level: DiskLevel,
     pub(crate) available_bytes: u64,
+    /// What of them compaction needs before it sets any free.
+    reserve_bytes: u64,
     looked_ms: u64,
     /// No segment of an instance is prepared before this time: the last try failed.
     prepare_after_ms: [u64; 2],
@@ -34,6 +36,12 @@ pub(crate) struct DiskState {
 }
 
 impl DiskState {
+    /// The water mark that is reached where so much is left. Values are also refused where compaction has no room to work.
+    fn level_of(&self, total_bytes: u64, available_bytes: u64) -> DiskLevel {
+        let level = DiskLevel::of(total_bytes, available_bytes);
+        if available_bytes < self.reserve_bytes { level.max(DiskLevel::NoWrites) } else { level }
+    }
+
     /// Whether so many bytes, or fewer, were left at the last look.
     pub(crate) fn is_near(&self, bytes: u64) -> bool {
         self.looked_ms > 0 && self.available_bytes <= bytes
@@ -114,24 +122,26 @@ impl<D: Disk> Engine<D> {
     fn disk_takes(&self, bytes: u64) -> bool {
         self.disk.space().map_or(true, |space| {
             let left = space.available_bytes.saturating_sub(bytes);
-            left > 0 && DiskLevel::of(space.total_bytes, left) < DiskLevel::NoWrites
+            left > 0 && self.disk_state.level_of(space.total_bytes, left) < DiskLevel::NoWrites
         })
     }
 
     fn watch_disk(&mut self, now_ms: u64) {
         let takes_more = self.disk_takes(self.config.segment_bytes(LARGE));
-        let state = &mut self.disk_state;
+        let state = &self.disk_state;
         // A clock that was set back must not stop this.
         if (state.looked_ms..state.looked_ms + self.config.limits.space_interval_ms).contains(&now_ms) {
             return;
         }
+        let reserve_bytes = self.compaction_reserve();
+        let state = &mut self.disk_state;
         let latest = now_ms + self.config.limits.space_interval_ms;
         state.prepare_after_ms = state.prepare_after_ms.map(|after| after.min(latest));
-        state.looked_ms = now_ms;
+        (state.looked_ms, state.reserve_bytes) = (now_ms, reserve_bytes);
         match self.disk.space() {
             Err(error) => tracing::warn!(core = self.config.core, %error, "the disk does not tell its space"),
             Ok(space) => {
-                let level = DiskLevel::of(space.total_bytes, space.available_bytes);
+                let level = state.level_of(space.total_bytes, space.available_bytes);
                 state.available_bytes = space.available_bytes;
                 state.is_full &= !takes_more;
                 if level != state.level {

@@ -11,7 +11,7 @@ mod support;
 
 use annulus_engine::Durability;
 use annulus_engine::disk::memory::MemoryDisk;
-use support::{Node, Random, partition_of};
+use support::{Node, PARTITIONS, Random, partition_of};
 
 /// Ticks, 20 ms each, in which nothing is taken before a disk counts as full: looks at the disk are a second apart.
 const FULL_TICKS: u32 = 150;
@@ -79,7 +79,9 @@ impl History {
     }
 
     fn state(&self) -> String {
-        format!("{:#?}\n{:?}", self.node.cores[0].statistics(), self.node.disk.injected())
+        let core = &self.node.cores[0];
+        let partitions: Vec<_> = (0..PARTITIONS).map(|partition| core.partition_status(partition)).collect();
+        format!("{:#?}\n{partitions:?}\n{:?}", core.statistics(), self.node.disk.injected())
     }
 
     /// Most of the keys: the older or the newer ones, all but some here and there, all of some partitions, or all. In the

@@ -245,7 +245,7 @@ fn a_snapshot_that_fails_leaves_no_pins() {
         assert!(manifest_of(&run.node.disk).is_err());
         // Another one can be made.
         run.node.cores[0].begin_snapshot("another").unwrap();
-        (0..200).for_each(|_| run.operate());
+        (0..600).for_each(|_| run.operate());
         assert!(run.node.snapshots.pop().expect("it has ended").is_ok(), "{what}");
         run.node.settle_all();
     }

@@ -24,6 +24,18 @@ impl<D: Disk> Engine<D> {
         self.disk_state.is_full || self.disk_state.level >= DiskLevel::Hurry
     }
 
+    /// Whether values are refused for want of space.
+    pub(super) fn is_space_out(&self) -> bool {
+        self.disk_state.is_full || self.disk_state.level >= DiskLevel::NoWrites
+    }
+
+    /// What has to stay free for compaction: for each core as much as counts in the files of its largest partition, and what
+    /// each partition takes beside records when a drain ends.
+    pub(crate) fn compaction_reserve(&self) -> u64 {
+        let largest = self.partition_files.iter().map(|(_, set)| set.live_bytes()).max();
+        estimate(largest.unwrap_or(0), self.config.partitions.len() as u64) * u64::from(self.config.cores)
+    }
+
     /// How much a compaction may write where the space is short.
     pub(super) fn space_at_hand(&self) -> u64 {
         if !self.is_space_short() {
@@ -53,7 +65,8 @@ impl<D: Disk> Engine<D> {
         // Deletes need a place, even if nothing is gained.
         let has_reserve = log.room(&self.segments) > self.config.segment_bytes(instance) / 4;
         let is_wanted = instance == SMALL && !has_reserve;
-        let (space, partitions) = (self.space_at_hand(), self.config.partitions.len() as u64);
+        let space = self.space_at_hand();
+        let partitions = self.config.partitions.len() as u64;
         let (mut freed, mut live, mut entries) = (0, 0, 0);
         let mut fitting = None;
         for (count, file) in (1..=most).zip(&log.sealed) {
@@ -62,7 +75,7 @@ impl<D: Disk> Engine<D> {
             live += segment.live_bytes();
             entries += u64::from(segment.live);
             let written = estimate(live, entries.min(partitions));
-            if written <= space && (written < freed || is_wanted) {
+            if written <= space && (written < freed || (is_wanted && fitting.is_none())) {
                 fitting = Some(count);
             }
         }

@@ -86,10 +86,13 @@ impl<D: Disk> Engine<D> {
         if waits || !settled || self.failures.read_only || self.closing {
             return;
         }
-        let is_wasteful = policy::is_wasteful(space, self.config.limits.space_per_mille);
+        // Without space for more, what is garbage already goes first: a drain needs space before it gives any.
+        let is_out = self.is_space_out();
+        let is_wasteful = is_out || policy::is_wasteful(space, self.config.limits.space_per_mille);
         let due = [SMALL, LARGE].into_iter().find_map(|instance| self.drain_due(instance));
         // What was drained makes garbage of what was there before: where both are due they take turns by bytes.
-        if let Some((instance, count)) = due.filter(|_| !is_wasteful || self.pacing.owed_bytes == 0) {
+        let is_its_turn = !is_wasteful || (self.pacing.owed_bytes == 0 && !is_out);
+        if let Some((instance, count)) = due.filter(|_| is_its_turn) {
             return self.begin_drain(instance, count);
         }
         if !is_wasteful && self.mark.is_none() {
@@ -229,6 +232,10 @@ impl<D: Disk> Engine<D> {
             Input::Drain { .. } => self.pacing.owed_bytes + read * policy::SETS_PER_DRAIN,
             Input::Sets { .. } => self.pacing.owed_bytes.saturating_sub(read.max(1)),
         };
+        if self.is_space_out() && job.written_bytes > read / 8 * 7 {
+            // It was hardly worth it, and the next one will not be.
+            self.pacing.not_before_us = self.now_us + self.config.limits.compaction_retry_us;
+        }
         tracing::debug!(core = self.config.core, input = %job.input, read_bytes = job.read_bytes,
             written_bytes = job.written_bytes, took_ms, "a compaction has ended");
     }
