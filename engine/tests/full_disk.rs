@@ -93,7 +93,7 @@ impl History {
             0 => keys.truncate(keys.len() - left),
             1 => drop(keys.drain(..left)),
             2 => keys = keys.into_iter().enumerate().filter(|(at, _)| at % 8 > 0).map(|(_, key)| key).collect(),
-            3 => keys.retain(|key| partition_of(key) % 2 == 0),
+            3 => keys.retain(|key| partition_of(key).is_multiple_of(2)),
             _ => {}
         }
         keys.sort_by_key(|key| partition_of(key));
