@@ -1,0 +1,156 @@
+//! Everything that a core wants done, in order.
+//!
+//! Invariant: whoever drives the core carries out `Store` and `Load` in their order and before the next event goes in, so that
+//! what the shard looks up then is what it has written (rule S2). Sends may wait.
+
+use std::ops::Range;
+
+use annulus_object::Dot;
+
+use crate::ids::{ClientToken, Home, NodeId, StoreToken};
+
+/// Bytes of an [`Effects`] list.
+pub type Span = Range<u32>;
+
+/// What a client is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The write is kept by as many nodes as asked: its dot, and the key's context after it.
+    Written {
+        /// The write's name.
+        dot: Dot,
+        /// The encoded context, for the client's next write.
+        context: Span,
+    },
+    /// The encoded object, empty where there is none. `is_stale_possible`: fewer owners answered than R.
+    Found {
+        /// All siblings and their context.
+        object: Span,
+        /// Fewer owners answered than R asked for.
+        is_stale_possible: bool,
+    },
+    /// Refused or unknown.
+    Failed(Failure),
+}
+
+/// Why a client is not served. Only [`Failure::InDoubt`] may have changed anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// Too few nodes answer for W or R. Nothing was sent to any.
+    #[error("too few nodes answer")]
+    NoReplicas,
+    /// Some nodes may have the write, but fewer said so in time than were asked for. It may survive.
+    #[error("not enough nodes have confirmed the write in time; it may survive")]
+    InDoubt,
+    /// A read that too few nodes answered in time.
+    #[error("too few nodes answered the read in time")]
+    ReadTimeout,
+    /// The key has as many siblings as a client may make: read it, and write with the context that was read.
+    #[error("the key has too many siblings: read it and write with its context")]
+    TooManySiblings,
+    /// The core has as much to do as it may.
+    #[error("too much is under way")]
+    Busy,
+    /// This node cannot stamp now: it waits for an incarnation, or its store takes no writes.
+    #[error("this node coordinates no writes now")]
+    NotCoordinating,
+}
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Send these bytes to a peer, at most once.
+    Send {
+        /// The peer.
+        to: NodeId,
+        /// The partition that the message is about: names the peer's core.
+        partition: u16,
+        /// One encoded message.
+        message: Span,
+    },
+    /// Merge an object into the local store; [`crate::event::Event::Stored`] follows when it is durable, or has failed.
+    Store {
+        /// For the event.
+        token: StoreToken,
+        /// As owner or for another.
+        home: Home,
+        /// The key's bytes.
+        key: Span,
+        /// Its keyed hash.
+        hash: u128,
+        /// The encoded object.
+        object: Span,
+    },
+    /// Read an object of the local store; [`crate::event::Event::Loaded`] follows.
+    Load {
+        /// For the event.
+        token: StoreToken,
+        /// As owner or for another.
+        home: Home,
+        /// The key's bytes; empty where only the hash is known: of a hint.
+        key: Span,
+        /// Its keyed hash.
+        hash: u128,
+    },
+    /// Forget a hint: the target has it (rule S5, invariant I2). Nothing follows.
+    Forget {
+        /// Where it is: always a hint.
+        home: Home,
+        /// The key's bytes.
+        key: Span,
+        /// Its keyed hash.
+        hash: u128,
+        /// The newest dot that was handed over: what was added since stays.
+        dot: Dot,
+    },
+    /// Answer a client, once.
+    Answer {
+        /// Who.
+        client: ClientToken,
+        /// What.
+        answer: Answer,
+    },
+    /// This node must take a new durable incarnation before it stamps again (rule S1).
+    NeedIncarnation,
+}
+
+/// A reusable list of effects and the bytes that they speak of.
+#[derive(Debug, Default)]
+pub struct Effects {
+    list: Vec<Effect>,
+    bytes: Vec<u8>,
+}
+
+impl Effects {
+    /// What is to be done, in order.
+    #[must_use]
+    pub fn list(&self) -> &[Effect] {
+        &self.list
+    }
+
+    /// The bytes of a span of this list.
+    #[must_use]
+    pub fn bytes(&self, span: &Span) -> &[u8] {
+        let (start, end) = (span.start as usize, span.end as usize);
+        self.bytes.get(start..end).expect("a span is of the list that it came with")
+    }
+
+    /// Forgets everything; keeps the memory.
+    pub fn clear(&mut self) {
+        self.list.clear();
+        self.bytes.clear();
+    }
+
+    /// Adds an effect.
+    pub fn push(&mut self, effect: Effect) {
+        self.list.push(effect);
+    }
+
+    /// Adds bytes, for effects that follow.
+    pub fn write(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Span {
+        let start = self.bytes.len();
+        write(&mut self.bytes);
+        let limit = "what one event makes fits 4 GiB";
+        u32::try_from(start).expect(limit)..u32::try_from(self.bytes.len()).expect(limit)
+    }
+}
