@@ -106,8 +106,11 @@ fn a_full_disk_refuses_writes_and_loses_nothing() {
     let mut client = node.client();
     assert!(client.words("GET key-0").is_null(), "the delete was acknowledged");
     expect_all(&mut client, 1..written);
-    for number in 1..written {
-        assert_eq!(client.words(&format!("DEL key-{number}")).integer(), 1, "key-{number}");
+    // Together: each waits for the disk, and this one is a file of another.
+    for first in (1..written).step_by(50) {
+        let keys: Vec<String> = (first..written.min(first + 50)).map(|number| format!("key-{number}")).collect();
+        let deleted = client.words(&format!("DEL {}", keys.join(" "))).integer();
+        assert_eq!(usize::try_from(deleted), Ok(keys.len()), "from key-{first} on");
     }
     support::wait_until("deleted space to be used again", || {
         client.command(&[b"SET", b"again", &value(7)]).error().is_none()
