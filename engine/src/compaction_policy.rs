@@ -150,10 +150,11 @@ pub(crate) fn rate(load: Load) -> u64 {
     }
 }
 
-/// How far apart log writes are kept: nothing while the log is within its budget, the longest delay at twice the budget.
+/// How far apart log writes are kept: nothing while the log is within its budget, the longest delay at one and a half.
 pub(crate) fn write_delay_us(log_bytes: u64, budget_bytes: u64) -> u64 {
-    let over = log_bytes.saturating_sub(budget_bytes).min(budget_bytes);
-    let debt = per_mille(over, budget_bytes);
+    let most = budget_bytes / 2;
+    let over = log_bytes.saturating_sub(budget_bytes).min(most);
+    let debt = per_mille(over, most);
     WRITE_DELAY_US_MAX * debt * debt * debt / 1_000_000_000
 }
 
@@ -194,10 +195,10 @@ mod tests {
     #[test]
     fn delays_grow_smoothly_and_are_bounded() {
         assert_eq!(write_delay_us(100, 100), 0);
-        assert_eq!(write_delay_us(150, 100), 12_500);
-        assert_eq!(write_delay_us(200, 100), 100_000);
+        assert_eq!(write_delay_us(125, 100), 12_500);
+        assert_eq!(write_delay_us(150, 100), 100_000);
         assert_eq!(write_delay_us(u64::MAX, 100), 100_000);
-        let delays: Vec<u64> = (100..=200).map(|bytes| write_delay_us(bytes, 100)).collect();
+        let delays: Vec<u64> = (100..=150).map(|bytes| write_delay_us(bytes, 100)).collect();
         assert!(delays.is_sorted());
     }
 

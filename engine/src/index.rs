@@ -80,6 +80,15 @@ impl Index {
         self.slot_bytes = self.slot_bytes.wrapping_add(grown);
     }
 
+    /// Gives back what a partition's table has too much.
+    pub(crate) fn fit(&mut self, partition: u16) {
+        let of = self.table_mut(partition);
+        let bytes = of.table.bytes();
+        of.table.fit();
+        let grown = of.table.bytes().wrapping_sub(bytes);
+        self.slot_bytes = self.slot_bytes.wrapping_add(grown);
+    }
+
     /// Stores `entry` and returns the one of the same hash that it replaced. Asserts that the
     /// fields of `entry` are in range.
     #[inline]

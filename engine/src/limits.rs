@@ -37,6 +37,8 @@ pub struct Limits {
     pub expire_per_tick: usize,
     /// Emptied segments kept for reuse.
     pub spare_segments: usize,
+    /// More of them are kept while an instance takes less than this share of its budget: to make them anew would cost more.
+    pub log_kept_per_mille: u64,
     /// Compaction reads so many bytes at a time.
     pub compaction_read_bytes: usize,
     /// Bytes of all files, per thousand live bytes of records, from which on partitions are compacted.
@@ -87,6 +89,8 @@ impl Limits {
         clock_ceiling_ms: 250,
         expire_per_tick: 4096,
         spare_segments: 3,
+        // Writers are delayed most at one and a half.
+        log_kept_per_mille: 1_625,
         compaction_read_bytes: 256 << 10,
         space_per_mille: 1_480,
         garbage_per_mille_min: 150,

@@ -70,8 +70,7 @@ impl<D: Disk> Engine<D> {
         let number = u8::try_from(instance).expect("there are two instances");
         let log = &self.logs[instance];
         let bytes = log.bytes_in_use(&self.segments) + log.idle_bytes(&self.segments);
-        // Under load it is over its budget now and then; to make segments anew each time would cost more.
-        bytes <= self.log_budget(number) / 2 * 3 && !self.is_space_short()
+        bytes <= self.log_budget(number) / 1000 * self.config.limits.log_kept_per_mille && !self.is_space_short()
     }
 
     fn space(&self) -> Space {

@@ -121,6 +121,11 @@ impl<S: Slot> Table<S> {
         }
     }
 
+    /// Shrinks to what it holds.
+    pub(crate) fn fit(&mut self) {
+        self.maybe_shrink();
+    }
+
     /// Stores `slot`, and returns the one of the same hash that it replaced.
     #[inline]
     pub(crate) fn insert(&mut self, slot: S) -> Option<S> {

@@ -77,25 +77,64 @@ impl<D: Disk> Engine<D> {
         let partitions: Vec<&[(u16, u64)]> = files.chunk_by(|a, b| a.0 == b.0).collect();
         let step = self.config.limits.recovery_read_bytes;
         self.config.progress.expect(files.len() as u64 * FILE_PROGRESS_BYTES);
-        for batch in partitions.chunks(SIDE_BY_SIDE) {
-            let reading = batch.iter().flat_map(|files| files.iter()).map(|(partition, number)| {
-                let owner =
-                    Owner { cluster_id: self.config.cluster_id, node: self.config.actor.node(), partition: *partition };
+        let (cluster_id, node) = (self.config.cluster_id, self.config.actor.node());
+        let read = |batch: &[&[(u16, u64)]]| {
+            let files = batch.iter().flat_map(|files| files.iter());
+            let reading = files.map(|(partition, number)| {
+                let owner = Owner { cluster_id, node, partition: *partition };
                 read_runs(disk.clone(), partition_path(*partition, *number), *number, owner, step, |trailer| {
                     is_replayed(tails, trailer.drained)
                 })
             });
-            let mut found = join::all(reading.collect()).await.into_iter();
-            for files in batch {
-                self.config.progress.advance(files.len() as u64 * FILE_PROGRESS_BYTES);
-                let of_partition: Result<Vec<_>, _> = found.by_ref().take(files.len()).collect();
-                self.recover_partition(files[0].0, of_partition?).await?;
-            }
+            join::all(reading.collect())
+        };
+        // While one batch is merged the next one is read.
+        let mut batches = partitions.chunks(SIDE_BY_SIDE);
+        let mut batch = batches.next();
+        let mut found = match batch {
+            Some(first) => read(first).await,
+            None => Vec::new(),
+        };
+        let mut kept = Vec::new();
+        while let Some(merging) = batch {
+            batch = batches.next();
+            let reading = async {
+                match batch {
+                    Some(next) => read(next).await,
+                    None => Vec::new(),
+                }
+            };
+            let (next, merged) = join::both(reading, self.recover_batch(merging, found, &mut kept)).await;
+            merged?;
+            found = next;
+        }
+        // What was accepted is durable before it is served. One after the other that would take a second for each thousand.
+        self.disk.sync_many(kept).await.map_err(|error| Error::Disk { path: DIRECTORY.to_owned(), error })
+    }
+
+    async fn recover_batch(
+        &mut self,
+        batch: &[&[(u16, u64)]],
+        found: Vec<Result<FoundFile<D::File>, Error>>,
+        kept: &mut Vec<D::File>,
+    ) -> Result<(), Error> {
+        let mut found = found.into_iter();
+        for files in batch {
+            self.config.progress.advance(files.len() as u64 * FILE_PROGRESS_BYTES);
+            let of_partition: Result<Vec<_>, _> = found.by_ref().take(files.len()).collect();
+            self.recover_partition(files[0].0, of_partition?, kept).await?;
+            // What is read meanwhile goes on.
+            join::pause().await;
         }
         Ok(())
     }
 
-    async fn recover_partition(&mut self, partition: u16, mut files: Vec<FoundFile<D::File>>) -> Result<(), Error> {
+    async fn recover_partition(
+        &mut self,
+        partition: u16,
+        mut files: Vec<FoundFile<D::File>>,
+        kept: &mut Vec<D::File>,
+    ) -> Result<(), Error> {
         let mut runs: Vec<(usize, FoundRun)> = Vec::new();
         for (number, file) in files.iter_mut().enumerate() {
             self.recovery.rebuilt_runs += file.rebuilt;
@@ -111,20 +150,24 @@ impl<D: Disk> Engine<D> {
         let replaced = runs.iter().map(|(_, run)| run.trailer.replaces_below).max().unwrap_or(0);
         runs.retain(|(_, run)| run.trailer.sequence >= replaced);
         report_gaps(&mut self.recovery, &files, &runs, replaced);
-        let places = self.keep_files(partition, files, &runs).await?;
+        let places = self.keep_files(partition, files, &runs, kept).await?;
+        // Room for all at once: a table that grows run by run is laid out anew again and again, and searched while it is full.
+        self.index.reserve(partition, runs.iter().map(|(_, run)| run.footer().len()).sum());
         for (file, run) in runs {
             let place_file = places[file].expect("a file with a run is kept");
             self.merge_run(partition, place_file, &run)?;
         }
+        self.index.fit(partition);
         Ok(())
     }
 
-    /// Cuts off, or removes, what does not count; gives the kept files' numbers in places.
+    /// Cuts off, or removes, what does not count; gives the kept files' numbers in places, and the files, to be synced.
     async fn keep_files(
         &mut self,
         partition: u16,
         files: Vec<FoundFile<D::File>>,
         runs: &[(usize, FoundRun)],
+        kept: &mut Vec<D::File>,
     ) -> Result<Vec<Option<u16>>, Error> {
         let mut places = Vec::new();
         let mut removed = false;
@@ -142,8 +185,7 @@ impl<D: Disk> Engine<D> {
             if bytes > end {
                 file.truncate(end).await.map_err(at)?;
             }
-            // What was accepted is durable before it is served.
-            file.sync().await.map_err(at)?;
+            kept.push(file.clone());
             let place = self.partition_files.add_file(partition, file, path.clone(), (file_number, node));
             places.push(Some(place.ok_or(Error::TooManyPartitionFiles(partition))?));
         }
@@ -158,7 +200,6 @@ impl<D: Disk> Engine<D> {
     fn merge_run(&mut self, partition: u16, place_file: u16, run: &FoundRun) -> Result<(), Error> {
         let footer = run.footer();
         let mut classes = 0;
-        self.index.reserve(partition, footer.len());
         for found in footer.iter() {
             let entry = found.entry;
             let view = FieldsView {

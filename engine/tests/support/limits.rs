@@ -37,6 +37,8 @@ pub fn tiny() -> Limits {
         small_record_bytes_max: 1 << 10,
         frame_bytes_max: 2 << 10,
         waiting_bytes_max: 20 << 10,
+        // Segments go, too.
+        log_kept_per_mille: 1_000,
         ..limits()
     }
 }

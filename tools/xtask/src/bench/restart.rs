@@ -57,11 +57,13 @@ pub fn run(context: &Context, keys: u64, rounds: u32) -> (Table, Result<(), Stri
     let all = restart_contestants();
     let present = |(setup, _): &&(Setup, Option<&str>)| context.programs.of(setup.product).is_some();
     let all: Vec<&(Setup, Option<&str>)> = all.iter().filter(present).collect();
-    let others = all.iter().skip(1).map(|(setup, _)| ("annulus".to_string(), setup.name.to_string()));
+    let (own, others): (Vec<_>, Vec<_>) = all.iter().copied().partition(|(setup, _)| setup.product == Product::Annulus);
+    let pair = |own: &str, other: &str| (own.to_string(), other.to_string());
+    let pairs = own.iter().flat_map(|(own, _)| others.iter().map(move |(other, _)| pair(own.name, other.name)));
     let mut table = Table {
         title: format!("{} M keys of {VALUE_BYTES} bytes", keys / 1_000_000),
         contestants: all.iter().map(|(setup, _)| contestant(setup)).collect(),
-        pairs: others.collect(),
+        pairs: pairs.collect(),
         columns: vec![Metric::StartMs],
         runs: Vec::new(),
         notes: vec![format!(

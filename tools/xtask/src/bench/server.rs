@@ -40,18 +40,25 @@ pub struct Setup {
     pub name: &'static str,
     pub product: Product,
     pub flags: Vec<&'static str>,
+    /// Of a node; with more than one it also gets the CPU of the load generator.
+    pub cores: &'static str,
 }
 
 impl Setup {
     pub fn new(name: &'static str, product: Product, flags: &[&'static str]) -> Setup {
-        Setup { name, product, flags: flags.to_vec() }
+        Setup { name, product, flags: flags.to_vec(), cores: "1" }
+    }
+
+    /// The same on so many cores: where no load runs beside it.
+    pub fn with_cores(self, cores: &'static str) -> Setup {
+        Setup { cores, ..self }
     }
 
     /// Everything after the program's name.
     fn arguments(&self, data: &str, port: &str) -> Vec<String> {
         let listen = format!("127.0.0.1:{port}");
         let own: &[&str] = match self.product {
-            Product::Annulus => &["serve", "--data", data, "--listen", &listen, "--cores", "1", "--http", "off"],
+            Product::Annulus => &["serve", "--data", data, "--listen", &listen, "--cores", self.cores, "--http", "off"],
             Product::Redis | Product::Valkey => &["--dir", data, "--port", port, "--bind", "127.0.0.1", "--save", ""],
         };
         own.iter().chain(&self.flags).map(|word| (*word).to_string()).collect()
@@ -130,7 +137,8 @@ impl Server {
         std::fs::create_dir_all(data).map_err(|error| format!("{}: {error}", data.display()))?;
         let program = programs.of(setup.product).ok_or_else(|| format!("{} is not there", setup.name))?;
         let port = free_port()?;
-        let mut command: Command = pinned(&[programs.server_cpu], program);
+        let cpus = [programs.server_cpu, programs.client_cpu];
+        let mut command: Command = pinned(if setup.cores == "1" { &cpus[..1] } else { &cpus }, program);
         command.args(setup.arguments(&data.to_string_lossy(), &port.to_string()));
         let process = Process::start(command, setup.name, &data.with_extension("log"))?;
         Ok(Server { process, port })

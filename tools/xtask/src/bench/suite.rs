@@ -21,7 +21,7 @@ const VALUES_BYTES_MAX: u64 = 256 << 20;
 /// What the suite beyond memory stores, and with `--quick`.
 const LARGE_BYTES: u64 = 1 << 30;
 const LARGE_BYTES_QUICK: u64 = 256 << 20;
-/// What is written over: 16 times the log's budget and the cache, and with `--quick`, where both are as small as they can be.
+/// What is written over: 8 times the log's budget and the cache, and with `--quick`, where both are as small as they can be.
 const OVERWRITTEN_BYTES: u64 = 1 << 30;
 const OVERWRITTEN_BYTES_QUICK: u64 = 128 << 20;
 const PASSES: u32 = 5;
@@ -252,6 +252,7 @@ pub fn restart_contestants() -> Vec<(Setup, Option<&'static str>)> {
     let aof = ["--appendonly", "yes", "--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0"];
     vec![
         (Setup::new("annulus", Product::Annulus, &["--durability", "sync"]), None),
+        (Setup::new("annulus on 2 cores", Product::Annulus, &["--durability", "sync"]).with_cores("2"), None),
         (Setup::new("redis RDB", Product::Redis, &["--appendonly", "no"]), Some("SAVE")),
         (Setup::new("redis AOF", Product::Redis, &aof), None),
     ]
@@ -280,9 +281,9 @@ fn background(_: &Options) -> Vec<Part> {
     ["sync", "memory"].into_iter().map(block).collect()
 }
 
-/// A node with a log and a cache of 64 MiB each, the quick one with the smallest log.
+/// A node with a log and a cache of an eighth of the data each.
 fn small_node(name: &'static str, quick: bool) -> Setup {
-    let (log, cache) = if quick { ("16mb", "16mb") } else { ("64mb", "64mb") };
+    let (log, cache) = if quick { ("16mb", "16mb") } else { ("128mb", "128mb") };
     Setup::new(name, Product::Annulus, &["--durability", "sync", "--hot-log-bytes", log, "--cache", cache])
 }
 
