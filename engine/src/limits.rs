@@ -92,7 +92,7 @@ impl Limits {
         // Writers are delayed most at one and a half.
         log_kept_per_mille: 1_625,
         compaction_read_bytes: 256 << 10,
-        space_per_mille: 1_480,
+        space_per_mille: 1_500,
         garbage_per_mille_min: 150,
         compaction_sets_bytes: 16 << 20,
         compaction_buffer_bytes: 16 << 20,
