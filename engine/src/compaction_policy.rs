@@ -6,7 +6,7 @@
 //! Invariant: nothing here stops a writer for good; delays grow with the cube of the debt and are bounded.
 
 /// How much of the live bytes the log counts for at most: per thousand.
-const LOG_PER_MILLE: u64 = 200;
+const LOG_PER_MILLE: u64 = 220;
 /// From here on compaction goes as fast as it can.
 const SPACE_PER_MILLE_MAX: u64 = 1_550;
 /// A drain begins when so much of the log's budget is sealed, and takes so much of it.

@@ -89,10 +89,10 @@ impl Limits {
         clock_ceiling_ms: 250,
         expire_per_tick: 4096,
         spare_segments: 3,
-        // Writers are delayed most at one and a half.
-        log_kept_per_mille: 1_625,
+        // It stays below, as writers are delayed most at one and a half.
+        log_kept_per_mille: 2_000,
         compaction_read_bytes: 256 << 10,
-        space_per_mille: 1_500,
+        space_per_mille: 1_470,
         garbage_per_mille_min: 150,
         compaction_sets_bytes: 16 << 20,
         compaction_buffer_bytes: 16 << 20,
