@@ -5,7 +5,8 @@
 //! from the log and from partition files, while the one is drained into the other; that the write reached the medium
 //! is shown by `durability.rs` (flags) and by the engine's tests on its faulty disk, not here.
 //!
-//! `ANNULUS_KILL_ROUNDS` (default 4) rounds; `ANNULUS_SEED` repeats the choices, not the kernel's timing.
+//! `ANNULUS_KILL_ROUNDS` (default 4) rounds, `ANNULUS_KILL_LOOKS=all` to inspect the files after every one, as
+//! `cargo xtask soak` does; `ANNULUS_SEED` repeats the choices, not the kernel's timing.
 //!
 //! Invariant: a set of rounds in which nothing was drained, compacted or recycled has shown nothing, and fails.
 
@@ -70,6 +71,7 @@ struct Rounds {
     ledgers: Vec<Ledger>,
     random: Random,
     killed: Instant,
+    looks_always: bool,
     tally: Tally,
 }
 
@@ -108,6 +110,7 @@ impl Rounds {
             ledgers: (0..WRITERS).map(|writer| Ledger::new(writer, KEYS_PER_WRITER)).collect(),
             random,
             killed: Instant::now(),
+            looks_always: std::env::var_os("ANNULUS_KILL_LOOKS").is_some_and(|value| value == "all"),
             tally: Tally::default(),
         }
     }
@@ -124,7 +127,7 @@ impl Rounds {
         self.load_and_kill(&mut node);
         self.tally.rounds += 1;
         // The first round is looked at in any case.
-        let is_looked_at = self.tally.rounds == 1 || self.random.one_in(ROUNDS_PER_LOOK);
+        let is_looked_at = self.looks_always || self.tally.rounds == 1 || self.random.one_in(ROUNDS_PER_LOOK);
         if is_looked_at {
             inspect::verify(&self.data)?;
             self.tally.directories_verified += 1;

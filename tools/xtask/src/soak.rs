@@ -34,7 +34,7 @@ pub fn run(arguments: &Arguments) -> Result<(), String> {
     let mut rounds = 0;
     for seed in first.. {
         let mut command = shell::cargo(&["test", "--test", "engine_crash", "--", "--nocapture", "acknowledged_writes"]);
-        command.env("ANNULUS_KILL_ROUNDS", arguments.kills.to_string());
+        command.env("ANNULUS_KILL_ROUNDS", arguments.kills.to_string()).env("ANNULUS_KILL_LOOKS", "all");
         command.env("ANNULUS_SEED", seed.to_string()).env("ANNULUS_BINARY", release.join("annulus"));
         command.env("ANNULUS_INSPECT", release.join("annulus-inspect"));
         shell::run(&mut command).map_err(|error| format!("after {rounds} rounds, seed {seed}: {error}"))?;
