@@ -1,7 +1,7 @@
 //! Who shall own what: a pure function of the members and of two numbers, so that nodes with equal maps have equal rings and nobody
 //! has to decide (Strategy 3 of the Dynamo paper: fixed equal partitions, placed apart from partitioning).
 //!
-//! Weighted rendezvous hashing: each node has a score for each partition ([`score`](self::score)), and a partition goes to the best
+//! Weighted rendezvous hashing: each node has a score for each partition, and a partition goes to the best
 //! ones; when a node comes or goes, little else changes. Two rules bend that:
 //!
 //! * The copies of a partition are in distinct zones; where there are fewer zones than copies, the zones take turns.
@@ -134,7 +134,8 @@ impl Placement {
     /// The owners, and behind them all others by score. Takes a score and a comparison or two per member.
     pub fn ranked(&self, partition: PartitionId, ranked: &mut Vec<u16>) {
         let owners = self.owners(partition);
-        let mut scored: Vec<(u64, u16)> = (0..).zip(&self.members).map(|(at, m)| (self.score(m, partition), at)).collect();
+        let mut scored: Vec<(u64, u16)> =
+            (0..).zip(&self.members).map(|(at, m)| (self.score(m, partition), at)).collect();
         scored.sort_unstable();
         ranked.clear();
         ranked.extend(owners);
@@ -164,12 +165,8 @@ impl Placement {
             seating.begin(partitions - u32::from(partition));
             self.seat_one(&mut seating, &mut heap);
         }
-        let load = |(cap, share): (&u32, &Share)| Load {
-            share_per_mille: share.per_mille(),
-            cap: *cap,
-            copies: 0,
-            first: 0,
-        };
+        let load =
+            |(cap, share): (&u32, &Share)| Load { share_per_mille: share.per_mille(), cap: *cap, copies: 0, first: 0 };
         self.loads = caps.iter().zip(&shares).map(load).collect();
         for row in self.table.chunks_exact(self.row) {
             self.loads[usize::from(row[0])].first += 1;

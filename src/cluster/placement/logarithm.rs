@@ -52,7 +52,7 @@ const fn part(divisor: u64) -> u64 {
 
 /// The product of two fractions of 64 bits.
 fn times(a: u64, b: u64) -> u64 {
-    (u128::from(a) * u128::from(b) >> 64) as u64
+    ((u128::from(a) * u128::from(b)) >> 64) as u64
 }
 
 /// By ln(c) = 2 · artanh((c - 1) / (c + 1)), whose series needs nothing but multiplications.
@@ -61,10 +61,10 @@ const fn ln_steps() -> [u64; STEPS] {
     let mut index = 0;
     while index < STEPS {
         let z = ((index as u128) << 64) / (2 * STEPS + index) as u128;
-        let (square, mut power, mut sum, mut odd) = (z * z >> 64, z, 0, 1);
+        let (square, mut power, mut sum, mut odd) = ((z * z) >> 64, z, 0, 1);
         while power > 0 {
             sum += power / odd;
-            power = power * square >> 64;
+            power = (power * square) >> 64;
             odd += 2;
         }
         steps[index] = (2 * sum) as u64;

@@ -149,13 +149,22 @@ mod tests {
     fn shares_follow_weights_until_zones_forbid_it() {
         assert_eq!(per_mille(&[(100, 0), (100, 0), (200, 0), (200, 0)], 1000, 2), [333_333, 333_333, 666_666, 666_666]);
         // Three zones and three copies: each zone has every partition.
-        assert_eq!(per_mille(&[(100, 0), (100, 1), (100, 2), (300, 2)], 1000, 3), [1_000_000, 1_000_000, 250_000, 750_000]);
+        assert_eq!(
+            per_mille(&[(100, 0), (100, 1), (100, 2), (300, 2)], 1000, 3),
+            [1_000_000, 1_000_000, 250_000, 750_000]
+        );
         // One of four zones would get more than every partition; the others divide the rest.
-        assert_eq!(per_mille(&[(500, 0), (100, 1), (100, 2), (200, 3)], 1000, 3), [1_000_000, 500_000, 500_000, 1_000_000]);
+        assert_eq!(
+            per_mille(&[(500, 0), (100, 1), (100, 2), (200, 3)], 1000, 3),
+            [1_000_000, 500_000, 500_000, 1_000_000]
+        );
         // One heavy node in a zone without rival zones.
         assert_eq!(per_mille(&[(900, 0), (100, 0), (100, 0)], 1000, 2), [1_000_000, 500_000, 500_000]);
         // A light zone of two still holds one copy of each.
-        assert_eq!(per_mille(&[(10, 0), (10, 0), (100, 1), (100, 1)], 1000, 3), [500_000, 500_000, 1_000_000, 1_000_000]);
+        assert_eq!(
+            per_mille(&[(10, 0), (10, 0), (100, 1), (100, 1)], 1000, 3),
+            [500_000, 500_000, 1_000_000, 1_000_000]
+        );
     }
 
     #[test]

@@ -41,7 +41,9 @@ fn fair_turns(members: &[Member], copies: usize) -> BTreeMap<Zone, (usize, usize
             break;
         }
         let all = takers.len() <= left;
-        takers.iter().for_each(|zone| turns.insert(*zone, (if all { turn } else { turn - 1 }, turn)).map_or((), |_| ()));
+        for zone in &takers {
+            turns.insert(*zone, (if all { turn } else { turn - 1 }, turn));
+        }
         left = left.saturating_sub(takers.len());
     }
     turns
@@ -143,7 +145,8 @@ fn of_many_nodes_the_best_are_kept_and_the_rest_can_be_ranked() {
 
 #[test]
 fn loads_follow_weights() {
-    let members: Vec<Member> = (0..24).map(|at| member(id(7, at), [100, 200, 400][at as usize % 3], at / 3 % 4)).collect();
+    let members: Vec<Member> =
+        (0..24).map(|at| member(id(7, at), [100, 200, 400][at as usize % 3], at / 3 % 4)).collect();
     let placement = place(&members, 4096, 3);
     for (member, load) in placement.members().iter().zip(placement.loads()) {
         let fair = 4096.0 * 3.0 * f64::from(member.weight.get()) / 5600.0;
