@@ -1,8 +1,8 @@
 //! Who shall own what: a pure function of the members and of two numbers, so that nodes with equal maps have equal rings and nobody
 //! has to decide (Strategy 3 of the Dynamo paper: fixed equal partitions, placed apart from partitioning).
 //!
-//! Weighted rendezvous hashing: each node has a score for each partition, and a partition goes to the best
-//! ones; when a node comes or goes, little else changes. Two rules bend that:
+//! Weighted rendezvous hashing: each node has a score for each partition, and a partition goes to the best ones; when a node comes
+//! or goes, little else changes. Two rules bend that:
 //!
 //! * The copies of a partition are in distinct zones; where there are fewer zones than copies, the zones take turns.
 //! * No node holds more than 1.05 of its fair share. Partitions are seated in order, and a node that is full is passed over.
@@ -11,7 +11,7 @@
 //! has to change the map.
 //!
 //! Invariants: integers only; the order of the input does not matter; a partition has each node once at most; caps and zones are
-//! kept whenever that is possible, and zones before caps.
+//! always kept, because shares are cut so that they can be.
 
 mod logarithm;
 mod score;
@@ -78,6 +78,7 @@ type Scored = Reverse<(u64, u16)>;
 #[must_use]
 pub fn place(members: &[Member], partitions: u16, copies: u8) -> Placement {
     assert!(partitions.is_power_of_two() && partitions <= PARTITIONS_MAX, "{partitions} partitions");
+    assert!(copies > 0, "who wants no copy has no ring");
     let mut members = members.to_vec();
     members.sort_unstable();
     assert!(members.len() < usize::from(u16::MAX), "places of members fit 16 bits");
