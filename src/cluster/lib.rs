@@ -14,4 +14,8 @@ pub mod effect;
 pub mod event;
 pub mod ids;
 pub mod limits;
+pub mod membership;
+pub mod placement;
+pub mod preference_list;
+pub mod ring;
 pub mod store;

@@ -2,6 +2,10 @@
 //!
 //! Invariant: [`Limits::assert_valid`] holds for those in use; tests pass smaller ones.
 
+/// Nodes in the map of the cluster, removed ones included until they are forgotten. Bounds what a map takes in memory and in a
+/// message: at most 3 MiB.
+pub const MEMBERS_MAX: usize = 4_096;
+
 /// Limits of one core.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {

@@ -1,4 +1,4 @@
-//! The project's own chores, run as `cargo xtask NAME`: ci, tidy, soak, clients, bench.
+//! The project's own chores, run as `cargo xtask NAME`: ci, tidy, soak, clients, bench, placement.
 //!
 //! Not part of the product. A chore prints what it does and ends with a status other than 0 when anything failed.
 
@@ -7,6 +7,7 @@
 mod bench;
 mod ci;
 mod clients;
+mod placement;
 mod shell;
 mod soak;
 mod tidy;
@@ -33,6 +34,8 @@ enum Chore {
     Clients,
     /// Annulus beside Redis and Valkey: throughput, CPU time per request, latencies, as ratios
     Bench(bench::Arguments),
+    /// How evenly partitions are placed, beside the strategies of the Dynamo paper, and what moves when nodes join and leave
+    Placement(placement::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Chore::Soak(arguments) => soak::run(&arguments),
         Chore::Clients => clients::run(),
         Chore::Bench(arguments) => bench::run(&arguments),
+        Chore::Placement(arguments) => placement::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

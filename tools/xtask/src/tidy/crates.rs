@@ -12,7 +12,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("annulus-cluster", &["annulus-object"]),
     ("annulus", &["annulus-object", "annulus-engine", "annulus-net", "annulus-cluster"]),
     ("annulus-inspect", &["annulus-object", "annulus-engine", "annulus"]),
-    ("xtask", &[]),
+    ("xtask", &["annulus-object", "annulus-cluster"]),
 ];
 
 /// Crates that only these may depend on, because only they may name them.

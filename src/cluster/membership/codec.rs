@@ -1,0 +1,231 @@
+//! The map as bytes, for peers and for the disk.
+//!
+//! ```text
+//! bytes  little endian
+//!     1  format, 1
+//!     2  nodes
+//!        of each node, ascending:
+//!     8    id
+//!     1    which registers follow: 1 announced, 2 role, 4 weight, 8 zone
+//!   16+    each: clock (8), author (8), value
+//!            announced: peers, clients (each: length of host (1), host, port (2)), cores (2), incarnation (2), version (4),
+//!                       active (2), pending (2), draining (2), digest (8)
+//!            role (1)    weight (2)    zone: length (1), name
+//! ```
+//!
+//! There is no checksum: frames and files have their own. One map has one encoding.
+//!
+//! Invariant: bytes from outside are an [`UnverifiedMembership`], which can do nothing but be checked, as a whole.
+
+use annulus_object::Clock;
+
+use super::{Announced, Endpoint, Entry, Holdings, MapError, Membership, Register, Role, Stamp, Weight, Zone};
+use crate::ids::NodeId;
+use crate::limits::MEMBERS_MAX;
+
+const FORMAT: u8 = 1;
+const ANNOUNCED: u8 = 1;
+const ROLE: u8 = 2;
+const WEIGHT: u8 = 4;
+const ZONE: u8 = 8;
+
+/// Bytes that somebody says are a map.
+#[derive(Debug, Clone, Copy)]
+pub struct UnverifiedMembership<'a> {
+    bytes: &'a [u8],
+}
+
+impl Membership {
+    /// Appends the encoding.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.push(FORMAT);
+        let nodes = u16::try_from(self.entries.len()).expect("a map has at most MEMBERS_MAX nodes");
+        out.extend_from_slice(&nodes.to_le_bytes());
+        for (node, entry) in &self.entries {
+            out.extend_from_slice(&node.raw().to_le_bytes());
+            entry.encode(out);
+        }
+    }
+}
+
+impl Entry {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let flag = |is_there: bool, flag: u8| if is_there { flag } else { 0 };
+        out.push(
+            flag(self.announced.is_some(), ANNOUNCED)
+                | flag(self.role.is_some(), ROLE)
+                | flag(self.weight.is_some(), WEIGHT)
+                | flag(self.zone.is_some(), ZONE),
+        );
+        if let Some(Register { stamp, value }) = &self.announced {
+            stamp.encode(out);
+            value.encode(out);
+        }
+        if let Some(Register { stamp, value }) = &self.role {
+            stamp.encode(out);
+            out.push(value.to_byte());
+        }
+        if let Some(Register { stamp, value }) = &self.weight {
+            stamp.encode(out);
+            out.extend_from_slice(&value.get().to_le_bytes());
+        }
+        if let Some(Register { stamp, value }) = &self.zone {
+            stamp.encode(out);
+            encode_text(value.name(), out);
+        }
+    }
+}
+
+impl Stamp {
+    fn encode(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.clock.raw().to_le_bytes());
+        out.extend_from_slice(&self.author.raw().to_le_bytes());
+    }
+}
+
+impl Announced {
+    fn encode(&self, out: &mut Vec<u8>) {
+        for endpoint in [&self.peers, &self.clients] {
+            encode_text(&endpoint.host, out);
+            out.extend_from_slice(&endpoint.port.to_le_bytes());
+        }
+        out.extend_from_slice(&self.cores.to_le_bytes());
+        out.extend_from_slice(&self.incarnation.to_le_bytes());
+        out.extend_from_slice(&self.version.to_le_bytes());
+        for count in [self.holdings.active, self.holdings.pending, self.holdings.draining] {
+            out.extend_from_slice(&count.to_le_bytes());
+        }
+        out.extend_from_slice(&self.holdings.digest.to_le_bytes());
+    }
+}
+
+fn encode_text(text: &str, out: &mut Vec<u8>) {
+    out.push(u8::try_from(text.len()).expect("hosts and zones are at most 255 bytes"));
+    out.extend_from_slice(text.as_bytes());
+}
+
+impl<'a> UnverifiedMembership<'a> {
+    /// Bytes as they came.
+    #[must_use]
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes }
+    }
+
+    /// The map, if it is one through and through and nothing in it was written after `latest`: a register from the far future
+    /// could not be changed until then. Errors: what is wrong first.
+    pub fn check(self, latest: Clock) -> Result<Membership, MapError> {
+        let mut reader = Reader { rest: self.bytes, node: None, latest };
+        let format = reader.u8()?;
+        if format != FORMAT {
+            return Err(MapError::Format(format));
+        }
+        let nodes = reader.u16()?;
+        if usize::from(nodes) > MEMBERS_MAX {
+            return Err(MapError::TooManyMembers);
+        }
+        let mut map = Membership::default();
+        for _ in 0..nodes {
+            let number = reader.u64()?;
+            let node = NodeId::checked(number).ok_or(MapError::Node(number))?;
+            if reader.node.is_some_and(|before| before >= node) {
+                return Err(MapError::Order);
+            }
+            reader.node = Some(node);
+            map.entries.insert(node, reader.entry(node)?);
+        }
+        if reader.rest.is_empty() { Ok(map) } else { Err(MapError::Trailing) }
+    }
+}
+
+/// A checked walk over the bytes.
+struct Reader<'a> {
+    rest: &'a [u8],
+    /// Whose entry it is at.
+    node: Option<NodeId>,
+    latest: Clock,
+}
+
+impl Reader<'_> {
+    fn entry(&mut self, node: NodeId) -> Result<Entry, MapError> {
+        let flags = self.u8()?;
+        if flags == 0 || flags >= ZONE << 1 {
+            return Err(MapError::Value(node));
+        }
+        let mut entry = Entry::default();
+        if flags & ANNOUNCED > 0 {
+            let register = Register { stamp: self.stamp(node)?, value: self.announced(node)? };
+            if register.stamp.author != node {
+                return Err(MapError::Author(node));
+            }
+            entry.announced = Some(register);
+        }
+        if flags & ROLE > 0 {
+            let stamp = self.stamp(node)?;
+            let value = Role::from_byte(self.u8()?).ok_or(MapError::Value(node))?;
+            entry.role = Some(Register { stamp, value });
+        }
+        if flags & WEIGHT > 0 {
+            let stamp = self.stamp(node)?;
+            let value = Weight::new(self.u16()?).ok_or(MapError::Value(node))?;
+            entry.weight = Some(Register { stamp, value });
+        }
+        if flags & ZONE > 0 {
+            let stamp = self.stamp(node)?;
+            let value = Zone::new(self.text(node)?).ok_or(MapError::Value(node))?;
+            entry.zone = Some(Register { stamp, value });
+        }
+        Ok(entry)
+    }
+
+    fn stamp(&mut self, node: NodeId) -> Result<Stamp, MapError> {
+        let clock = Clock::from_raw(self.u64()?).ok_or(MapError::Value(node))?;
+        let author = NodeId::checked(self.u64()?).ok_or(MapError::Value(node))?;
+        if clock > self.latest { Err(MapError::Future(node)) } else { Ok(Stamp { clock, author }) }
+    }
+
+    fn announced(&mut self, node: NodeId) -> Result<Announced, MapError> {
+        let announced = Announced {
+            peers: Endpoint { host: self.text(node)?.into(), port: self.u16()? },
+            clients: Endpoint { host: self.text(node)?.into(), port: self.u16()? },
+            cores: self.u16()?,
+            incarnation: self.u16()?,
+            version: self.u32()?,
+            holdings: Holdings {
+                active: self.u16()?,
+                pending: self.u16()?,
+                draining: self.u16()?,
+                digest: self.u64()?,
+            },
+        };
+        if announced.is_valid() { Ok(announced) } else { Err(MapError::Value(node)) }
+    }
+
+    fn text(&mut self, node: NodeId) -> Result<&str, MapError> {
+        let bytes = usize::from(self.u8()?);
+        let (text, rest) = self.rest.split_at_checked(bytes).ok_or(MapError::Truncated)?;
+        self.rest = rest;
+        std::str::from_utf8(text).map_err(|_| MapError::Value(node))
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], MapError> {
+        let (head, rest) = self.rest.split_first_chunk::<N>().ok_or(MapError::Truncated)?;
+        self.rest = rest;
+        Ok(*head)
+    }
+
+    fn u8(&mut self) -> Result<u8, MapError> {
+        self.array().map(u8::from_le_bytes)
+    }
+
+    fn u16(&mut self) -> Result<u16, MapError> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    fn u32(&mut self) -> Result<u32, MapError> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, MapError> {
+        self.array().map(u64::from_le_bytes)
+    }
+}
