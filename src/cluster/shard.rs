@@ -16,7 +16,7 @@ use crate::forward::once::Once;
 use crate::get::GetCommand;
 use crate::held::Held;
 use crate::hints::Hints;
-use crate::ids::{NodeId, Session, StoreToken};
+use crate::ids::{NodeId, PartitionId, Session, StoreToken};
 use crate::limits::Limits;
 use crate::message::{ForwardOutcome, ForwardPut, Header, Message, NotCarriedOut, Unverified};
 use crate::put::PutCommand;
@@ -120,6 +120,12 @@ impl Shard {
             Event::Liveness { node, up: false } => self.parts.on_unreachable(turn, node),
         }
         self.parts.requests.on_time(turn);
+    }
+
+    /// This node has dropped what it had as an owner of a partition: what `actor` stamped there is forgotten here, so that actor
+    /// stamps no more for it (rule S4).
+    pub fn on_dropped(&mut self, partition: PartitionId, actor: Actor) {
+        self.common.stamping.drop_partition(partition, actor);
     }
 
     /// What was done so far.
