@@ -105,6 +105,7 @@ impl Shard {
     ) {
         let turn = &mut Turn { now, store, routes, effects, common: &mut self.common };
         self.parts.started_ms.get_or_insert(now.unix_ms);
+        self.parts.requests.on_event(turn);
         match event {
             Event::Put(put) => self.parts.on_put(turn, &put),
             Event::Get(get) => self.parts.on_get(turn, &get),
