@@ -442,6 +442,7 @@ impl Get {
         if self.phase == Phase::Queued {
             self.fail(turn, Failure::Busy);
         } else if !self.is_answered && self.has_object {
+            self.lose_missing();
             self.answer_what_is_known(turn);
         } else if !self.is_answered {
             self.fail(turn, Failure::ReadTimeout);
@@ -450,6 +451,18 @@ impl Get {
             self.repair(turn);
         }
         self.phase = Phase::Done;
+    }
+
+    /// Who told of something that did not come does not count.
+    fn lose_missing(&mut self) {
+        let have = versions_of(&self.have);
+        let is_missing = |versions: &Versions| !have.includes(versions);
+        let others = self.others.iter().filter(|witness| is_missing(&witness.versions)).map(|witness| witness.node);
+        let mut missing: SmallVec<[NodeId; 8]> = others.collect();
+        if is_missing(&versions_of(&self.reference)) {
+            missing.extend(self.same.iter().copied());
+        }
+        missing.into_iter().for_each(|node| self.lose(node));
     }
 
     fn fail(&mut self, turn: &mut Turn<'_>, failure: Failure) {

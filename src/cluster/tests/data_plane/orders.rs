@@ -62,27 +62,28 @@ enum Move {
     Load(usize, bool),
 }
 
-/// Everything that can happen next. Packets of one link keep their order.
+/// Everything that can happen next at the coordinator, node 0. What happens elsewhere first comes first, as it changes nothing
+/// else; it may fail as well. Packets of one link keep their order.
 fn moves(world: &World, with_losses: bool) -> Vec<Move> {
     let mut moves = Vec::new();
     let mut links = BTreeSet::new();
     for (index, packet) in world.packets.iter().enumerate() {
         if links.insert((packet.from, packet.to)) {
-            moves.push(Move::Deliver(index));
-            moves.extend(with_losses.then_some(Move::Lose(index)));
+            let pair = [Some(Move::Deliver(index)), with_losses.then_some(Move::Lose(index))];
+            moves.push((packet.to, pair));
         }
     }
     for (index, node) in world.nodes.iter().enumerate() {
         if !node.store.writes.is_empty() {
-            moves.push(Move::Store(index, true));
-            moves.extend(with_losses.then_some(Move::Store(index, false)));
+            moves.push((index, [Some(Move::Store(index, true)), with_losses.then_some(Move::Store(index, false))]));
         }
         if !node.store.loads.is_empty() {
-            moves.push(Move::Load(index, true));
-            moves.extend(with_losses.then_some(Move::Load(index, false)));
+            moves.push((index, [Some(Move::Load(index, true)), with_losses.then_some(Move::Load(index, false))]));
         }
     }
-    moves
+    let elsewhere = moves.iter().position(|(at, _)| *at != 0);
+    let chosen = elsewhere.map_or(&moves[..], |index| &moves[index..=index]);
+    chosen.iter().flat_map(|(_, pair)| pair).flatten().copied().collect()
 }
 
 fn carry_out(world: &mut World, next: Move) {
@@ -128,7 +129,7 @@ fn a_put_of_three_copies_in_every_order_with_every_loss() {
             }
         });
         let is_written = matches!(world.told.get(&put), Some(Told::Written { .. }));
-        world.wait(1100);
+        world.wait_in_steps(1100, 110);
         match &world.told[&put] {
             Told::Written { .. } => written += 1,
             told => {
@@ -139,7 +140,7 @@ fn a_put_of_three_copies_in_every_order_with_every_loss() {
         }
         assert_eq!(world.nodes[0].shard.as_ref().unwrap().in_flight().0, 0);
         // What the coordinator could not place it hands over later.
-        world.wait(4000);
+        world.wait_in_steps(4000, 250);
         for index in 1..3 {
             let is_left = world.nodes[0].dirty.contains(&node(index));
             assert!(is_left || values(&world.owned(index, b"k")) == ["v"], "owner {index}");
@@ -168,7 +169,7 @@ fn a_put_whose_owners_are_silent_goes_to_fallbacks_in_every_order() {
                 }
             });
             assert!(matches!(world.told[&put], Told::Written { .. }));
-            world.wait(4000);
+            world.wait_in_steps(4000, 250);
             for index in 0..3 {
                 assert_eq!(values(&world.owned(index, b"k")), ["v"], "owner {index}");
             }
@@ -219,16 +220,18 @@ fn merged<'a>(objects: impl Iterator<Item = &'a Object>) -> Object {
 fn a_get_of_three_copies_in_every_order_with_every_loss() {
     let states = states();
     let (mut walks, mut stale) = (0, 0);
-    for number in 0..64 {
+    // The two others are alike.
+    let numbers = (0..64).filter(|number| number >> 2 & 3 <= number >> 4 & 3);
+    for number in numbers {
         let of = |owner: usize| &states[number >> (2 * owner) & 3];
         walks += explore(|choices| {
             let mut world = World::new(3);
             (0..3).for_each(|index| give(&mut world, index, of(index)));
             let get = world.get(0, b"k", None);
-            // The first messages may get lost, and the own disk may fail; what is fetched then arrives.
+            // Any three of them may get lost or fail.
             let mut losses = 0;
             loop {
-                let moves = moves(&world, losses < 2);
+                let moves = moves(&world, losses < 3);
                 if moves.is_empty() {
                     break;
                 }
@@ -236,7 +239,7 @@ fn a_get_of_three_copies_in_every_order_with_every_loss() {
                 losses += usize::from(matches!(next, Move::Lose(_) | Move::Load(_, false) | Move::Store(_, false)));
                 carry_out(&mut world, next);
             }
-            world.wait(1100);
+            world.wait_in_steps(1100, 110);
             match &world.told[&get] {
                 Told::Found { object, is_stale_possible } => {
                     stale += usize::from(*is_stale_possible);
@@ -257,5 +260,6 @@ fn a_get_of_three_copies_in_every_order_with_every_loss() {
             assert_eq!(world.nodes[0].shard.as_ref().unwrap().in_flight().0, 0);
         });
     }
+    println!("{walks} walks");
     assert!(walks > 10_000 && stale > 100, "{walks} walks, {stale} perhaps stale");
 }

@@ -270,8 +270,13 @@ impl World {
 
     /// Time passes in small steps, and everything that moves arrives.
     pub fn wait(&mut self, ms: u64) {
-        for _ in 0..ms.div_ceil(20) {
-            self.tick(20);
+        self.wait_in_steps(ms, 20);
+    }
+
+    /// The same in steps of so many milliseconds.
+    pub fn wait_in_steps(&mut self, ms: u64, step_ms: u64) {
+        for _ in 0..ms.div_ceil(step_ms) {
+            self.tick(step_ms);
             self.settle();
         }
     }
