@@ -146,10 +146,7 @@ fn a_put_of_three_copies_in_every_order_with_every_loss() {
             assert!(is_left || values(&world.owned(index, b"k")) == ["v"], "owner {index}");
         }
     });
-    assert!(
-        walks > 5_000 && written > 1_000 && in_doubt > 1_000,
-        "{walks} walks, {written} written, {in_doubt} in doubt"
-    );
+    assert!(walks > 400 && written > 50 && in_doubt > 50, "{walks} walks, {written} written, {in_doubt} in doubt");
 }
 
 #[test]
@@ -260,6 +257,5 @@ fn a_get_of_three_copies_in_every_order_with_every_loss() {
             assert_eq!(world.nodes[0].shard.as_ref().unwrap().in_flight().0, 0);
         });
     }
-    println!("{walks} walks");
     assert!(walks > 10_000 && stale > 100, "{walks} walks, {stale} perhaps stale");
 }

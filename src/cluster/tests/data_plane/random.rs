@@ -53,12 +53,12 @@ impl Run {
         }
         self.world.heard.clear();
         if self.world.is_loud {
-            println!("-- {step:?}");
+            eprintln!("-- {step:?}");
         }
         self.act(step);
         // Whoever drives a node gives it an incarnation when it asks for one; sooner or later.
         for index in 0..self.world.nodes.len() {
-            if self.world.nodes[index].incarnations_needed > 0 && step.1 % 2 == 0 {
+            if self.world.nodes[index].incarnations_needed > 0 && step.1.is_multiple_of(2) {
                 self.world.nodes[index].incarnations_needed = 0;
                 self.world.renew(index);
             }
@@ -153,7 +153,7 @@ impl Run {
         if !self.world.packets.is_empty() {
             let last = self.world.packets.len();
             // Mostly the oldest.
-            let index = if b % 4 == 0 { usize::from(a) % last } else { 0 };
+            let index = if b.is_multiple_of(4) { usize::from(a) % last } else { 0 };
             self.world.deliver(index);
         }
     }
@@ -193,7 +193,7 @@ impl Run {
             }
         };
         if self.world.is_loud {
-            println!("client {client} writes {wish:?}");
+            eprintln!("client {client} writes {wish:?}");
         }
         self.oracles[key].will_write(&value, seen);
         self.note(client, key);
@@ -231,9 +231,9 @@ impl Run {
                 self.step((26, 1, 80, 0));
                 self.step((30, 1, 0, 0));
             }
-            for key in 0..KEYS.len() {
+            for (key, bytes) in KEYS.iter().enumerate() {
                 self.note(9, key);
-                self.world.get(round % 3, KEYS[key], None);
+                self.world.get(round % 3, bytes, None);
                 self.step((30, 1, 0, 0));
             }
         }
@@ -246,8 +246,6 @@ impl Run {
         for oracle in &self.oracles {
             oracle.check_healed(&self.world);
         }
-        let answered = self.keys.keys().filter(|client| self.world.told.contains_key(client)).count();
-        let _ = answered;
     }
 }
 

@@ -263,7 +263,7 @@ fn played(script: &str) -> String {
         writeln!(out, "{line}").unwrap();
         if !line.is_empty() && !line.starts_with('#') {
             // Shown where the test fails.
-            println!("{line}");
+            eprintln!("{line}");
             out.push_str(&story.run(line));
         }
     }

@@ -344,7 +344,7 @@ impl World {
         if self.is_loud || self.story.is_some() {
             let line = crate::story::line(index, effect, effects);
             if self.is_loud {
-                println!("{line}");
+                eprintln!("{line}");
             }
             self.story.iter_mut().for_each(|story| story.push(line.clone()));
         }
