@@ -10,12 +10,13 @@
 //!
 //! Invariant: the answer includes everything that any node that counts has told; it is given once.
 
-use annulus_object::{ContextView, Dot, ObjectView};
+use annulus_object::Dot;
 use smallvec::SmallVec;
 
 use crate::compose::shrink;
 use crate::effect::Failure;
 use crate::event::{Key, Quorum};
+use crate::evidence::Evidence;
 use crate::ids::{Home, NodeId};
 use crate::message::Message;
 use crate::put::merge_into;
@@ -23,7 +24,7 @@ use crate::quorum::{Knowing, ReadTally, Verdict};
 use crate::read_repair::repair;
 use crate::slab::Handle;
 use crate::turn::{Origin, Turn};
-use crate::versions::{Versions, VersionsView, encode_of_object};
+use crate::versions::VersionsView;
 
 /// How far a read is.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -47,14 +48,6 @@ pub(crate) struct GetCommand<'a> {
     pub(crate) deadline_us: u64,
 }
 
-/// A node whose versions are not those that this node had when the read began.
-#[derive(Debug)]
-struct Witness {
-    node: NodeId,
-    versions: Versions,
-    is_fetched: bool,
-}
-
 /// One read.
 #[derive(Debug, Default)]
 pub(crate) struct Get {
@@ -70,17 +63,12 @@ pub(crate) struct Get {
     deadline_us: u64,
     is_owner: bool,
     tally: ReadTally,
-    /// Encoded versions that this node had at the start, and who else has just these.
-    reference: Vec<u8>,
-    same: SmallVec<[NodeId; 8]>,
-    is_same_fetched: bool,
-    others: SmallVec<[Witness; 2]>,
-    /// What was read and fetched so far, merged; its encoded versions.
-    object: Vec<u8>,
-    have: Vec<u8>,
+    evidence: Evidence,
+    /// Whether something was read, or there is nothing to read.
     has_object: bool,
+    /// Reads of this node's homes that are under way, and what they gave so far; nothing once one could not tell.
     loads: u8,
-    has_load_failed: bool,
+    own: Option<Vec<u8>>,
     has_asked_others: bool,
     /// From when on silent nodes are not waited for, and whether that is so.
     late_us: u64,
@@ -99,11 +87,8 @@ impl Get {
         (self.own_last, self.quorum, self.deadline_us) = (command.own_last, command.quorum, command.deadline_us);
         let node = turn.common.node;
         self.is_owner = turn.preference_list(key.partition, self.quorum.n).owners.contains(&node);
-        self.same.clear();
-        self.others.clear();
-        self.object.clear();
-        (self.is_same_fetched, self.has_object, self.loads) = (false, false, 0);
-        (self.has_load_failed, self.has_asked_others, self.is_late, self.is_answered) = (false, false, false, false);
+        (self.has_object, self.loads) = (false, 0);
+        (self.has_asked_others, self.is_late, self.is_answered) = (false, false, false);
         turn.common.counters.gets += 1;
     }
 
@@ -124,21 +109,20 @@ impl Get {
         }
         let key = Key { bytes: &self.key, partition: self.partition, hash: self.hash };
         turn.common.held.look_up(&*turn.store, &key);
-        self.reference.clear();
-        turn.common.held.versions.encode(&mut self.reference);
+        self.evidence.start(&turn.common.held.versions);
         self.tally.start(self.quorum.r, self.quorum.pr);
         self.tally.ask(node, self.is_owner);
         if turn.common.held.homes.is_empty() {
             self.tally.answer(node, Knowing::Absent, self.is_owner);
-            self.same.push(node);
-            self.have.clone_from(&self.reference);
-            self.has_object = true;
+            self.has_object = self.evidence.see_object(node, &[]);
         } else {
             let homes: SmallVec<[Home; 2]> = turn.common.held.homes.clone();
             self.loads = u8::try_from(homes.len()).expect("few nodes are stood in for");
+            self.own.get_or_insert_default().clear();
             homes.into_iter().for_each(|home| turn.load(id.token(0), home, &key));
         }
-        if !self.is_owner || self.quorum.r > 1 || self.quorum.pr > 1 || !self.has_own(&self.reference) {
+        let has_own = self.own_last.is_none_or(|own| self.evidence.began_with(own));
+        if !self.is_owner || self.quorum.r > 1 || self.quorum.pr > 1 || !has_own {
             self.ask_others(turn, id);
         }
         self.late_us = turn.now.steady_us + turn.common.limits.reroute_after_us;
@@ -190,36 +174,28 @@ impl Get {
             turn.common.counters.late_replies += 1;
             return;
         }
-        if versions.bytes() == self.reference {
-            self.same.push(from);
-        } else {
-            self.see(from, versions);
-        }
+        self.evidence.see(from, versions);
         self.proceed(turn, id);
     }
 
     /// One of this node's homes was read.
     pub(crate) fn on_loaded(&mut self, turn: &mut Turn<'_>, id: Handle, object: Option<&[u8]>) {
         self.loads -= 1;
-        // What was fetched meanwhile is there already: it is the union that is answered.
-        self.has_load_failed |= !object.is_some_and(|object| merge_into(&mut self.object, object));
-        if self.loads > 0 {
-            return;
-        }
         let node = turn.common.node;
-        self.look_at_object();
-        if self.has_load_failed {
-            self.tally.answer(node, Knowing::Failed, self.is_owner);
+        let is_only = self.loads == 0 && self.own.as_ref().is_some_and(Vec::is_empty);
+        let is_seen = if is_only {
+            object.is_some_and(|object| self.evidence.see_object(node, object))
         } else {
-            self.tally.answer(node, Knowing::Found, self.is_owner);
-            if self.have == self.reference {
-                self.same.push(node);
-            } else {
-                let have = std::mem::take(&mut self.have);
-                self.see(node, VersionsView::check(&have).expect("encoded here"));
-                self.have = have;
+            let merged = self.own.as_mut().zip(object).is_some_and(|(own, object)| merge_into(own, object));
+            if !merged {
+                self.own = None;
             }
-        }
+            if self.loads > 0 {
+                return;
+            }
+            self.own.as_ref().is_some_and(|own| self.evidence.see_object(node, own))
+        };
+        self.tally.answer(node, if is_seen { Knowing::Found } else { Knowing::Failed }, self.is_owner);
         self.has_object = true;
         self.proceed(turn, id);
     }
@@ -236,47 +212,18 @@ impl Get {
             turn.common.counters.late_replies += 1;
             return;
         }
-        if !object.is_some_and(|object| merge_into(&mut self.object, object)) {
-            self.lose(from);
-        } else {
-            let mut versions = Vec::new();
-            match object.filter(|object| !object.is_empty()) {
-                Some(object) => encode_of_object(ObjectView::check(object).expect("checked"), &mut versions),
-                None => Versions::default().encode(&mut versions),
-            }
-            self.see(from, VersionsView::check(&versions).expect("encoded here"));
-            self.look_at_object();
+        if object.is_some_and(|object| self.evidence.see_object(from, object)) {
             self.has_object = true;
+        } else {
+            self.lose(from);
         }
         self.proceed(turn, id);
-    }
-
-    /// What a node has, as far as it differs from what this node had.
-    fn see(&mut self, node: NodeId, versions: VersionsView<'_>) {
-        self.same.retain(|same| *same != node);
-        let known = self.others.iter().position(|witness| witness.node == node);
-        let index = known.unwrap_or_else(|| {
-            self.others.push(Witness { node, versions: Versions::default(), is_fetched: false });
-            self.others.len() - 1
-        });
-        versions.copy_to(&mut self.others[index].versions);
     }
 
     /// A node cannot give what it told of.
     fn lose(&mut self, node: NodeId) {
         self.tally.withdraw(node);
-        self.same.retain(|same| *same != node);
-        self.others.retain(|witness| witness.node != node);
-        self.is_same_fetched = false;
-    }
-
-    fn look_at_object(&mut self) {
-        self.have.clear();
-        if self.object.is_empty() {
-            Versions::default().encode(&mut self.have);
-        } else {
-            encode_of_object(ObjectView::check(&self.object).expect("merged here"), &mut self.have);
-        }
+        self.evidence.lose(node);
     }
 
     /// A node will not answer; true when that changes something, at once.
@@ -285,8 +232,7 @@ impl Get {
             return false;
         }
         let was_waiting = self.tally.answer(node, Knowing::Failed, true);
-        let was_fetched = self.others.iter().any(|witness| witness.node == node && witness.is_fetched)
-            || (self.is_same_fetched && self.same.contains(&node));
+        let was_fetched = self.evidence.is_fetched(node);
         if was_fetched {
             self.lose(node);
         }
@@ -329,13 +275,7 @@ impl Get {
 
     /// Reads the object elsewhere while the own disk does not tell.
     fn hedge(&mut self, turn: &mut Turn<'_>, id: Handle) {
-        let node = turn.common.node;
-        if let Some(other) = self.same.iter().copied().find(|same| *same != node) {
-            self.is_same_fetched = true;
-            self.fetch(turn, id, other);
-        } else if let Some(witness) = self.others.iter_mut().find(|witness| !witness.is_fetched) {
-            witness.is_fetched = true;
-            let other = witness.node;
+        if let Some(other) = self.evidence.instead_of(turn.common.node) {
             self.fetch(turn, id, other);
         }
     }
@@ -350,16 +290,19 @@ impl Get {
     fn proceed(&mut self, turn: &mut Turn<'_>, id: Handle) {
         if !self.has_object {
             // The own disk is late, and somebody has answered since.
-            if self.is_late && !self.is_same_fetched && self.others.iter().all(|witness| !witness.is_fetched) {
+            if self.is_late {
                 self.hedge(turn, id);
             }
             return;
         }
-        if self.fetch_missing(turn, id) {
+        // What is missing is waited for.
+        if let Some(nodes) = self.evidence.missing(turn.common.node) {
+            turn.common.counters.merged_reads += u64::from(!nodes.is_empty());
+            nodes.into_iter().for_each(|node| self.fetch(turn, id, node));
             return;
         }
         if !self.is_answered {
-            let has_own = self.has_own(&self.have);
+            let has_own = self.has_own();
             if self.tally.verdict() == Verdict::Met && !has_own && !self.has_asked_others {
                 self.ask_others(turn, id);
             }
@@ -376,54 +319,15 @@ impl Get {
         }
     }
 
-    /// Fetches objects that have more than what is here; true while one is waited for.
-    fn fetch_missing(&mut self, turn: &mut Turn<'_>, id: Handle) -> bool {
-        if self.others.is_empty() && self.have == self.reference {
-            return false;
-        }
-        let node = turn.common.node;
-        let have = versions_of(&self.have);
-        let is_missing = |versions: &Versions| !have.includes(versions);
-        let reference = versions_of(&self.reference);
-        let same = self.same.iter().copied().find(|same| *same != node);
-        let same = same.filter(|_| is_missing(&reference));
-        if same.is_none() && !self.others.iter().any(|witness| is_missing(&witness.versions)) {
-            return false;
-        }
-        // What is asked of one need not be asked of another.
-        let mut coming = have.clone();
-        let asked = self.others.iter().filter(|witness| witness.is_fetched);
-        asked.for_each(|witness| coming.merge(&witness.versions));
-        let mut fetched: SmallVec<[NodeId; 4]> = SmallVec::new();
-        if let Some(same) = same {
-            if !self.is_same_fetched {
-                self.is_same_fetched = true;
-                fetched.push(same);
-            }
-            coming.merge(&reference);
-        }
-        for witness in self.others.iter_mut().filter(|witness| witness.node != node && !witness.is_fetched) {
-            if !coming.includes(&witness.versions) {
-                coming.merge(&witness.versions);
-                witness.is_fetched = true;
-                fetched.push(witness.node);
-            }
-        }
-        turn.common.counters.merged_reads += u64::from(!fetched.is_empty());
-        fetched.into_iter().for_each(|node| self.fetch(turn, id, node));
-        true
-    }
-
     /// Whether the client's own last write is in it.
-    fn has_own(&self, versions: &[u8]) -> bool {
-        let covers = |own: Dot| ContextView::check_prefix(versions).is_ok_and(|(context, _)| context.covers(own));
-        self.own_last.is_none_or(covers)
+    fn has_own(&self) -> bool {
+        self.own_last.is_none_or(|own| self.evidence.covers(own))
     }
 
     fn answer(&mut self, turn: &mut Turn<'_>) {
         self.is_answered = true;
-        let is_stale_possible = !self.tally.has_owners() || !self.has_own(&self.have);
-        turn.answer_found((self.origin, self.partition), &self.object, is_stale_possible);
+        let is_stale_possible = !self.tally.has_owners() || !self.has_own();
+        turn.answer_found((self.origin, self.partition), self.evidence.object(), is_stale_possible);
     }
 
     /// Not enough have answered, and no more will.
@@ -431,7 +335,7 @@ impl Get {
         let is_anything_known = self.tally.counted().1 > 0;
         if is_anything_known && self.tally.has_primaries() {
             self.is_answered = true;
-            turn.answer_found((self.origin, self.partition), &self.object, true);
+            turn.answer_found((self.origin, self.partition), self.evidence.object(), true);
         } else {
             self.fail(turn, Failure::ReadTimeout);
         }
@@ -442,7 +346,7 @@ impl Get {
         if self.phase == Phase::Queued {
             self.fail(turn, Failure::Busy);
         } else if !self.is_answered && self.has_object {
-            self.lose_missing();
+            self.evidence.lose_missing().into_iter().for_each(|node| self.tally.withdraw(node));
             self.answer_what_is_known(turn);
         } else if !self.is_answered {
             self.fail(turn, Failure::ReadTimeout);
@@ -453,18 +357,6 @@ impl Get {
         self.phase = Phase::Done;
     }
 
-    /// Who told of something that did not come does not count.
-    fn lose_missing(&mut self) {
-        let have = versions_of(&self.have);
-        let is_missing = |versions: &Versions| !have.includes(versions);
-        let others = self.others.iter().filter(|witness| is_missing(&witness.versions)).map(|witness| witness.node);
-        let mut missing: SmallVec<[NodeId; 8]> = others.collect();
-        if is_missing(&versions_of(&self.reference)) {
-            missing.extend(self.same.iter().copied());
-        }
-        missing.into_iter().for_each(|node| self.lose(node));
-    }
-
     fn fail(&mut self, turn: &mut Turn<'_>, failure: Failure) {
         self.is_answered = true;
         self.phase = Phase::Done;
@@ -473,31 +365,16 @@ impl Get {
 
     /// Owners that lack some of the answer get it.
     fn repair(&mut self, turn: &mut Turn<'_>) {
-        if self.object.is_empty() || (self.others.is_empty() && self.have == self.reference) {
-            return;
+        let stale = self.evidence.stale(self.tally.owners());
+        if !stale.is_empty() {
+            let key = Key { bytes: &self.key, partition: self.partition, hash: self.hash };
+            repair(turn, &key, self.evidence.object(), stale.into_iter());
         }
-        let have = versions_of(&self.have);
-        if self.others.iter().any(|witness| !have.includes(&witness.versions)) {
-            return;
-        }
-        let are_same_stale = self.have != self.reference;
-        let is_stale = |node: &NodeId| match self.others.iter().find(|witness| witness.node == *node) {
-            Some(witness) => witness.versions != have,
-            None => are_same_stale && self.same.contains(node),
-        };
-        let stale: SmallVec<[NodeId; 8]> = self.tally.owners().filter(is_stale).collect();
-        let key = Key { bytes: &self.key, partition: self.partition, hash: self.hash };
-        repair(turn, &key, &self.object, stale.into_iter());
     }
 
     /// The end: large buffers go back.
     pub(crate) fn shrink(&mut self, keep: usize) {
-        shrink(&mut self.object, keep);
+        self.evidence.shrink(keep);
+        self.own.iter_mut().for_each(|own| shrink(own, keep));
     }
-}
-
-fn versions_of(encoded: &[u8]) -> Versions {
-    let mut versions = Versions::default();
-    VersionsView::check(encoded).expect("encoded here").copy_to(&mut versions);
-    versions
 }

@@ -18,6 +18,7 @@ mod copies;
 pub mod counters;
 pub mod effect;
 pub mod event;
+mod evidence;
 mod forward;
 mod get;
 mod held;
