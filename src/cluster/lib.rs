@@ -14,4 +14,5 @@ pub mod effect;
 pub mod event;
 pub mod ids;
 pub mod limits;
+pub mod mutation;
 pub mod store;

@@ -12,6 +12,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("annulus-cluster", &["annulus-object"]),
     ("annulus", &["annulus-object", "annulus-engine", "annulus-net", "annulus-cluster"]),
     ("annulus-inspect", &["annulus-object", "annulus-engine", "annulus"]),
+    ("sim", &["annulus-object", "annulus-engine", "annulus-net", "annulus-cluster", "annulus"]),
     ("xtask", &[]),
 ];
 

@@ -1,0 +1,45 @@
+//! Whole clusters of the production protocol under virtual time and seeded faults.
+//!
+//! * [`run`]: one run, a function of its seed and its [`Options`]; [`campaign`]: many, on all processors.
+//! * [`world`]: nodes, cores, clients and what happens to them; [`network`], [`clock`], [`store`], [`faults`]: their parts.
+//! * [`workload`]: what clients want; [`model`]: what is true; [`checkers`]: what must hold; [`report`]: what came of it.
+//!
+//! A run has two phases. In the first everything goes wrong that the seed has chosen, and promises of safety are checked at
+//! every step. In the second nothing goes wrong any more, and the cluster has to become well again by itself.
+//!
+//! What it is not: no sockets, no kernel, no real disk, and no performance; processes that are killed are tested elsewhere.
+#![forbid(unsafe_code)]
+
+pub mod agenda;
+pub mod bits;
+pub mod campaign;
+pub mod checkers;
+pub mod clock;
+pub mod faults;
+pub mod model;
+pub mod network;
+pub mod node;
+pub mod options;
+pub mod report;
+pub mod ring;
+pub mod seeds;
+pub mod shape;
+pub mod standin;
+pub mod store;
+pub mod trace;
+pub mod watched;
+pub mod workload;
+pub mod world;
+
+pub use options::Options;
+pub use report::{Report, Summary};
+
+/// Runs a seed.
+#[must_use]
+pub fn run(seed: u64, options: &Options) -> Report {
+    #[cfg(feature = "mutations")]
+    let _switched = annulus_cluster::mutation::switch(options.mutation);
+    let mut world: world::World<store::PlainDisk, standin::StandIn> = world::World::new(seed, options);
+    let result = world.run();
+    world.report(seed, result.err())
+}
