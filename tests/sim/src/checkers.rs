@@ -57,11 +57,13 @@ pub enum Promise {
     Dots,
     /// I8: damaged bytes are never returned and never replicated.
     Rot,
+    /// The product's own assertions hold.
+    Assertions,
 }
 
 impl Promise {
     /// All of them.
-    pub const ALL: [Promise; 13] = [
+    pub const ALL: [Promise; 14] = [
         Promise::Kept,
         Promise::NothingInvented,
         Promise::Once,
@@ -75,6 +77,7 @@ impl Promise {
         Promise::Hints,
         Promise::Dots,
         Promise::Rot,
+        Promise::Assertions,
     ];
 
     /// In words.
@@ -93,6 +96,7 @@ impl Promise {
             Promise::Copies => "I1: an acknowledged write has its copies",
             Promise::Hints => "I2: a hint goes only when its target has it",
             Promise::Dots => "I4: a dot is issued once",
+            Promise::Assertions => "the product's own assertions hold",
             Promise::Rot => "I8: damaged bytes are neither returned nor replicated",
         }
     }
@@ -169,6 +173,7 @@ impl Checkers {
     pub fn on_storing(&mut self, storing: &Storing<'_>) -> Result<Vec<WriteIndex>, Violation> {
         let learnt = self.model.learn(storing)?;
         self.compared.add(Promise::Dots, learnt.len() as u64);
+        self.compared.add(Promise::Once, learnt.len() as u64);
         let place = format!("n{} stores", storing.node);
         self.check_values(storing.key, storing.object, &place)?;
         Ok(learnt)

@@ -16,6 +16,8 @@ pub mod campaign;
 pub mod checkers;
 pub mod clock;
 pub mod faults;
+#[cfg(feature = "mutations")]
+pub mod hunt;
 pub mod model;
 pub mod network;
 pub mod node;
@@ -34,12 +36,26 @@ pub mod world;
 pub use options::Options;
 pub use report::{Report, Summary};
 
-/// Runs a seed.
+use checkers::{Promise, Violation};
+use standin::StandIn;
+use store::PlainDisk;
+use world::World;
+
+/// Runs a seed. A panic on the way counts as a broken promise, where panics unwind.
 #[must_use]
 pub fn run(seed: u64, options: &Options) -> Report {
     #[cfg(feature = "mutations")]
     let _switched = annulus_cluster::mutation::switch(options.mutation);
-    let mut world: world::World<store::PlainDisk, standin::StandIn> = world::World::new(seed, options);
-    let result = world.run();
-    world.report(seed, result.err())
+    let mut world: World<PlainDisk, StandIn> = World::new(seed, options);
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.run()));
+    let violation = match ended {
+        Ok(result) => result.err(),
+        Err(panic) => Some(Violation::new(Promise::Assertions, None, panic_text(panic.as_ref()))),
+    };
+    world.report(seed, violation)
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a text").to_owned()
 }

@@ -1,7 +1,8 @@
 //! `sim`: runs seeds of the simulated cluster and says what came of them.
 //!
 //! `--seed S` runs one and prints its trace hash; with `--seeds N` that many from S on; with `--story` what happened, as a
-//! conversation. A failed seed's story is that of the key whose promise was broken.
+//! conversation. A failed seed's story is that of the key whose promise was broken. `--hunt` switches deliberate bugs on, one
+//! at a time, and says which seed caught each (with the feature `mutations`).
 
 #![allow(clippy::print_stdout, reason = "a program that tells")]
 
@@ -32,9 +33,17 @@ struct Arguments {
     /// Clients add so many elements to one set, and every acknowledged one must be there in the end
     #[arg(long)]
     set: Option<u32>,
-    /// Prints every failed seed, and goes on
+    /// Prints every failed seed at once
     #[arg(long)]
-    keep_going: bool,
+    verbose: bool,
+    /// A deliberate bug to switch on
+    #[cfg(feature = "mutations")]
+    #[arg(long)]
+    mutation: Option<String>,
+    /// Switches every deliberate bug on, one at a time (or the one of `--mutation`), until a seed catches it
+    #[cfg(feature = "mutations")]
+    #[arg(long)]
+    hunt: bool,
 }
 
 impl Arguments {
@@ -44,7 +53,10 @@ impl Arguments {
             kinds: if kinds == 0 { Kinds::ALL } else { Kinds(kinds) },
             work: self.set.map_or(Work::Mixed, |adds| Work::Set { adds }),
             keeps_story: self.story,
-            ..Options::default()
+            #[cfg(feature = "mutations")]
+            mutation: self.mutation.as_deref().map(|name| sim::hunt::by_name(name).expect("a deliberate bug's name")),
+            #[cfg(not(feature = "mutations"))]
+            mutation: None,
         }
     }
 }
@@ -52,6 +64,10 @@ impl Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let options = arguments.options();
+    #[cfg(feature = "mutations")]
+    if arguments.hunt {
+        return hunt(&arguments, &options);
+    }
     if arguments.seeds == 1 { one(arguments.seed, &options) } else { many(&arguments, &options) }
 }
 
@@ -78,15 +94,42 @@ fn conclude(report: &Report) -> ExitCode {
 fn many(arguments: &Arguments, options: &Options) -> ExitCode {
     let begun = std::time::Instant::now();
     let summary = campaign(arguments.seed, arguments.seeds, options, |report| {
-        if let (true, Some(why)) = (arguments.keep_going, report.verdict()) {
+        if let (true, Some(why)) = (arguments.verbose, report.verdict()) {
             println!("seed {}: {why}", report.seed);
         }
     });
     print!("{}", summary.text());
     println!("{} seeds in {:.1} s, hash of all: {:016x}", summary.runs, begun.elapsed().as_secs_f64(), summary.hash);
-    let Some((seed, _)) = summary.failures.first() else { return ExitCode::SUCCESS };
-    println!("{} of {} seeds failed; the first again, with its story:", summary.failures.len(), summary.runs);
-    let report = sim::run(*seed, &Options { keeps_story: true, ..options.clone() });
-    print!("{}", report.story);
-    conclude(&report)
+    if let Some((seed, _)) = summary.failures.first() {
+        println!("{} of {} seeds failed; the first again, with its story:", summary.failures.len(), summary.runs);
+        let report = sim::run(*seed, &Options { keeps_story: true, ..options.clone() });
+        print!("{}", report.story);
+        return conclude(&report);
+    }
+    match summary.gates(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(gate) => {
+            println!("the campaign proves nothing: {gate}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(feature = "mutations")]
+fn hunt(arguments: &Arguments, options: &Options) -> ExitCode {
+    use annulus_cluster::mutation::Mutation;
+    // Assertions that a bug breaks are what is looked for.
+    std::panic::set_hook(Box::new(|_| {}));
+    let seeds = arguments.seeds.max(2);
+    let all = Mutation::ALL.iter().copied();
+    let wanted: Vec<Mutation> = all.filter(|mutation| options.mutation.is_none_or(|only| only == *mutation)).collect();
+    println!("| bug | what is wrong then | seed | broken |\n|---|---|---|---|");
+    let mut missed = 0;
+    for mutation in &wanted {
+        let hunted = sim::hunt::hunt(*mutation, arguments.seed, seeds, options);
+        println!("{}", hunted.row());
+        missed += usize::from(hunted.caught.is_none());
+    }
+    println!("{} of {} bugs were caught within {seeds} seeds", wanted.len() - missed, wanted.len());
+    if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

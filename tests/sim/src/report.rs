@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use crate::checkers::{Compared, Promise, Violation};
 use crate::faults::{Injected, Kind};
+use crate::options::Options;
 
 /// Failures are counted by their place in the protocol's list.
 pub const FAILURES: [&str; 6] =
@@ -156,6 +157,20 @@ impl Summary {
         if let Some(why) = report.verdict() {
             self.failures.push((report.seed, why));
         }
+    }
+
+    /// Why the campaign proves nothing, if so: with a hundred runs or more every kind of fault must have had an effect, and
+    /// every promise must have been put to the test.
+    pub fn gates(&self, options: &Options) -> Result<(), String> {
+        if self.runs < 100 {
+            return Ok(());
+        }
+        let idle = Kind::ALL.iter().filter(|kind| options.kinds.has(**kind) && self.injected.of(**kind) == 0);
+        if let Some(kind) = idle.min() {
+            return Err(format!("no effect of: {}", kind.name()));
+        }
+        let untested = Promise::ALL.iter().find(|promise| self.compared.of(**promise) == 0);
+        untested.map_or(Ok(()), |promise| Err(format!("never compared: {}", promise.text())))
     }
 
     /// In words.

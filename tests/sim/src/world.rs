@@ -21,7 +21,7 @@ use annulus_cluster::store::Versions;
 use annulus_object::{Context, Dot, Object};
 
 use crate::agenda::Agenda;
-use crate::checkers::{Checkers, Violation};
+use crate::checkers::{Checkers, Promise, Violation};
 use crate::clock::{Instant, MILLISECOND};
 use crate::faults::{Faults, Injected, Kind};
 use crate::model::OpId;
@@ -248,6 +248,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
     pub fn report(mut self, seed: u64, violation: Option<Violation>) -> Report {
         self.count_injected();
         self.tally.link_depth_max = self.network.deepest() as u64;
+        self.checkers.compared.add(Promise::Assertions, self.tally.events);
         let of = violation.as_ref().and_then(|violation| violation.key);
         Report {
             seed,

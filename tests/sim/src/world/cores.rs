@@ -223,18 +223,19 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
     }
 
     /// Who works for a delete that is not stamped yet may tell whoever stamps it what he has (rule S7).
-    fn hear(&mut self, (node, core): Place, cause: Option<OpId>) {
+    fn hear(&mut self, place: Place, cause: Option<OpId>) {
         let Some(op) = cause else { return };
         let known = self.checkers.model.op(op);
         if known.kind != Kind::Delete || !known.writes.is_empty() {
             return;
         }
         let key = self.checkers.model.key(known.key);
-        let mut versions = Versions::default();
-        let name = Key { bytes: &key.bytes, partition: key.partition, hash: key.hash };
-        let store = &self.machines[node].cores[core].store;
-        store.versions(Home::Owned(key.partition), &name, &mut versions);
-        let seen = key.closure(key.known(versions.siblings.iter().map(|sibling| sibling.0)));
+        let bytes = key.bytes.clone();
+        let name = Key { bytes: &bytes, partition: key.partition, hash: key.hash };
+        self.look(place, &name);
+        let key = self.checkers.model.key(self.checkers.model.op(op).key);
+        let dots = self.before.iter().flat_map(|(_, versions)| versions.siblings.iter().map(|sibling| sibling.0));
+        let seen = key.closure(key.known(dots));
         self.checkers.model.op_mut(op).heard.add(&seen.may);
     }
 
