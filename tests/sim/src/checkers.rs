@@ -37,6 +37,8 @@ pub enum Promise {
     NothingInvented,
     /// A blind write is executed once.
     Once,
+    /// A write is not executed after its deadline.
+    InTime,
     /// A write replaces what it has seen and nothing else.
     Causality,
     /// A session reads its writes.
@@ -63,10 +65,11 @@ pub enum Promise {
 
 impl Promise {
     /// All of them.
-    pub const ALL: [Promise; 14] = [
+    pub const ALL: [Promise; 15] = [
         Promise::Kept,
         Promise::NothingInvented,
         Promise::Once,
+        Promise::InTime,
         Promise::Causality,
         Promise::Sessions,
         Promise::StrictReads,
@@ -87,6 +90,7 @@ impl Promise {
             Promise::Kept => "no acknowledged write is lost",
             Promise::NothingInvented => "nothing is invented",
             Promise::Once => "a blind write is executed once",
+            Promise::InTime => "a write is not executed after its deadline",
             Promise::Causality => "a write replaces what it has seen, and only that",
             Promise::Sessions => "a session reads its writes",
             Promise::StrictReads => "strict quorums read the latest acknowledged write",
@@ -174,6 +178,9 @@ impl Checkers {
         let learnt = self.model.learn(storing)?;
         self.compared.add(Promise::Dots, learnt.len() as u64);
         self.compared.add(Promise::Once, learnt.len() as u64);
+        if self.model.clocks_are_right {
+            self.compared.add(Promise::InTime, learnt.len() as u64);
+        }
         let place = format!("n{} stores", storing.node);
         self.check_values(storing.key, storing.object, &place)?;
         Ok(learnt)

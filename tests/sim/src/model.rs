@@ -1,6 +1,6 @@
 //! What is true: every operation, every write that was ever stamped, what each had seen, and who has it.
 //!
-//! The nodes know dots and contexts; the model knows histories. Of each write it keeps two closed sets of earlier writes of
+//! The nodes know dots and contexts; the model knows histories. Of each write it keeps two sets of earlier writes of
 //! the key: what it *must* have seen (what its client was given, or what its coordinator held), and what it *may* have seen.
 //! A state of a key is right when it has replaced everything that a live write must have seen, and nothing that none may
 //! have seen. Deletes are writes.
@@ -8,7 +8,7 @@
 //! It is white-box where nothing else is exact: it learns of a write when its coordinator first stores it, together with
 //! what that core had of the key just before.
 //!
-//! Invariant: `must` and `may` of a write are closed (they hold what their members hold), and `must` is part of `may`.
+//! Invariant: `may` of a write is closed (it holds what its members hold), and `must` is part of `may`.
 
 mod copies;
 mod learn;
@@ -33,7 +33,7 @@ pub type KeyIndex = u32;
 /// A write of a key, in the order in which they were stamped.
 pub type WriteIndex = u32;
 
-/// What somebody has seen of a key: closed sets of its writes.
+/// What somebody has seen of a key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Seen {
     /// Surely.
@@ -87,6 +87,8 @@ pub struct Op {
     pub quorum: Quorum,
     /// When it began.
     pub invoked: Instant,
+    /// Its deadline, once it has reached its node.
+    pub due: Option<Instant>,
     /// The node that it was sent to.
     pub node: usize,
     /// How it ended.
@@ -210,6 +212,8 @@ impl KeyModel {
 /// What is true.
 #[derive(Debug, Default)]
 pub struct Model {
+    /// No wall clock jumps or drifts in this run: deadlines hold to the millisecond.
+    pub clocks_are_right: bool,
     ops: Vec<Op>,
     keys: Vec<KeyModel>,
     by_hash: BTreeMap<u128, KeyIndex>,

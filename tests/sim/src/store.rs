@@ -12,6 +12,7 @@ use std::rc::Rc;
 
 use annulus_cluster::event::{Key, Now, StoreFailure};
 use annulus_cluster::ids::{Home, NodeId, PartitionId, StoreToken};
+use annulus_cluster::mutation::{Mutation, mutated};
 use annulus_cluster::store::{HintCursor, Store, Versions};
 use annulus_object::{Actor, Clock, Dot, HybridClock, Object};
 
@@ -145,6 +146,12 @@ pub fn core_of(partition: PartitionId, cores: u16) -> u16 {
     partition % cores
 }
 
+fn tell_versions(object: &Object, versions: &mut Versions) {
+    let siblings = object.siblings().iter();
+    versions.siblings.extend(siblings.map(|sibling| (sibling.dot, sibling.value.is_none())));
+    versions.context.clone_from(object.context());
+}
+
 #[derive(Debug)]
 struct Write {
     token: StoreToken,
@@ -248,14 +255,13 @@ impl PlainStore {
 
 impl Store for PlainStore {
     fn versions(&self, home: Home, key: &Key<'_>, versions: &mut Versions) {
-        versions.siblings.clear();
-        let Some(kept) = self.visible.get(&(key.hash, home)) else {
-            versions.context = annulus_object::Context::default();
-            return;
-        };
-        let siblings = kept.object.siblings().iter();
-        versions.siblings.extend(siblings.map(|sibling| (sibling.dot, sibling.value.is_none())));
-        versions.context.clone_from(kept.object.context());
+        *versions = Versions::default();
+        let place = (key.hash, home);
+        if mutated(Mutation::StampIgnoresInFlight) {
+            let state = self.disk.borrow();
+            return state.objects.get(&place).into_iter().for_each(|kept| tell_versions(&kept.object, versions));
+        }
+        self.visible.get(&place).into_iter().for_each(|kept| tell_versions(&kept.object, versions));
     }
 
     fn stamp(&mut self, unix_ms: u64, above: Clock) -> Option<Dot> {

@@ -159,6 +159,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
     fn begin(&mut self) {
         self.add_keys();
         let (nodes, kinds) = (self.shape.nodes, self.faults.kinds());
+        self.checkers.model.clocks_are_right = !kinds.has(Kind::Jump) && !kinds.has(Kind::Drift);
         self.trace.tell(0, None, || format!("{nodes} nodes; faults of this run: {}", kinds.names()));
         for node in 0..nodes {
             self.start(node);

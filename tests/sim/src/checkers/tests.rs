@@ -44,6 +44,7 @@ impl Bench {
             own_last,
             quorum: Quorum { n: 3, r: 2, w: 2, pr: 2, pw: 2, dw: 2 },
             invoked: self.clock,
+            due: None,
             node: 0,
             outcome: Outcome::Open,
             answers: 0,
@@ -195,6 +196,18 @@ fn a_second_execution_is_found() {
     let op = bench.put();
     bench.stamp_blind(0, op, &Object::default()).unwrap();
     assert_eq!(promise(bench.stamp_blind(1, op, &Object::default()).map(drop)), Some(Promise::Once));
+}
+
+#[test]
+fn a_late_execution_is_found() {
+    for (clocks_are_right, expected) in [(true, Some(Promise::InTime)), (false, None)] {
+        let mut bench = Bench::new();
+        bench.checkers.model.clocks_are_right = clocks_are_right;
+        let op = bench.put();
+        bench.checkers.model.op_mut(op).due = Some(1);
+        bench.clock = 1_000_000;
+        assert_eq!(promise(bench.stamp_blind(0, op, &Object::default()).map(drop)), expected);
+    }
 }
 
 #[test]

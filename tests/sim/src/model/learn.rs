@@ -12,7 +12,10 @@ use annulus_object::{Dot, Object, Sibling};
 use super::copies::{Copies, is_refused};
 use super::{KeyIndex, Kind, Model, OpId, Outcome, Seen, Write, WriteIndex, op_of_value};
 use crate::checkers::{Promise, Violation};
-use crate::clock::Instant;
+use crate::clock::{Instant, MILLISECOND};
+
+/// How long after its deadline a write may be stamped where all clocks are right: deadlines travel in milliseconds.
+const LATE_MAX: Instant = 5 * MILLISECOND;
 
 /// A core is about to merge an object into its store.
 pub struct Storing<'a> {
@@ -122,6 +125,12 @@ impl Model {
         let key = Some(storing.key);
         let known = self.op_mut(op);
         known.writes.push(write);
+        let is_late = known.due.is_some_and(|due| storing.at > due + LATE_MAX);
+        if is_late && self.clocks_are_right {
+            let text = format!("n{} executes #{op}, whose deadline was long ago", storing.node);
+            return Err(Violation::new(Promise::InTime, key, text));
+        }
+        let known = self.op_mut(op);
         if is_refused(known.outcome) {
             let text = format!("#{op} was refused, and n{} executes it", storing.node);
             return Err(Violation::new(Promise::NothingInvented, key, text));
@@ -150,8 +159,11 @@ impl Model {
         let op = self.op(op);
         let key = self.key(storing.key);
         let own = key.closure(op.own_last);
+        // The connection's own last dot counts as seen; what that had seen itself does not travel with it.
+        let own_dot: crate::bits::Bits = op.own_last.into_iter().collect();
         if let Some(context) = &op.context {
             let mut seen = (**context).clone();
+            seen.must.add(&own_dot);
             seen.may.add(&own.may);
             return seen;
         }
@@ -163,7 +175,7 @@ impl Model {
         let mut seen = held(&|home| matches!(home, Home::Owned(_)) == is_owner);
         seen.may.add(&held(&|_| true).may);
         seen.may.add(&op.heard);
-        seen.must.add(&own.must);
+        seen.must.add(&own_dot);
         seen.may.add(&own.may);
         if op.kind == Kind::Delete {
             seen.must.add(&self.settled_before(storing.key, op.invoked, op.quorum.pr, op.quorum.n).must);

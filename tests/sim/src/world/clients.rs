@@ -75,6 +75,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             own_last: wanted.own_last.map(|(write, _)| write),
             quorum: wanted.quorum,
             invoked: self.now,
+            due: None,
             node,
             outcome: Outcome::Open,
             answers: 0,
@@ -130,6 +131,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             self.on_lost(client, id);
             return Ok(());
         }
+        self.checkers.model.op_mut(id).due = Some(self.now + self.shape.deadline);
         let op = self.checkers.model.op(id);
         let key = self.checkers.model.key(op.key);
         let (bytes, value) = (key.bytes.clone(), op.value.clone());
