@@ -167,7 +167,12 @@ pub enum Told<'a> {
         owners: u64,
     },
     /// Read.
-    Found(&'a Object),
+    Found {
+        /// All siblings and their context.
+        object: &'a Object,
+        /// The coordinator says that there may be more.
+        is_stale_possible: bool,
+    },
     /// Not served.
     Failed(Failure),
 }
@@ -223,7 +228,7 @@ impl Checkers {
         self.compared.add(Promise::Answers, answers::check(&mut self.model, op, &told)?);
         match told {
             Told::Written { dot, owners } => self.on_written(at, op, dot, owners),
-            Told::Found(object) => self.on_found(node, at, op, object),
+            Told::Found { object, is_stale_possible } => self.on_found(node, at, op, (object, is_stale_possible)),
             Told::Failed(failure) => {
                 let known = self.model.op_mut(op);
                 known.outcome = Outcome::Failed(failure);
@@ -245,11 +250,20 @@ impl Checkers {
         Ok(())
     }
 
-    fn on_found(&mut self, node: usize, at: Instant, op: OpId, object: &Object) -> Result<(), Violation> {
+    fn on_found(
+        &mut self,
+        node: usize,
+        at: Instant,
+        op: OpId,
+        (object, is_stale_possible): (&Object, bool),
+    ) -> Result<(), Violation> {
         let key = self.model.op(op).key;
         self.model.op_mut(op).outcome = Outcome::Found;
         self.check_object((node, at), key, object, &format!("#{op} reads"))?;
-        self.compared.add(Promise::Sessions, sessions::check(&self.model, op, object)?);
+        // Whoever is told that there may be more is not misled.
+        if !is_stale_possible {
+            self.compared.add(Promise::Sessions, sessions::check(&self.model, op, object)?);
+        }
         self.compared.add(Promise::StrictReads, strict_reads::check(&self.model, op, object)?);
         Ok(())
     }

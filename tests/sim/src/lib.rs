@@ -22,11 +22,11 @@ pub mod model;
 pub mod network;
 pub mod node;
 pub mod options;
+pub mod production;
 pub mod report;
 pub mod ring;
 pub mod seeds;
 pub mod shape;
-pub mod standin;
 pub mod store;
 pub mod trace;
 pub mod watched;
@@ -37,7 +37,7 @@ pub use options::Options;
 pub use report::{Report, Summary};
 
 use checkers::{Promise, Violation};
-use standin::StandIn;
+use production::Production;
 use store::PlainDisk;
 use world::World;
 
@@ -46,7 +46,7 @@ use world::World;
 pub fn run(seed: u64, options: &Options) -> Report {
     #[cfg(feature = "mutations")]
     let _switched = annulus_cluster::mutation::switch(options.mutation);
-    let mut world: World<PlainDisk, StandIn> = World::new(seed, options);
+    let mut world: World<PlainDisk, Production> = World::new(seed, options);
     let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.run()));
     let violation = match ended {
         Ok(result) => result.err(),

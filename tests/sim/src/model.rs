@@ -83,6 +83,8 @@ pub struct Op {
     pub context: Option<Rc<Seen>>,
     /// What the connection wrote to the key last.
     pub own_last: Option<WriteIndex>,
+    /// Whether nothing stood beside that.
+    pub own_is_alone: bool,
     /// Answers that it wants.
     pub quorum: Quorum,
     /// When it began.
@@ -95,8 +97,6 @@ pub struct Op {
     pub outcome: Outcome,
     /// How many answers came.
     pub answers: u32,
-    /// What cores had that worked for it: what it may have been told.
-    pub heard: Bits,
     /// The writes that it became: one, if it was executed once.
     pub writes: Vec<WriteIndex>,
 }
@@ -287,6 +287,12 @@ impl Model {
         self.by_hash.get(&hash).copied()
     }
 
+    /// The key that a dot of a partition belongs to.
+    #[must_use]
+    pub fn key_of_dot(&self, partition: u16, dot: Dot) -> Option<KeyIndex> {
+        self.by_partition.get(&(partition, dot)).copied()
+    }
+
     pub(crate) fn write_mut(&mut self, key: KeyIndex, write: WriteIndex) -> &mut Write {
         &mut self.keys[key as usize].writes[write as usize]
     }
@@ -300,8 +306,13 @@ impl Model {
 
     /// What a client has seen who was given the context that a write of its own has left.
     #[must_use]
-    pub fn seen_after(&self, key: KeyIndex, write: WriteIndex, context: &Context) -> Seen {
-        let key = self.key(key);
+    pub fn seen_after(&self, op: OpId, (write, is_alone): (WriteIndex, bool), context: &Context) -> Seen {
+        let op = self.op(op);
+        if !is_alone {
+            // It is given back what it sent: it has not read what stands beside its write.
+            return op.context.as_deref().cloned().unwrap_or_default();
+        }
+        let key = self.key(op.key);
         let must = key.closure([write]).must;
         let may = key.closure(key.covered(context).iter()).may;
         Seen { must, may }
@@ -330,6 +341,22 @@ impl Model {
     pub fn key_name(&self, key: KeyIndex) -> String {
         String::from_utf8_lossy(&self.key(key).bytes).into_owned()
     }
+}
+
+/// Deletes carry no value; what they carry is an instant of expiry, which means nothing for them: this late, and as much later
+/// as their operation's number says.
+const DELETE_EXPIRES_MS: u64 = 1 << 41;
+
+/// The instant of expiry of an operation's write.
+#[must_use]
+pub fn expires_at_ms(kind: Kind, op: OpId) -> u64 {
+    if kind == Kind::Delete { DELETE_EXPIRES_MS + u64::from(op) } else { 0 }
+}
+
+/// The operation that a delete names.
+#[must_use]
+pub fn op_of_delete(expires_at_ms: u64) -> Option<OpId> {
+    OpId::try_from(expires_at_ms.checked_sub(DELETE_EXPIRES_MS)?).ok()
 }
 
 /// The operation that a value names.

@@ -125,7 +125,7 @@ pub trait CoreStore: Store {
     /// Carries out [`annulus_cluster::effect::Effect::Load`].
     fn start_load(&mut self, token: StoreToken, home: Home, key: &Key<'_>, now: Now);
     /// Carries out [`annulus_cluster::effect::Effect::Forget`].
-    fn forget(&mut self, home: Home, key: &Key<'_>, dot: Dot, now: Now);
+    fn forget(&mut self, home: Home, key: &Key<'_>, now: Now);
     /// Ends a turn: what was stored is on its way to the disk.
     fn end_turn(&mut self, instant: Instant, now: Now);
     /// When something ends next.
@@ -165,6 +165,19 @@ pub struct Setup {
     pub limits: Limits,
     /// Differs from that of every other life of the node.
     pub life: u32,
+    /// The actor, if this life goes on stamping with one of an earlier life.
+    pub earlier_actor: Option<Actor>,
+}
+
+/// What a message says: words, the writes that it carries, words.
+#[derive(Debug, Clone, Default)]
+pub struct Described {
+    /// What it asks or tells.
+    pub before: String,
+    /// The writes that it is about, if it carries any states.
+    pub dots: Option<Vec<Dot>>,
+    /// What else.
+    pub after: String,
 }
 
 /// The protocol of one core, as the world drives it.
@@ -178,8 +191,10 @@ pub trait Protocol<S: Store> {
     fn on_event(&mut self, now: Now, event: Event<'_>, store: &mut S, effects: &mut Effects);
     /// Requests that are under way and repairs, hints and the like that wait: what has to be bounded.
     fn load(&self) -> Load;
+    /// The writes that a message tells of, if it is an answer to a question.
+    fn told(bytes: &[u8]) -> Vec<Dot>;
     /// What a message says, for the story.
-    fn describe(bytes: &[u8]) -> String;
+    fn describe(bytes: &[u8]) -> Described;
 }
 
 /// How much a core has under way.
@@ -187,6 +202,8 @@ pub trait Protocol<S: Store> {
 pub struct Load {
     /// Requests that it coordinates.
     pub requests: usize,
+    /// Operations that it does for other coordinators.
+    pub operations: usize,
     /// Hints that it is handing over.
     pub hints_in_flight: usize,
 }

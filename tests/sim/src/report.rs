@@ -25,6 +25,8 @@ pub struct Tally {
     pub acknowledged: u64,
     /// Reads answered.
     pub read: u64,
+    /// Of these, such as may be stale.
+    pub stale_possible: u64,
     /// Operations that failed, by how.
     pub failed: [u64; 6],
     /// Operations whose client learnt nothing.
@@ -37,6 +39,8 @@ pub struct Tally {
     pub hints_forgotten: u64,
     /// New incarnations that a failed append made necessary.
     pub incarnations: u64,
+    /// Copies that nobody keeps a hint of.
+    pub dirty: u64,
     /// Disks that were spared because they had the last copy of something.
     pub spared: u64,
     /// Writes that crashes lost before they were confirmed.
@@ -60,12 +64,14 @@ impl Tally {
         self.ops += other.ops;
         self.acknowledged += other.acknowledged;
         self.read += other.read;
+        self.stale_possible += other.stale_possible;
         self.failed.iter_mut().zip(other.failed).for_each(|(count, other)| *count += other);
         self.unknown += other.unknown;
         self.stamps += other.stamps;
         self.fallback_stamps += other.fallback_stamps;
         self.hints_forgotten += other.hints_forgotten;
         self.incarnations += other.incarnations;
+        self.dirty += other.dirty;
         self.spared += other.spared;
         self.lost_in_crash += other.lost_in_crash;
         self.ghosts += other.ghosts;
@@ -184,12 +190,14 @@ impl Summary {
         line("operations", self.tally.ops);
         line("writes acknowledged", self.tally.acknowledged);
         line("reads answered", self.tally.read);
+        line("of these possibly stale", self.tally.stale_possible);
         FAILURES.iter().zip(self.tally.failed).for_each(|(name, count)| line(&format!("failed: {name}"), count));
         line("clients that learnt nothing", self.tally.unknown);
         line("writes stamped", self.tally.stamps);
         line("writes stamped by fallbacks", self.tally.fallback_stamps);
         line("hints handed over and forgotten", self.tally.hints_forgotten);
         line("incarnations after failed appends", self.tally.incarnations);
+        line("copies left to an exchange", self.tally.dirty);
         line("disks spared for a last copy", self.tally.spared);
         line("unconfirmed writes lost in crashes", self.tally.lost_in_crash);
         line("failed writes found again", self.tally.ghosts);

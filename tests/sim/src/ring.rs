@@ -10,6 +10,7 @@ use crate::seeds::{Consumer, Random};
 #[derive(Debug, Clone)]
 pub struct Ring {
     preference: Vec<Vec<usize>>,
+    ids: Vec<Vec<NodeId>>,
     owners: usize,
 }
 
@@ -23,8 +24,9 @@ impl Ring {
             random.shuffle(&mut order);
             order
         };
-        let preference = (0..partitions).map(|_| order()).collect();
-        Self { preference, owners: owners.min(nodes) }
+        let preference: Vec<Vec<usize>> = (0..partitions).map(|_| order()).collect();
+        let ids = preference.iter().map(|order| order.iter().map(|node| node_id(*node)).collect()).collect();
+        Self { preference, ids, owners: owners.min(nodes) }
     }
 
     /// All nodes, the best first.
@@ -37,6 +39,18 @@ impl Ring {
     #[must_use]
     pub fn owners(&self, partition: PartitionId) -> &[usize] {
         &self.preference(partition)[..self.owners]
+    }
+
+    /// The ids of the owners, the best first.
+    #[must_use]
+    pub fn owner_ids(&self, partition: PartitionId) -> &[NodeId] {
+        &self.ids[usize::from(partition)][..self.owners]
+    }
+
+    /// The ids of all others, the best first.
+    #[must_use]
+    pub fn other_ids(&self, partition: PartitionId) -> &[NodeId] {
+        &self.ids[usize::from(partition)][self.owners..]
     }
 
     /// The owners, one bit each.

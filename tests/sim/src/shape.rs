@@ -129,12 +129,18 @@ fn limits(random: &mut Random) -> Limits {
     let siblings_max = *random.pick(&[4, 16, 64]);
     Limits {
         requests_max: *random.pick(&[8, 64, 4096]),
+        replica_operations_max: *random.pick(&[8, 64, 4096]),
         siblings_warn: siblings_max / 2,
         siblings_max,
         hints_in_flight_max: *random.pick(&[1, 4, 128]),
         hints_per_target_max: *random.pick(&[4, 1 << 20, 1 << 20]),
         read_repairs_per_second: *random.pick(&[5, 100, 1000]),
         reroute_after_us: *random.pick(&[5_000, 20_000, 100_000]),
+        hint_timeout_us: *random.pick(&[20_000, 200_000, 1_000_000]),
+        hint_backoff_us: *random.pick(&[(5_000, 50_000), (100_000, 2_000_000)]),
+        hint_scan_us: *random.pick(&[20_000, 200_000, 1_000_000]),
+        avoid_us: *random.pick(&[20_000, 200_000, 1_000_000]),
+        forwarders_max: *random.pick(&[8, 4096]),
         ..Limits::default()
     }
 }

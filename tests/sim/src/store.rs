@@ -13,7 +13,7 @@ use std::rc::Rc;
 use annulus_cluster::event::{Key, Now, StoreFailure};
 use annulus_cluster::ids::{Home, NodeId, PartitionId, StoreToken};
 use annulus_cluster::mutation::{Mutation, mutated};
-use annulus_cluster::store::{HintCursor, Store, Versions};
+use annulus_cluster::store::{HintCursor, Store, Targets, Versions};
 use annulus_object::{Actor, Clock, Dot, HybridClock, Object};
 
 use crate::clock::Instant;
@@ -22,6 +22,10 @@ use crate::seeds::Random;
 
 /// Sorted by key first, so that all that a node has of a key lies together.
 type Place = (u128, Home);
+
+/// The least and the largest of all homes.
+const FIRST_HOME: Home = Home::Owned(0);
+const LAST_HOME: Home = Home::Hinted { partition: PartitionId::MAX, target: NodeId::new((1 << 48) - 1) };
 
 /// How long a write of the log takes on a good disk, on average.
 const APPEND_US: u64 = 150;
@@ -264,6 +268,24 @@ impl Store for PlainStore {
         self.visible.get(&place).into_iter().for_each(|kept| tell_versions(&kept.object, versions));
     }
 
+    fn hinted_for(&self, key: &Key<'_>, targets: &mut Targets) {
+        targets.clear();
+        let places = self.visible.range((key.hash, FIRST_HOME)..=(key.hash, LAST_HOME));
+        targets.extend(places.filter_map(|(place, _)| match place.1 {
+            Home::Hinted { target, .. } => Some(target),
+            Home::Owned(_) => None,
+        }));
+        targets.sort_unstable();
+    }
+
+    fn hint_targets(&self, visit: &mut dyn FnMut(NodeId)) {
+        let mut next = NodeId::new(1);
+        while let Some((&(target, _), _)) = self.hints.range((next, 0)..).next() {
+            visit(target);
+            next = NodeId::new(target.raw() + 1);
+        }
+    }
+
     fn stamp(&mut self, unix_ms: u64, above: Clock) -> Option<Dot> {
         let actor = self.actor?;
         Some(Dot::new(self.clock.stamp(unix_ms, above), actor))
@@ -310,12 +332,8 @@ impl CoreStore for PlainStore {
         self.loads.push_back(Reading { due: Instant::MAX, token, place: (key.hash, home) });
     }
 
-    fn forget(&mut self, home: Home, key: &Key<'_>, dot: Dot, _now: Now) {
+    fn forget(&mut self, home: Home, key: &Key<'_>, _now: Now) {
         let place = (key.hash, home);
-        let is_all = |kept: &Kept| kept.object.newest().is_none_or(|newest| newest.dot <= dot);
-        if !self.visible.get(&place).is_some_and(is_all) {
-            return;
-        }
         self.hide(place);
         self.disk.borrow_mut().objects.remove(&place);
         // What is under way would bring it back.

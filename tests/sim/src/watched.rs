@@ -2,7 +2,7 @@
 
 use annulus_cluster::event::Key;
 use annulus_cluster::ids::{Home, NodeId, PartitionId};
-use annulus_cluster::store::{HintCursor, Store, Versions};
+use annulus_cluster::store::{HintCursor, Store, Targets, Versions};
 use annulus_object::{Clock, Dot};
 
 /// A store, and the stamps that it gave since anybody looked.
@@ -28,6 +28,18 @@ impl<S> Watched<S> {
 impl<S: Store> Store for Watched<S> {
     fn versions(&self, home: Home, key: &Key<'_>, versions: &mut Versions) {
         self.inner.versions(home, key, versions);
+    }
+
+    fn hinted_for(&self, key: &Key<'_>, targets: &mut Targets) {
+        self.inner.hinted_for(key, targets);
+    }
+
+    fn hint_targets(&self, visit: &mut dyn FnMut(NodeId)) {
+        self.inner.hint_targets(visit);
+    }
+
+    fn is_stable(&self, key: &Key<'_>) -> bool {
+        self.inner.is_stable(key)
     }
 
     fn stamp(&mut self, unix_ms: u64, above: Clock) -> Option<Dot> {

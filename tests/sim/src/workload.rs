@@ -51,6 +51,17 @@ const CHOICES: [Choice; 8] = [
 /// A context as a client holds it: what nodes see, and what it means.
 pub type Held = (Context, Rc<Seen>);
 
+/// What a connection wrote to a key last.
+#[derive(Debug, Clone, Copy)]
+pub struct Own {
+    /// As the model calls it.
+    pub write: WriteIndex,
+    /// As nodes call it.
+    pub dot: Dot,
+    /// Whether nothing stood beside it.
+    pub is_alone: bool,
+}
+
 /// An operation that a client wants.
 #[derive(Debug, Clone)]
 pub struct Wanted {
@@ -63,7 +74,7 @@ pub struct Wanted {
     /// With which context; `None` is blind.
     pub context: Option<Held>,
     /// What the connection wrote to the key last.
-    pub own_last: Option<(WriteIndex, Dot)>,
+    pub own_last: Option<Own>,
     /// Answers that it wants.
     pub quorum: Quorum,
 }
@@ -78,7 +89,7 @@ pub struct Client {
     random: Random,
     /// Contexts by key: the newest, and an older one.
     contexts: BTreeMap<KeyIndex, (Held, Held)>,
-    own_last: BTreeMap<KeyIndex, (WriteIndex, Dot)>,
+    own_last: BTreeMap<KeyIndex, Own>,
     /// What follows the read that is under way, or failed.
     next: Option<(KeyIndex, Kind, Vec<u8>)>,
     /// Elements still to be added, and those of the set as it was read.
@@ -207,8 +218,8 @@ impl Client {
     }
 
     /// What its connection wrote was acknowledged.
-    pub fn wrote(&mut self, key: KeyIndex, write: WriteIndex, dot: Dot) {
-        self.own_last.insert(key, (write, dot));
+    pub fn wrote(&mut self, key: KeyIndex, own: Own) {
+        self.own_last.insert(key, own);
     }
 
     /// An operation failed, or nobody knows: what was to follow does not, or the same is tried again.

@@ -18,7 +18,7 @@ use std::rc::Rc;
 use annulus_cluster::effect::Effects;
 use annulus_cluster::ids::Home;
 use annulus_cluster::store::Versions;
-use annulus_object::{Context, Dot, Object};
+use annulus_object::{Context, Object};
 
 use crate::agenda::Agenda;
 use crate::checkers::{Checkers, Promise, Violation};
@@ -34,7 +34,7 @@ use crate::seeds::{Consumer, Random};
 use crate::shape::Shape;
 use crate::trace::Trace;
 use crate::watched::Watched;
-use crate::workload::Client;
+use crate::workload::{Client, Own};
 use clients::Answered;
 use machine::Machine;
 
@@ -113,7 +113,7 @@ pub struct World<D: Disk, P> {
     /// No more faults, and clients begin nothing any more.
     is_healing: bool,
     /// Of operations that have not reached their nodes: the context and the connection's own last dot, as nodes see them.
-    requests: BTreeMap<OpId, (Option<Context>, Option<Dot>)>,
+    requests: BTreeMap<OpId, (Option<Context>, Option<Own>)>,
     /// What the reads of the end have found.
     swept: BTreeMap<OpId, Object>,
     effects: Effects,

@@ -13,7 +13,7 @@ pub fn check(model: &mut Model, op: OpId, told: &Told<'_>) -> Result<u64, Violat
     known.answers += 1;
     let fits = match told {
         Told::Written { .. } => known.kind != Kind::Get,
-        Told::Found(_) => known.kind == Kind::Get,
+        Told::Found { .. } => known.kind == Kind::Get,
         Told::Failed(_) => true,
     };
     let (key, answers) = (known.key, known.answers);

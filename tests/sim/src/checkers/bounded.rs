@@ -9,6 +9,7 @@ use crate::node::Load;
 pub fn check(node: usize, core: u16, load: Load, limits: &Limits, targets: usize) -> Result<u64, Violation> {
     let most = [
         ("requests", load.requests, limits.requests_max),
+        ("operations for others", load.operations, limits.replica_operations_max),
         ("hints that it hands over", load.hints_in_flight, limits.hints_in_flight_max * targets),
     ];
     match most.into_iter().find(|(_, has, most)| has > most) {

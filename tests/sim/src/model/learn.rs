@@ -1,7 +1,8 @@
 //! How the model learns of a write: when its coordinator first stores it.
 //!
 //! What the write had seen follows from its operation and from what that core held of the key just before. A delete carries no
-//! value; it is told by the operation that caused the event, or else by which deletes of the key are still without a write.
+//! value; it is told by its instant of expiry or, where a store does not keep that, by which deletes of the key are still without a
+//! write.
 //!
 //! Invariant: a dot becomes known once, with one value, and only if a core has stamped it.
 
@@ -10,7 +11,8 @@ use annulus_cluster::store::Versions;
 use annulus_object::{Dot, Object, Sibling};
 
 use super::copies::{Copies, is_refused};
-use super::{KeyIndex, Kind, Model, OpId, Outcome, Seen, Write, WriteIndex, op_of_value};
+use super::{KeyIndex, Kind, Model, OpId, Outcome, Seen, Write, WriteIndex, op_of_delete, op_of_value};
+use crate::bits::Bits;
 use crate::checkers::{Promise, Violation};
 use crate::clock::{Instant, MILLISECOND};
 
@@ -25,14 +27,14 @@ pub struct Storing<'a> {
     pub node: usize,
     /// Which of its cores.
     pub core: u16,
-    /// The operation that led to it, as far as it is known.
-    pub cause: Option<OpId>,
     /// Of which key.
     pub key: KeyIndex,
     /// As owner or for another.
     pub home: Home,
     /// What the core had of the key until now, in all homes.
     pub before: &'a [(Home, Versions)],
+    /// What it was told that others have of it.
+    pub heard: &'a Bits,
     /// What it merges.
     pub object: &'a Object,
 }
@@ -107,12 +109,13 @@ impl Model {
             return Ok(vec![op]);
         }
         let is_this = |op: &OpId| self.op(*op).kind == Kind::Delete && self.op(*op).key == storing.key;
-        if let Some(op) = storing.cause.filter(is_this) {
-            return Ok(vec![op]);
+        if let Some(op) = op_of_delete(sibling.expires_at_ms) {
+            let is_known = op < self.next_op() && is_this(&op);
+            return if is_known { Ok(vec![op]) } else { invented(format!("n{} stores no delete of #{op}", storing.node)) };
         }
         let is_open = |op: &&OpId| {
             let op = self.op(**op);
-            op.writes.is_empty() && !is_refused(op.outcome) && !matches!(op.outcome, Outcome::Written(_))
+            op.due.is_some() && op.writes.is_empty() && !is_refused(op.outcome) && !matches!(op.outcome, Outcome::Written(_))
         };
         let open: Vec<OpId> = self.key(storing.key).deletes.iter().filter(is_open).copied().collect();
         if open.is_empty() {
@@ -149,7 +152,7 @@ impl Model {
         let mut seen = all.next().expect("a write has a candidate");
         for other in all {
             // Of several, what is certain is what none contradicts: nothing is claimed.
-            seen.must = crate::bits::Bits::default();
+            seen.must = Bits::default();
             seen.may.add(&other.may);
         }
         seen
@@ -160,7 +163,12 @@ impl Model {
         let key = self.key(storing.key);
         let own = key.closure(op.own_last);
         // The connection's own last dot counts as seen; what that had seen itself does not travel with it.
-        let own_dot: crate::bits::Bits = op.own_last.into_iter().collect();
+        // Where something stood beside it, only whoever holds it can count it as seen: a context has no place for it.
+        let is_counted = |own: &WriteIndex| {
+            let dot = key.write(*own).dot;
+            op.own_is_alone || storing.before.iter().any(|(_, versions)| versions.context.covers(dot))
+        };
+        let own_dot: Bits = op.own_last.filter(is_counted).into_iter().collect();
         if let Some(context) = &op.context {
             let mut seen = (**context).clone();
             seen.must.add(&own_dot);
@@ -174,7 +182,7 @@ impl Model {
         let is_owner = matches!(storing.home, Home::Owned(_));
         let mut seen = held(&|home| matches!(home, Home::Owned(_)) == is_owner);
         seen.may.add(&held(&|_| true).may);
-        seen.may.add(&op.heard);
+        seen.may.add(storing.heard);
         seen.must.add(&own_dot);
         seen.may.add(&own.may);
         if op.kind == Kind::Delete {

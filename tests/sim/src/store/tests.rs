@@ -111,7 +111,11 @@ fn hints_are_listed_by_target_and_forgotten() {
     store.hints(target, 0, 10, &mut |partition, hash, dot| found.push((partition, hash, dot)));
     assert_eq!(found, [(3, 99, dot)]);
     assert_eq!((store.hint_count(target), store.hint_count(NodeId::new(6))), (1, 0));
-    store.forget(home, &KEY, dot, opening(1).now);
+    let (mut targets, mut all) = (Targets::new(), Vec::new());
+    store.hinted_for(&KEY, &mut targets);
+    store.hint_targets(&mut |target| all.push(target));
+    assert_eq!((targets.as_slice(), all.as_slice()), (&[target][..], &[target][..]));
+    store.forget(home, &KEY, opening(1).now);
     assert_eq!(store.hint_count(target), 0);
     disk.crash(vec![store]);
     assert_eq!(open(&mut disk, 2).hint_count(target), 0);

@@ -14,12 +14,12 @@ use super::machine::State;
 use super::{Happening, World};
 use crate::checkers::{Promise, Told, Violation, answers};
 use crate::clock::{Instant, MILLISECOND};
-use crate::model::{Kind, Op, OpId, Outcome, op_of_value};
+use crate::model::{Kind, Op, OpId, Outcome, expires_at_ms, op_of_value};
 use crate::node::{Disk, Protocol};
 use crate::shape::Work;
 use crate::store::core_of;
 use crate::watched::Watched;
-use crate::workload::{Held, Wanted};
+use crate::workload::{Held, Own, Wanted};
 
 /// The key of the keyed hash in every run.
 const HASH_KEY: [u8; 16] = *b"simulated cluste";
@@ -28,7 +28,7 @@ const HASH_KEY: [u8; 16] = *b"simulated cluste";
 #[derive(Debug)]
 pub(super) enum Answered {
     /// Its write, and what it may say that it has seen.
-    Written { dot: Dot, context: Context },
+    Written { dot: Dot, is_alone: bool, context: Context },
     /// What was read.
     Found(Object),
     /// Nothing.
@@ -72,19 +72,19 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             kind: wanted.kind,
             value,
             context: meaning,
-            own_last: wanted.own_last.map(|(write, _)| write),
+            own_last: wanted.own_last.map(|own| own.write),
+            own_is_alone: wanted.own_last.is_some_and(|own| own.is_alone),
             quorum: wanted.quorum,
             invoked: self.now,
             due: None,
             node,
             outcome: Outcome::Open,
             answers: 0,
-            heard: crate::bits::Bits::default(),
             writes: Vec::new(),
         };
         self.tally.ops += 1;
         let id = self.checkers.model.invoke(op);
-        self.requests.insert(id, (context, wanted.own_last.map(|(_, dot)| dot)));
+        self.requests.insert(id, (context, wanted.own_last));
         let arrives = self.now + 50 + self.turns.waiting(100);
         self.agenda.add(arrives, Happening::Request { op: id });
         let patience = self.shape.deadline * 5 / 4 + answers::GRACE + 20 * MILLISECOND;
@@ -104,7 +104,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             None => ", blind".to_owned(),
             Some((_, seen)) => format!(", having seen {}", model.names(wanted.key, seen.must.iter())),
         };
-        let own = wanted.own_last.map(|(write, _)| model.name(wanted.key, write));
+        let own = wanted.own_last.map(|own| model.name(wanted.key, own.write));
         let own = own.map(|own| format!(", wrote {own} last")).unwrap_or_default();
         let quorum = wanted.quorum;
         let (kind, counts) = match wanted.kind {
@@ -125,7 +125,8 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             self.agenda.add(machine.paused_until, Happening::Request { op: id });
             return Ok(());
         }
-        let (context, own_last) = self.requests.remove(&id).expect("a request arrives once");
+        let (context, own) = self.requests.remove(&id).expect("a request arrives once");
+        let (own_last, own_is_alone) = (own.map(|own| own.dot), own.is_some_and(|own| own.is_alone));
         if machine.state != State::Up {
             // Nobody listens: it was surely not executed.
             self.on_lost(client, id);
@@ -145,23 +146,47 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             Event::Get(Get { client, key: known, own_last, quorum, deadline_us })
         } else {
             let context = context.as_ref();
-            Event::Put(Put { client, key: known, value, expires_at_ms: 0, context, own_last, quorum, deadline_us })
+            let (own_last, own_is_alone) = (own_last, own_is_alone);
+            Event::Put(Put {
+                client,
+                key: known,
+                value,
+                expires_at_ms: expires_at_ms(op.kind, id),
+                context,
+                own_last,
+                own_is_alone,
+                quorum,
+                deadline_us,
+            })
         };
         self.drive((node, core), event, Some(id))
     }
 
-    pub(super) fn answer_written(&mut self, node: usize, op: OpId, dot: Dot, context: Context) -> Result<(), Violation> {
+    pub(super) fn answer_written(
+        &mut self,
+        node: usize,
+        op: OpId,
+        (dot, is_alone): (Dot, bool),
+        context: Context,
+    ) -> Result<(), Violation> {
         let key = self.checkers.model.op(op).key;
         let owners = self.ring.owner_bits(self.checkers.model.key(key).partition);
         self.checkers.on_answer(node, self.now, op, Told::Written { dot, owners })?;
         self.tally.acknowledged += 1;
         self.tell(Some(key), || format!("n{node} acknowledges #{op} as {dot:?}"));
-        self.reply(op, Answered::Written { dot, context });
+        self.reply(op, Answered::Written { dot, is_alone, context });
         Ok(())
     }
 
-    pub(super) fn answer_found(&mut self, node: usize, op: OpId, object: Object) -> Result<(), Violation> {
-        self.checkers.on_answer(node, self.now, op, Told::Found(&object))?;
+    pub(super) fn answer_found(
+        &mut self,
+        node: usize,
+        op: OpId,
+        object: Object,
+        is_stale_possible: bool,
+    ) -> Result<(), Violation> {
+        self.checkers.on_answer(node, self.now, op, Told::Found { object: &object, is_stale_possible })?;
+        self.tally.stale_possible += u64::from(is_stale_possible);
         self.tally.read += 1;
         self.tally.siblings_max = self.tally.siblings_max.max(object.siblings().len() as u64);
         if self.trace.tells() {
@@ -202,10 +227,11 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         let (key, kind) = (self.checkers.model.op(op).key, self.checkers.model.op(op).kind);
         let model = &self.checkers.model;
         match answered {
-            Answered::Written { dot, context } => {
+            Answered::Written { dot, is_alone, context } => {
                 let write = model.key(key).find(dot).expect("what was acknowledged is known");
-                let held: Held = (context.clone(), Rc::new(model.seen_after(key, write, &context)));
-                self.clients[client].wrote(key, write, dot);
+                let seen = model.seen_after(op, (write, is_alone), &context);
+                let held: Held = (context, Rc::new(seen));
+                self.clients[client].wrote(key, Own { write, dot, is_alone });
                 if self.shape.work == Work::Mixed {
                     self.clients[client].learn(key, held, Vec::new());
                 }

@@ -13,8 +13,8 @@ use annulus_object::{Context, Dot, Object};
 use super::machine::Outstanding;
 use super::{Happening, TICK, World};
 use crate::checkers::{Promise, Violation, bounded, rot};
-use crate::faults::{self, Moment};
-use crate::model::{KeyIndex, Kind, OpId, Storing};
+use crate::faults::{Kind, Moment};
+use crate::model::{KeyIndex, OpId, Storing};
 use crate::network::Packet;
 use crate::node::{CoreStore, Disk, Done, Protocol};
 use crate::ring::{node_id, place_of};
@@ -41,19 +41,34 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             return self.bounce(&packet);
         }
         if machine.life != packet.to_life {
-            if !self.faults.kinds().has(faults::Kind::Afterlife) {
+            if !self.faults.kinds().has(Kind::Afterlife) {
                 return Ok(());
             }
-            self.injected.add(faults::Kind::Afterlife, 1);
+            self.injected.add(Kind::Afterlife, 1);
         }
         let core = usize::from(core_of(packet.partition, machine.cores.len() as u16));
         if self.trace.tells() {
-            let key = packet.cause.map(|op| self.checkers.model.op(op).key);
-            let text = format!("n{} → n{node}  {}", packet.from, P::describe(&packet.bytes));
-            self.tell(key, || text);
+            self.tell_packet(&packet);
         }
+        self.hear((node, core), packet.partition, &P::told(&packet.bytes));
         let event = Event::Message { from: node_id(packet.from), bytes: &packet.bytes };
         self.drive((node, core), event, packet.cause)
+    }
+
+    fn tell_packet(&mut self, packet: &Packet) {
+        let said = P::describe(&packet.bytes);
+        let key = packet.cause.map(|op| self.checkers.model.op(op).key);
+        let writes = match (said.dots, key) {
+            (Some(dots), Some(key)) => {
+                let model = &self.checkers.model;
+                let writes: Vec<u32> = model.key(key).known(dots).collect();
+                format!(" {}", model.names(key, writes))
+            }
+            (dots, _) => dots.map(|dots| format!(" {dots:?}")).unwrap_or_default(),
+        };
+        let (from, to) = (packet.from, packet.to);
+        let about = packet.cause.map(|op| format!(" (for #{op})")).unwrap_or_default();
+        self.tell(key, || format!("n{from} → n{to}  {}{writes}{}{about}", said.before, said.after));
     }
 
     /// Nobody is there to take a packet: most of the time the sender is told so.
@@ -111,11 +126,12 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
                     if let Err(failure) = result {
                         self.tell(Some(stored.key), || format!("n{node}: a store fails: {failure:?}"));
                     }
-                    self.drive(place, Event::Stored { token, result }, stored.cause)?;
+                    self.drive(place, Event::Stored { token: stored.token, result }, stored.cause)?;
                     self.at_moment(node, life, Moment::Appended);
                 }
                 Done::Loaded { token, home, key, object } => {
-                    let cause = self.machines[node].cores[core].loads.remove(&token).expect("a read that was asked for");
+                    let loads = &mut self.machines[node].cores[core].loads;
+                    let (token, cause) = loads.remove(&token).expect("a read that was asked for");
                     let event = Event::Loaded { token, home, key: &key, object: object.as_deref() };
                     self.drive(place, event, cause)?;
                 }
@@ -182,7 +198,6 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
     ) -> Result<(), Violation> {
         match effect {
             Effect::Send { to, partition, message } => {
-                self.hear(place, cause);
                 self.send(place.0, *to, *partition, effects.bytes(message), cause);
                 Ok(())
             }
@@ -195,15 +210,20 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
                 let (node, core) = place;
                 let now = self.machines[node].clock.read(self.now);
                 let driven = &mut self.machines[node].cores[core];
-                driven.loads.insert(*token, cause);
-                driven.store.inner.start_load(*token, *home, &known, now);
+                let name = driven.name();
+                driven.loads.insert(name, (*token, cause));
+                driven.store.inner.start_load(name, *home, &known, now);
                 Ok(())
             }
-            Effect::Forget { home, key, hash, dot } => {
+            Effect::Forget { home, key, hash, .. } => {
                 let known = Key { bytes: effects.bytes(key), partition: home.partition(), hash: *hash };
-                self.forget(place, *home, &known, *dot)
+                self.forget(place, *home, &known)
             }
             Effect::Answer { client, answer } => self.answer(place.0, *client, answer, effects),
+            Effect::Dirty { .. } => {
+                self.tally.dirty += 1;
+                Ok(())
+            }
             Effect::NeedIncarnation => {
                 self.want_incarnation(place.0);
                 Ok(())
@@ -222,21 +242,15 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         }
     }
 
-    /// Who works for a delete that is not stamped yet may tell whoever stamps it what he has (rule S7).
-    fn hear(&mut self, place: Place, cause: Option<OpId>) {
-        let Some(op) = cause else { return };
-        let known = self.checkers.model.op(op);
-        if known.kind != Kind::Delete || !known.writes.is_empty() {
-            return;
+    /// A core is told what others have of a key: its next delete may have seen it (rule S7).
+    fn hear(&mut self, (node, core): Place, partition: u16, dots: &[Dot]) {
+        for dot in dots {
+            let model = &self.checkers.model;
+            let Some(key) = model.key_of_dot(partition, *dot) else { continue };
+            let known = model.key(key);
+            let seen = known.closure(known.find(*dot));
+            self.machines[node].cores[core].heard.entry(key).or_default().add(&seen.may);
         }
-        let key = self.checkers.model.key(known.key);
-        let bytes = key.bytes.clone();
-        let name = Key { bytes: &bytes, partition: key.partition, hash: key.hash };
-        self.look(place, &name);
-        let key = self.checkers.model.key(self.checkers.model.op(op).key);
-        let dots = self.before.iter().flat_map(|(_, versions)| versions.siblings.iter().map(|sibling| sibling.0));
-        let seen = key.closure(key.known(dots));
-        self.checkers.model.op_mut(op).heard.add(&seen.may);
     }
 
     fn store(
@@ -257,8 +271,9 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             self.look(place, key);
         }
         let (at, before) = (self.now, std::mem::take(&mut self.before));
+        let heard = self.machines[node].cores[core].heard.get(&index).cloned().unwrap_or_default();
         let storing =
-            Storing { at, node, core: core as u16, cause, key: index, home, before: &before, object: &object };
+            Storing { at, node, core: core as u16, key: index, home, before: &before, heard: &heard, object: &object };
         let learnt = self.checkers.on_storing(&storing)?;
         self.before = before;
         for write in learnt {
@@ -267,8 +282,9 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         let writes = self.checkers.model.key(index).covered(object.context());
         let now = self.machines[node].clock.read(self.now);
         let driven = &mut self.machines[node].cores[core];
-        driven.stores.insert(token, Outstanding { key: index, home, writes, cause });
-        driven.store.inner.start_store(token, home, key, bytes, now);
+        let name = driven.name();
+        driven.stores.insert(name, Outstanding { token, key: index, home, writes, cause });
+        driven.store.inner.start_store(name, home, key, bytes, now);
         self.trace.note_bytes(6, bytes);
         self.check_state(place, home, key, index)
     }
@@ -296,7 +312,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         }
     }
 
-    fn forget(&mut self, place: Place, home: Home, key: &Key<'_>, dot: Dot) -> Result<(), Violation> {
+    fn forget(&mut self, place: Place, home: Home, key: &Key<'_>) -> Result<(), Violation> {
         let (node, core) = place;
         let index = self.key_index(key)?;
         let Home::Hinted { target, partition } = home else { panic!("only hints are forgotten") };
@@ -304,13 +320,13 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         let store = &mut self.machines[node].cores[core].store;
         let (mut gone, mut left) = (Versions::default(), Versions::default());
         store.versions(home, key, &mut gone);
-        store.inner.forget(home, key, dot, now);
+        store.inner.forget(home, key, now);
         store.versions(home, key, &mut left);
         if !left.is_empty() || gone.is_empty() {
             return Ok(());
         }
         self.tally.hints_forgotten += 1;
-        self.trace.note(7, dot.clock.raw());
+        self.trace.note(7, u64::from(index));
         self.look(place, key);
         let before = std::mem::take(&mut self.before);
         let owners = self.ring.owner_bits(partition);
@@ -338,13 +354,13 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         self.trace.note_bytes(8, bytes);
         let rotten = |error| Violation::new(Promise::Rot, key, format!("#{op} is given no context: {error}"));
         match answer {
-            Answer::Written { dot, .. } => {
+            Answer::Written { dot, is_alone, .. } => {
                 let context = Context::decode(bytes).map_err(rotten)?;
-                self.answer_written(node, op, *dot, context)
+                self.answer_written(node, op, (*dot, *is_alone), context)
             }
-            Answer::Found { .. } => {
+            Answer::Found { is_stale_possible, .. } => {
                 let object: Object = rot::decode(bytes, key, &format!("#{op} is given"))?;
-                self.answer_found(node, op, object)
+                self.answer_found(node, op, object, *is_stale_possible)
             }
             Answer::Failed(failure) => self.answer_failed(node, op, *failure),
         }

@@ -29,6 +29,8 @@ const PROBES_MISSED_MAX: u32 = 4;
 
 /// A write of a core's store that is under way.
 pub(super) struct Outstanding {
+    /// As the protocol calls it; several may have the same.
+    pub(super) token: StoreToken,
     pub(super) key: KeyIndex,
     pub(super) home: Home,
     /// What the node has once it is durable.
@@ -41,9 +43,22 @@ pub(super) struct Core<S, P> {
     pub(super) store: Watched<S>,
     pub(super) protocol: P,
     pub(super) stores: BTreeMap<StoreToken, Outstanding>,
-    pub(super) loads: BTreeMap<StoreToken, Option<OpId>>,
+    /// Reads under way: as the protocol calls them, and what led to them.
+    pub(super) loads: BTreeMap<StoreToken, (StoreToken, Option<OpId>)>,
+    /// What it was told that others have of a key.
+    pub(super) heard: BTreeMap<KeyIndex, Bits>,
+    /// The next name for the store.
+    pub(super) next_token: u64,
     /// The earliest instant for which the disk has an entry in the agenda.
     pub(super) disk_due: Option<Instant>,
+}
+
+impl<S, P> Core<S, P> {
+    /// A name for the store's next task.
+    pub(super) fn name(&mut self) -> StoreToken {
+        self.next_token += 1;
+        StoreToken(self.next_token)
+    }
 }
 
 /// What a node keeps of itself, beside its stores.
@@ -147,22 +162,26 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         machine.state = State::Up;
         machine.undisturbed_since = now;
         machine.wants_incarnation = false;
+        let (life, incarnation) = (machine.life, machine.meta.incarnation);
         if !machine.meta.is_clean && !mutated(Mutation::SameActorAfterCrash) {
             machine.take_incarnation();
         }
         machine.meta.is_clean = false;
-        let (life, cores) = (machine.life, machine.cores_wanted);
+        let earlier_actor = (machine.meta.incarnation == incarnation && life > 1).then(|| machine.actor(node));
+        let cores = machine.cores_wanted;
         let (actor, clock) = (machine.actor(node), machine.meta.clock);
         let stores = machine.disk.open(Opening { cores, actor, clock, now: machine.clock.read(now) });
         let protocol = |core| {
             let (ring, limits) = (ring.clone(), limits.clone());
-            P::new(Setup { node: node_id(node), core, cores, ring, limits, life })
+            P::new(Setup { node: node_id(node), core, cores, ring, limits, life, earlier_actor })
         };
         let cores = stores.into_iter().zip(0..).map(|(store, core)| Core {
             store: Watched::new(store),
             protocol: protocol(core),
             stores: BTreeMap::new(),
             loads: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            next_token: 0,
             disk_due: None,
         });
         machine.cores = cores.collect();
