@@ -19,7 +19,11 @@ pub enum Answer {
     Written {
         /// The write's name.
         dot: Dot,
-        /// The encoded context, for the client's next write.
+        /// Whether it replaced everything that its coordinator had of the key.
+        is_alone: bool,
+        /// The encoded context for the client's next write. Of a write that is alone all that is known of the key. Otherwise
+        /// what the client sent: it has not read what stands beside its write, and an entry for its own dot would cover
+        /// what the same actor stamped before; the dot travels beside it (see [`crate::token::Token`]).
         context: Span,
     },
     /// The encoded object, empty where there is none. `is_stale_possible`: fewer owners answered than R.
@@ -92,7 +96,8 @@ pub enum Effect {
         /// Its keyed hash.
         hash: u128,
     },
-    /// Forget a hint: the target has it (rule S5, invariant I2). Nothing follows.
+    /// Forget a hint: the target has it (rule S5, invariant I2). Nothing follows. What the store has of it, as
+    /// [`crate::store::Store::versions`] tells when this is carried out, is exactly what was handed over.
     Forget {
         /// Where it is: always a hint.
         home: Home,
@@ -109,6 +114,13 @@ pub enum Effect {
         client: ClientToken,
         /// What.
         answer: Answer,
+    },
+    /// `node` lacks a write, and nobody keeps a hint of it: an exchange of the partition has to find it.
+    Dirty {
+        /// The key's partition.
+        partition: u16,
+        /// An owner.
+        node: NodeId,
     },
     /// This node must take a new durable incarnation before it stamps again (rule S1).
     NeedIncarnation,
@@ -139,6 +151,12 @@ impl Effects {
     pub fn clear(&mut self) {
         self.list.clear();
         self.bytes.clear();
+    }
+
+    /// Bytes that all effects speak of.
+    #[must_use]
+    pub fn byte_count(&self) -> usize {
+        self.bytes.len()
     }
 
     /// Adds an effect.

@@ -27,7 +27,7 @@ pub struct Key<'a> {
 }
 
 /// How many nodes have to answer. `0` in `pr`, `pw` and `dw` asks for nothing more than R and W do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Quorum {
     /// Copies of an object.
     pub n: u8,
@@ -56,8 +56,11 @@ pub struct Put<'a> {
     pub expires_at_ms: u64,
     /// What the client had seen; `None` is a blind write, which replaces what the coordinator has.
     pub context: Option<&'a Context>,
-    /// The dot that the same connection wrote to this key last (rule S9).
+    /// The dot that the same client wrote to this key last (rule S9): it counts as seen.
     pub own_last: Option<Dot>,
+    /// What [`crate::effect::Answer::Written`] said of `own_last`: nothing stood beside it, so whatever its actor stamped
+    /// before it was replaced, and all of that counts as seen too.
+    pub own_is_alone: bool,
     /// Answers to wait for.
     pub quorum: Quorum,
     /// On the steady clock; after it the client is told that the outcome is not known.

@@ -45,8 +45,13 @@ impl fmt::Display for NodeId {
 pub type PartitionId = u16;
 
 /// A request that a core coordinates, unique for the life of that core. Travels in messages and comes back in replies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
+
+/// One life of one core: no core of the cluster ever had the same before. It goes with every request and comes back in the
+/// reply, so that an answer to what a core asked before it was restarted is never taken for one to what it asks now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Session(pub u64);
 
 /// Who asked, in the terms of whoever drives the core; carried back unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

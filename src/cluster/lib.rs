@@ -4,15 +4,38 @@
 //! nodes in one function). It reads no clock, draws no random number, starts no thread, and iterates nothing in an order that
 //! differs between two runs: the same events give the same effects.
 //!
-//! * Data plane, one per core: an [`event::Event`] goes into the shard, which answers with [`effect::Effects`].
-//! * Control plane, one per node: who exists, who answers, who owns what.
+//! * Data plane, one per core: an [`event::Event`] goes into the [`shard::Shard`], which answers with [`effect::Effects`].
+//!   `put`, `get` and `forward` are clients' commands, `replica` what other coordinators ask, `hints` what is kept for others.
+//!   [`quorum`] counts; `compose` stamps; `copies` finds nodes that keep what was stamped; [`message`] is what nodes say.
+//! * Control plane, one per node: who exists, who answers, who owns what. The data plane sees it as [`route::Routes`].
 //!
 //! Rules S1 to S14 and invariants I1 to I8, which the comments name, are explained in the README of this directory.
 #![forbid(unsafe_code)]
 
+mod compose;
+mod copies;
+pub mod counters;
 pub mod effect;
 pub mod event;
+mod forward;
+mod get;
+mod held;
+mod hints;
 pub mod ids;
 pub mod limits;
+mod line;
+pub mod message;
 pub mod mutation;
+mod put;
+pub mod quorum;
+mod read_repair;
+mod replica;
+mod requests;
+pub mod route;
+pub mod shard;
+mod slab;
+mod stamping;
 pub mod store;
+mod timers;
+mod turn;
+mod versions;

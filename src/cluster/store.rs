@@ -4,28 +4,16 @@
 //!
 //! Invariant: an answer includes every write whose [`crate::effect::Effect::Store`] was carried out, durable or not (rule S2).
 
-use annulus_object::{Clock, Context, Dot};
+use annulus_object::{Clock, Dot};
 use smallvec::SmallVec;
 
 use crate::event::Key;
 use crate::ids::{Home, NodeId, PartitionId};
 
-/// What is known of an object without its values.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Versions {
-    /// Dots of the siblings, ascending, and whether each deletes.
-    pub siblings: SmallVec<[(Dot, bool); 2]>,
-    /// Everything that was seen; covers the siblings.
-    pub context: Context,
-}
+pub use crate::versions::{Versions, VersionsView};
 
-impl Versions {
-    /// Whether nothing was ever seen of the key.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.siblings.is_empty() && self.context.is_empty()
-    }
-}
+/// For whom a key is kept.
+pub type Targets = SmallVec<[NodeId; 4]>;
 
 /// Name of a key in a list of hints: its keyed hash.
 pub type HintCursor = u128;
@@ -35,6 +23,9 @@ pub trait Store {
     /// What this node has of a key there; overwrites `versions`.
     fn versions(&self, home: Home, key: &Key<'_>, versions: &mut Versions);
 
+    /// The nodes for which this one keeps something of a key, ascending; overwrites `targets`. Includes nodes that have left.
+    fn hinted_for(&self, key: &Key<'_>, targets: &mut Targets);
+
     /// A new dot above the clock, everything stamped before, and `above`; `None` while this node must not stamp (rule S1).
     fn stamp(&mut self, unix_ms: u64, above: Clock) -> Option<Dot>;
 
@@ -42,9 +33,18 @@ pub trait Store {
     /// and the newest dot of each. Their bytes come with [`crate::event::Event::Loaded`].
     fn hints(&self, target: NodeId, from: HintCursor, max: usize, visit: &mut dyn FnMut(PartitionId, u128, Dot));
 
+    /// Every node for which something is kept, ascending; nodes that have left included.
+    fn hint_targets(&self, visit: &mut dyn FnMut(NodeId));
+
     /// How many keys are kept for `target`.
     fn hint_count(&self, target: NodeId) -> usize;
 
     /// Whether the store takes writes of values now; deletes and merges of others it may take longer.
     fn takes_writes(&self) -> bool;
+
+    /// Whether what this store confirms of a key is then on stable storage: what DW counts. Not so where the key's durability
+    /// promises less.
+    fn is_stable(&self, _key: &Key<'_>) -> bool {
+        true
+    }
 }

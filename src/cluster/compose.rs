@@ -1,0 +1,183 @@
+//! From a client's write to the object that is sent: what it replaces, what stays beside it, its dot and its context.
+//!
+//! ```text
+//! seen     = the request's context, or all that this node holds (a blind write), and the client's own last dot (S9)
+//! stays    = siblings here that are not seen
+//! stamp    > own clock, everything here, everything seen                                                      (S2)
+//! object   = stays + the new version;   context = everything here + seen + the new dot                   (S2, S3)
+//! ```
+//!
+//! What stays is sent with its value, which is read first: the new dot's entry in the context covers all that this actor
+//! stamped before, so a sibling that were left out would be dead wherever the object arrives (rule S3).
+//!
+//! Invariant: the object includes everything that this node had of the key when it was stamped.
+
+use annulus_object::{CONTEXT_ENTRIES_MAX, Clock, Context, Dot, ObjectView, SiblingRef, encode_object};
+use smallvec::SmallVec;
+
+use crate::event::Key;
+use crate::limits::CLOCK_LAST;
+use crate::stamping::NotNow;
+use crate::turn::Turn;
+
+/// What a message has beside key and object, generously.
+const MESSAGE_OVERHEAD_MAX: usize = 256;
+
+/// A client's write, borrowed from wherever it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WriteRef<'a> {
+    pub(crate) key: Key<'a>,
+    /// `None` deletes.
+    pub(crate) value: Option<&'a [u8]>,
+    pub(crate) expires_at_ms: u64,
+    /// `None` is a blind write.
+    pub(crate) context: Option<&'a Context>,
+    pub(crate) own: Option<Dot>,
+    pub(crate) own_is_alone: bool,
+}
+
+/// A write that has to outlive its event, in buffers that are used again.
+#[derive(Debug, Default)]
+pub(crate) struct SavedWrite {
+    partition: u16,
+    hash: u128,
+    key: Vec<u8>,
+    value: Vec<u8>,
+    is_delete: bool,
+    expires_at_ms: u64,
+    is_blind: bool,
+    context: Context,
+    own: Option<Dot>,
+    own_is_alone: bool,
+}
+
+impl SavedWrite {
+    pub(crate) fn save(&mut self, write: &WriteRef<'_>) {
+        let copy = |to: &mut Vec<u8>, from: &[u8]| {
+            to.clear();
+            to.extend_from_slice(from);
+        };
+        (self.partition, self.hash) = (write.key.partition, write.key.hash);
+        copy(&mut self.key, write.key.bytes);
+        copy(&mut self.value, write.value.unwrap_or_default());
+        self.is_delete = write.value.is_none();
+        self.expires_at_ms = write.expires_at_ms;
+        self.is_blind = write.context.is_none();
+        match write.context {
+            Some(context) => self.context.clone_from(context),
+            None => self.context.clear(),
+        }
+        (self.own, self.own_is_alone) = (write.own, write.own_is_alone);
+    }
+
+    pub(crate) fn borrowed(&self) -> WriteRef<'_> {
+        WriteRef {
+            key: Key { bytes: &self.key, partition: self.partition, hash: self.hash },
+            value: (!self.is_delete).then_some(&self.value),
+            expires_at_ms: self.expires_at_ms,
+            context: (!self.is_blind).then_some(&self.context),
+            own: self.own,
+            own_is_alone: self.own_is_alone,
+        }
+    }
+
+    /// What the client had seen, as it said.
+    pub(crate) fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Gives large buffers back.
+    pub(crate) fn shrink(&mut self, keep: usize) {
+        shrink(&mut self.value, keep);
+    }
+}
+
+/// Gives a buffer back that is larger than most.
+pub(crate) fn shrink(buffer: &mut Vec<u8>, keep: usize) {
+    if buffer.capacity() > keep {
+        *buffer = Vec::new();
+    }
+}
+
+/// A write that was stamped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Composed {
+    pub(crate) dot: Dot,
+    /// Nothing stands beside it.
+    pub(crate) is_alone: bool,
+}
+
+/// Why a write was not stamped. Nothing was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    /// What stays has to be read first; `Common::held` names where it is.
+    NeedValues,
+    /// This node must not stamp now.
+    NotNow,
+    /// The client would add a sibling where there are as many as it may make.
+    TooManySiblings,
+}
+
+/// Stamps a write and puts its object into `object`. `seen` is what was learned of other owners (rule S7), `loaded` what was
+/// read of this node's homes.
+pub(crate) fn compose(
+    turn: &mut Turn<'_>,
+    write: &WriteRef<'_>,
+    (seen, loaded): (&Context, Option<ObjectView<'_>>),
+    is_owner: bool,
+    object: &mut Vec<u8>,
+) -> Result<Composed, Obstacle> {
+    let common = &mut *turn.common;
+    common.held.look_up(&*turn.store, &write.key);
+    let versions = &mut common.held.versions;
+    let stays = staying(&versions.siblings, write);
+    let adds_one = stays.len() == versions.siblings.len();
+    if adds_one && stays.len() >= common.limits.siblings_max {
+        return Err(Obstacle::TooManySiblings);
+    }
+    let is_loaded = |dot: &Dot| loaded.is_some_and(|object| object.siblings().any(|sibling| sibling.dot == *dot));
+    if !stays.iter().all(is_loaded) {
+        return Err(Obstacle::NeedValues);
+    }
+    let context = &mut versions.context;
+    let above = see(context, write, seen);
+    if context.entries().len() >= CONTEXT_ENTRIES_MAX {
+        return Err(Obstacle::TooManySiblings);
+    }
+    let (at, place) = ((turn.now.unix_ms, above), (write.key.partition, is_owner));
+    let stamped = common.stamping.stamp(turn.store, at, place, turn.effects);
+    let dot = stamped.map_err(|NotNow| Obstacle::NotNow)?;
+    context.insert(dot);
+    let new = SiblingRef { dot, expires_at_ms: write.expires_at_ms, value: write.value };
+    let kept = loaded.into_iter().flat_map(ObjectView::siblings).filter(|sibling| stays.contains(&sibling.dot));
+    object.clear();
+    encode_object(context, kept.chain([new]), object);
+    if object.len() + write.key.bytes.len() + MESSAGE_OVERHEAD_MAX > common.limits.message_bytes_max {
+        return Err(Obstacle::TooManySiblings);
+    }
+    common.counters.siblings_warned += u64::from(stays.len() >= common.limits.siblings_warn);
+    Ok(Composed { dot, is_alone: stays.is_empty() })
+}
+
+/// The siblings that the write leaves beside itself.
+fn staying(siblings: &[(Dot, bool)], write: &WriteRef<'_>) -> SmallVec<[Dot; 4]> {
+    let Some(context) = write.context else { return SmallVec::new() };
+    let is_own = |dot: Dot| {
+        let before_own = |own: Dot| write.own_is_alone && own.actor == dot.actor && own.clock >= dot.clock;
+        write.own.is_some_and(|own| own == dot || before_own(own))
+    };
+    siblings.iter().map(|(dot, _)| *dot).filter(|dot| !context.covers(*dot) && !is_own(*dot)).collect()
+}
+
+/// Makes everything that counts as seen part of what this node knows; the clock that the stamp must be above.
+fn see(context: &mut Context, write: &WriteRef<'_>, seen: &Context) -> Clock {
+    context.merge(seen);
+    if let Some(sent) = write.context {
+        context.merge(sent);
+    }
+    let own = write.own.filter(|_| write.own_is_alone);
+    own.into_iter().for_each(|own| context.insert(own));
+    let above = context.highest().max(write.own.map_or(Clock::ZERO, |own| own.clock));
+    assert!(above <= CLOCK_LAST, "clocks from outside are checked where they are decoded");
+    above
+}

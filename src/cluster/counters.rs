@@ -1,0 +1,64 @@
+//! What a core's data plane has done, counted since its start: for INFO and for tests.
+
+/// The counters.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Counters {
+    /// Clients' writes that were coordinated here.
+    pub puts: u64,
+    /// Clients' reads that were coordinated here.
+    pub gets: u64,
+    /// Clients' commands that were passed to an owner.
+    pub forwards: u64,
+    /// Commands of other nodes' clients that were coordinated here.
+    pub forwarded: u64,
+    /// Writes that this node coordinated without being an owner.
+    pub fallback_puts: u64,
+    /// Copies that went to a fallback.
+    pub sloppy_copies: u64,
+    /// Clients that were told that a write may or may not survive.
+    pub in_doubt: u64,
+    /// Clients that were told that too few nodes answer; nothing was sent.
+    pub no_replicas: u64,
+    /// Reads that too few nodes answered.
+    pub read_timeouts: u64,
+    /// Reads that fewer owners answered than R.
+    pub stale_possible: u64,
+    /// Clients that were refused because too much was under way.
+    pub busy: u64,
+    /// Writes after which a key had many siblings.
+    pub siblings_warned: u64,
+    /// Writes that were refused because of too many.
+    pub siblings_refused: u64,
+    /// Reads for which objects were fetched, because versions differed.
+    pub merged_reads: u64,
+    /// Objects sent to owners that a read found stale.
+    pub read_repairs: u64,
+    /// Repairs that were left to anti-entropy, because there were too many.
+    pub read_repairs_skipped: u64,
+    /// Hints taken for other coordinators.
+    pub hints_taken: u64,
+    /// Hints refused because there are too many for that target.
+    pub hints_refused: u64,
+    /// Hints that a coordinator kept itself.
+    pub hints_own: u64,
+    /// Copies that nobody keeps a hint of: anti-entropy has to find them.
+    pub dirty: u64,
+    /// Hints handed over and forgotten.
+    pub hints_handed_over: u64,
+    /// Attempts to hand over that failed.
+    pub hint_failures: u64,
+    /// Hints whose target is no owner any more, handed to all current owners.
+    pub hints_rerouted: u64,
+    /// Times that a new incarnation was asked for.
+    pub incarnations_needed: u64,
+    /// Messages that did not decode.
+    pub bad_messages: u64,
+    /// Messages of senders with another ring.
+    pub ring_differs: u64,
+    /// Replies that nobody waited for any more.
+    pub late_replies: u64,
+    /// Forwarded commands that came twice, late, or after their deadline, and were not carried out.
+    pub forwards_dropped: u64,
+    /// Objects too large for a message.
+    pub oversized: u64,
+}

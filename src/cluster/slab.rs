@@ -1,0 +1,177 @@
+//! Requests under way, found again by a number that is never used twice.
+//!
+//! A place keeps what it held when its request ends: the next one takes over the buffers, so that nothing is allocated for a
+//! request once there have been as many at a time before.
+//!
+//! Invariant: a handle names one request for ever; after the request's end it names nothing.
+
+use crate::ids::{RequestId, StoreToken};
+
+/// What a number names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Put,
+    Get,
+    Forward,
+    Handover,
+    Replica,
+}
+
+impl Kind {
+    const ALL: [Kind; 5] = [Kind::Put, Kind::Get, Kind::Forward, Kind::Handover, Kind::Replica];
+}
+
+/// One request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Handle {
+    pub(crate) kind: Kind,
+    slot: u32,
+    generation: u32,
+}
+
+impl Handle {
+    /// Its place: below the most requests of its kind at a time.
+    pub(crate) const fn slot(self) -> u32 {
+        self.slot
+    }
+
+    /// As it travels in messages.
+    pub(crate) fn request(self) -> RequestId {
+        RequestId(self.pack(0))
+    }
+
+    /// As it goes to the store and back; `part` tells one of the request's operations from the others.
+    pub(crate) fn token(self, part: u8) -> StoreToken {
+        StoreToken(self.pack(part))
+    }
+
+    /// ```text
+    /// kind 4 (from 1) │ part 8 │ slot 20 │ generation 32
+    /// ```
+    fn pack(self, part: u8) -> u64 {
+        let kind = Kind::ALL.iter().position(|kind| *kind == self.kind).expect("all kinds are listed") as u64 + 1;
+        kind << 60 | u64::from(part) << 52 | u64::from(self.slot) << 32 | u64::from(self.generation)
+    }
+
+    /// What a number from outside names, if it can name anything.
+    pub(crate) fn of_request(request: RequestId) -> Option<Handle> {
+        Self::unpack(request.0).and_then(|(handle, part)| (part == 0).then_some(handle))
+    }
+
+    /// What a token names, and which of its operations; `None` where nobody waits.
+    pub(crate) fn of_token(token: StoreToken) -> Option<(Handle, u8)> {
+        Self::unpack(token.0)
+    }
+
+    fn unpack(number: u64) -> Option<(Handle, u8)> {
+        let kind = *Kind::ALL.get(((number >> 60) as usize).checked_sub(1)?)?;
+        let slot = (number >> 32) as u32 & 0xf_ffff;
+        Some((Handle { kind, slot, generation: number as u32 }, (number >> 52) as u8))
+    }
+}
+
+/// The token of an operation that nobody waits for.
+pub(crate) const NOBODY: StoreToken = StoreToken(0);
+
+struct Place<T> {
+    thing: T,
+    generation: u32,
+    is_live: bool,
+}
+
+/// Requests of one kind.
+pub(crate) struct Slab<T> {
+    kind: Kind,
+    places: Vec<Place<T>>,
+    free: Vec<u32>,
+    max: usize,
+}
+
+impl<T: Default> Slab<T> {
+    /// Room for `max`.
+    pub(crate) fn new(kind: Kind, max: usize) -> Self {
+        assert!(max <= crate::limits::SLOTS_MAX, "a slot has 20 bits");
+        Self { kind, places: Vec::new(), free: Vec::new(), max }
+    }
+
+    /// A place for a new request, with whatever the last one there left; `None` when all are taken.
+    pub(crate) fn claim(&mut self) -> Option<Handle> {
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None if self.places.len() < self.max => {
+                self.places.push(Place { thing: T::default(), generation: 0, is_live: false });
+                self.places.len() as u32 - 1
+            }
+            None => return None,
+        };
+        let place = &mut self.places[slot as usize];
+        assert!(!place.is_live, "a free place is free");
+        place.is_live = true;
+        place.generation = place.generation.wrapping_add(1);
+        Some(Handle { kind: self.kind, slot, generation: place.generation })
+    }
+
+    /// The request, if it is still under way.
+    pub(crate) fn get(&mut self, handle: Handle) -> Option<&mut T> {
+        let place = self.places.get_mut(handle.slot as usize)?;
+        (place.is_live && place.generation == handle.generation).then_some(&mut place.thing)
+    }
+
+    /// The end of a request.
+    pub(crate) fn release(&mut self, handle: Handle) {
+        let place = &mut self.places[handle.slot as usize];
+        assert!(place.is_live && place.generation == handle.generation, "a request ends once");
+        place.is_live = false;
+        self.free.push(handle.slot);
+    }
+
+    /// The request in a place.
+    pub(crate) fn at(&self, slot: u32) -> Option<Handle> {
+        let place = self.places.get(slot as usize).filter(|place| place.is_live)?;
+        Some(Handle { kind: self.kind, slot, generation: place.generation })
+    }
+
+    /// Places that were ever in use.
+    pub(crate) fn slots(&self) -> u32 {
+        self.places.len() as u32
+    }
+
+    /// Requests under way.
+    pub(crate) fn len(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handle_names_one_request_and_buffers_stay() {
+        let mut slab: Slab<Vec<u8>> = Slab::new(Kind::Get, 2);
+        let first = slab.claim().unwrap();
+        slab.get(first).unwrap().extend_from_slice(b"left");
+        let other = slab.claim().unwrap();
+        assert!(slab.claim().is_none(), "bounded");
+        slab.release(first);
+        assert!(slab.get(first).is_none());
+        let second = slab.claim().unwrap();
+        assert_eq!(second.slot(), first.slot());
+        assert_eq!(slab.get(second).unwrap(), b"left");
+        assert!(slab.get(first).is_none() && slab.get(other).is_some());
+        assert_eq!((slab.len(), slab.at(second.slot())), (2, Some(second)));
+    }
+
+    #[test]
+    fn numbers_come_back_as_they_went() {
+        let mut slab: Slab<()> = Slab::new(Kind::Replica, 8);
+        for _ in 0..5 {
+            slab.claim();
+        }
+        let handle = slab.claim().unwrap();
+        assert_eq!(Handle::of_request(handle.request()), Some(handle));
+        assert_eq!(Handle::of_token(handle.token(0x83)), Some((handle, 0x83)));
+        assert_eq!(Handle::of_token(NOBODY), None);
+        assert_eq!(Handle::of_request(RequestId(u64::MAX)), None);
+    }
+}

@@ -1,0 +1,6 @@
+//! The data plane in a model of a few nodes: conversations as text, every order and loss of small cases, random runs.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where it does not hold")]
+
+mod basics;
+mod world;
