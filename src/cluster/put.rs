@@ -126,10 +126,10 @@ impl Put {
     /// Asks the other owners what they have, so that the delete replaces it (rule S7).
     fn gather(&mut self, turn: &mut Turn<'_>, id: Handle) {
         self.phase = Phase::Gathering;
-        self.gathered.start(self.quorum.r, 0);
+        self.gathered.start(self.quorum.r, self.quorum.pr);
         let node = turn.common.node;
         let write = self.saved.borrowed();
-        turn.common.held.look_up(&*turn.store, &write.key);
+        turn.common.held.look_up(&*turn.store, turn.effects, &write.key);
         let knowing = if turn.common.held.versions.is_empty() { Knowing::Absent } else { Knowing::Found };
         self.gathered.ask(node, self.is_owner);
         self.gathered.answer(node, knowing, self.is_owner);

@@ -19,7 +19,9 @@ pub fn forget(
     let known = model.key(key);
     let live: Vec<WriteIndex> = known.known(gone.siblings.iter().map(|sibling| sibling.0)).collect();
     for &index in &live {
-        if known.write(index).copies.owned & targets == 0 {
+        // It may have confirmed, and its disk been replaced since.
+        let copies = known.write(index).copies;
+        if (copies.owned | copies.wiped) & targets == 0 {
             let name = model.name(key, index);
             let text = format!("n{node} forgets its hint of {name}, which the target does not have");
             return Err(Violation::new(Promise::Hints, Some(key), text));
