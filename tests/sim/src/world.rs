@@ -112,6 +112,8 @@ pub struct World<D: Disk, P> {
     tally: Tally,
     /// No more faults, and clients begin nothing any more.
     is_healing: bool,
+    /// The last process that stands still at the end of the faults wakes up then.
+    quiet_from: Instant,
     /// Of operations that have not reached their nodes: the context and the connection's own last dot, as nodes see them.
     requests: BTreeMap<OpId, (Option<Context>, Option<Own>)>,
     /// What the reads of the end have found.
@@ -145,6 +147,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             injected: Injected::default(),
             tally: Tally::default(),
             is_healing: false,
+            quiet_from: 0,
             requests: BTreeMap::new(),
             swept: BTreeMap::new(),
             effects: Effects::default(),

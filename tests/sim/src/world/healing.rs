@@ -44,7 +44,8 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             self.trouble(node, Troubles::NONE);
             let machine = &mut self.machines[node];
             machine.clock.correct(self.now);
-            machine.paused_until = 0;
+            // Whoever stands still wakes up when he was to.
+            self.quiet_from = self.quiet_from.max(machine.paused_until);
             machine.slow = (0, 0);
             machine.armed = None;
             machine.meta_fails_until = 0;
@@ -60,7 +61,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
     fn settle(&mut self) -> Result<(), Violation> {
         let end = self.now + self.shape.heal_for;
         // Requests end, detectors notice.
-        self.run_until(self.now + self.shape.deadline * 2 + SECOND)?;
+        self.run_until(self.quiet_from.max(self.now) + self.shape.deadline * 2 + SECOND)?;
         loop {
             let result = self.check_hints().and_then(|()| self.check_agreement());
             match result {

@@ -160,7 +160,9 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         assert_eq!(machine.state, State::Down, "a process starts once");
         machine.life += 1;
         machine.state = State::Up;
-        machine.undisturbed_since = now;
+        // Another process: it neither stands still nor is slow.
+        (machine.paused_until, machine.slow) = (0, (0, 0));
+        machine.undisturbed_since = machine.undisturbed_since.max(now);
         machine.wants_incarnation = false;
         let (life, incarnation) = (machine.life, machine.meta.incarnation);
         if !machine.meta.is_clean && !mutated(Mutation::SameActorAfterCrash) {
