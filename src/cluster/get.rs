@@ -435,6 +435,7 @@ impl Get {
         if self.phase == Phase::Queued {
             self.fail(turn, Failure::Busy);
         } else if !self.is_answered && self.has_object {
+            self.withdraw_missing();
             self.answer_what_is_known(turn);
         } else if !self.is_answered {
             self.fail(turn, Failure::ReadTimeout);
@@ -443,6 +444,17 @@ impl Get {
             self.repair(turn);
         }
         self.phase = Phase::Done;
+    }
+
+    /// Who told of something that could not be fetched in time does not count: the answer would lack it.
+    fn withdraw_missing(&mut self) {
+        let have = versions_of(&self.have);
+        for witness in self.others.iter().filter(|witness| !have.includes(&witness.versions)) {
+            self.tally.withdraw(witness.node);
+        }
+        if !have.includes(&versions_of(&self.reference)) {
+            self.same.iter().for_each(|node| self.tally.withdraw(*node));
+        }
     }
 
     fn fail(&mut self, turn: &mut Turn<'_>, failure: Failure) {

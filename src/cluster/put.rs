@@ -179,6 +179,11 @@ impl Put {
 
     /// Stamps and sends, if nothing is in the way.
     fn stamp(&mut self, turn: &mut Turn<'_>, id: Handle, fresh: Option<&WriteRef<'_>>) {
+        if turn.now.steady_us >= self.deadline_us {
+            // Whoever was stopped for a while must not write what its client has given up (rule S8).
+            self.refuse(turn, Failure::Busy);
+            return;
+        }
         if !Copies::is_possible(turn, self.partition, self.quorum) {
             self.refuse(turn, Failure::NoReplicas);
             return;
