@@ -7,6 +7,7 @@
 //! * Data plane, one per core: an [`event::Event`] goes into the [`shard::Shard`], which answers with [`effect::Effects`].
 //!   `put`, `get` and `forward` are clients' commands, `replica` what other coordinators ask, `hints` what is kept for others.
 //!   [`quorum`] counts; `compose` stamps; `copies` finds nodes that keep what was stamped; [`message`] is what nodes say.
+//!   [`token`] is what clients hold of a key's past.
 //! * Control plane, one per node: who exists, who answers, who owns what. The data plane sees it as [`route::Routes`].
 //!
 //! Rules S1 to S14 and invariants I1 to I8, which the comments name, are explained in the README of this directory.
@@ -37,5 +38,6 @@ mod slab;
 mod stamping;
 pub mod store;
 mod timers;
+pub mod token;
 mod turn;
 mod versions;

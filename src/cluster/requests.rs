@@ -139,38 +139,33 @@ impl Requests {
         self.after_get(turn, id);
     }
 
-    /// A write may have been stamped, or have ended: those behind it go on.
-    fn after_put(&mut self, turn: &mut Turn<'_>, id: Handle) {
-        if let Some(hash) = self.settle_put(turn, id) {
-            while let Some(next) = self.line.next(hash) {
-                match next.kind {
-                    Kind::Put => {
-                        self.puts.get(next).expect("it waits").start(turn, next, None);
-                        self.settle_put(turn, next);
-                    }
-                    _ => {
-                        self.gets.get(next).expect("it waits").start(turn, next);
-                        self.after_get(turn, next);
-                    }
+    /// What the event before has written is carried out: lines of keys move up, each by one write at most.
+    pub(crate) fn on_event(&mut self, turn: &mut Turn<'_>) {
+        for _ in 0..self.line.moving() {
+            let hash = self.line.take_moving().expect("counted just now");
+            while let Some(id) = self.line.next(hash) {
+                if id.kind == Kind::Put {
+                    self.puts.get(id).expect("it waits").start(turn, id, None);
+                    self.after_put(turn, id);
+                    self.line.hold(hash);
+                    break;
                 }
+                self.gets.get(id).expect("it waits").start(turn, id);
+                self.after_get(turn, id);
             }
         }
     }
 
-    /// Sets a write's next deadline, or ends it; the key's hash, if others may go on.
-    fn settle_put(&mut self, turn: &mut Turn<'_>, id: Handle) -> Option<u128> {
+    /// Sets a write's next deadline, or ends it.
+    fn after_put(&mut self, turn: &mut Turn<'_>, id: Handle) {
         let put = self.puts.get(id).expect("it is under way");
-        let hash = put.hash;
-        let is_free = match put.phase {
-            PutPhase::Queued => false,
-            _ if put.is_unstamped() => {
-                if !self.line.is_taken(hash) {
-                    self.line.enter(hash, id);
-                }
-                false
+        if put.is_unstamped() {
+            if put.phase != PutPhase::Queued {
+                self.line.enter(put.hash, id);
             }
-            _ => !self.line.is_empty() && self.line.leave(hash, id),
-        };
+        } else if !self.line.is_empty() {
+            self.line.leave(put.hash, id);
+        }
         if put.phase == PutPhase::Done {
             turn.common.request_bytes -= put.bytes;
             put.shrink(turn.common.limits.buffer_keep_bytes);
@@ -181,7 +176,6 @@ impl Requests {
         } else {
             self.put_timers.set(id.slot(), put.wake_us);
         }
-        is_free.then_some(hash)
     }
 
     fn after_get(&mut self, turn: &mut Turn<'_>, id: Handle) {

@@ -16,7 +16,7 @@ use crate::forward::once::Once;
 use crate::get::GetCommand;
 use crate::held::Held;
 use crate::hints::Hints;
-use crate::ids::{NodeId, Session, StoreToken};
+use crate::ids::{NodeId, PartitionId, Session, StoreToken};
 use crate::limits::Limits;
 use crate::message::{ForwardOutcome, ForwardPut, Header, Message, NotCarriedOut, Unverified};
 use crate::put::PutCommand;
@@ -105,6 +105,7 @@ impl Shard {
     ) {
         let turn = &mut Turn { now, store, routes, effects, common: &mut self.common };
         self.parts.started_ms.get_or_insert(now.unix_ms);
+        self.parts.requests.on_event(turn);
         match event {
             Event::Put(put) => self.parts.on_put(turn, &put),
             Event::Get(get) => self.parts.on_get(turn, &get),
@@ -120,6 +121,12 @@ impl Shard {
             Event::Liveness { node, up: false } => self.parts.on_unreachable(turn, node),
         }
         self.parts.requests.on_time(turn);
+    }
+
+    /// This node has dropped what it had as an owner of a partition: what `actor` stamped there is forgotten here, so that actor
+    /// stamps no more for it (rule S4).
+    pub fn on_dropped(&mut self, partition: PartitionId, actor: Actor) {
+        self.common.stamping.drop_partition(partition, actor);
     }
 
     /// What was done so far.

@@ -91,9 +91,14 @@ impl Stamping {
     pub(crate) fn forget(&mut self, partition: PartitionId, context: &Context) {
         let own = context.entries().iter().filter(|(actor, _)| actor.node() == self.node.raw());
         if let Some(actor) = own.map(|(actor, _)| *actor).max() {
-            let forgot = self.forgot.entry(partition).or_insert(actor);
-            *forgot = actor.max(*forgot);
+            self.drop_partition(partition, actor);
         }
+    }
+
+    /// All that an actor of this node stamped for a partition may be forgotten.
+    pub(crate) fn drop_partition(&mut self, partition: PartitionId, actor: Actor) {
+        let forgot = self.forgot.entry(partition).or_insert(actor);
+        *forgot = actor.max(*forgot);
     }
 
     /// How often a new incarnation was asked for.

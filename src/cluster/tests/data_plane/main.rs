@@ -3,4 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where it does not hold")]
 
 mod basics;
+mod oracle;
+mod random;
+mod story;
 mod world;

@@ -20,6 +20,9 @@ use store::ModelStore;
 /// The one partition that all keys are in.
 pub const PARTITION: PartitionId = 7;
 pub const START_MS: u64 = 1_800_000_000_000;
+/// When the world begins.
+const BEGIN_US: u64 = 5_000_000;
+pub const BEGIN_MS: u64 = START_MS + BEGIN_US / 1000;
 /// Of every command.
 pub const DEADLINE_US: u64 = 1_000_000;
 
@@ -99,7 +102,7 @@ pub enum Told {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
     Sent { from: usize, to: usize, bytes: Vec<u8> },
-    Stores { node: usize, home: Home, object: Object },
+    Stores { node: usize, home: Home, key: Vec<u8>, object: Object },
     Forgets { node: usize, home: Home },
     Told { client: u64, told: Told },
     NeedsIncarnation { node: usize },
@@ -116,6 +119,8 @@ pub struct World {
     pub limits: Limits,
     next_client: u64,
     effects: Effects,
+    /// Prints what happens: for a look at a run that failed.
+    pub is_loud: bool,
 }
 
 /// What a client asks to be written.
@@ -143,13 +148,14 @@ impl World {
         let mut world = World {
             nodes: Vec::new(),
             packets: VecDeque::new(),
-            steady_us: 5_000_000,
+            steady_us: BEGIN_US,
             told: BTreeMap::new(),
             heard: Vec::new(),
             quorum: Quorum { n: 3, r: 2, w: 2, pr: 0, pw: 0, dw: 2 },
             limits,
             next_client: 0,
             effects: Effects::default(),
+            is_loud: std::env::var_os("ANNULUS_STORY").is_some(),
         };
         for index in 0..count {
             world.nodes.push(Node {
@@ -247,6 +253,11 @@ impl World {
         client
     }
 
+    /// The number of the next client's command.
+    pub fn next_client(&self) -> u64 {
+        self.next_client + 1
+    }
+
     pub fn tick(&mut self, ms: u64) {
         self.steady_us += ms * 1000;
         for index in 0..self.nodes.len() {
@@ -322,6 +333,9 @@ impl World {
     }
 
     fn carry_out(&mut self, index: usize, effect: &Effect, effects: &Effects) {
+        if self.is_loud {
+            println!("{}", crate::story::line(index, effect, effects));
+        }
         let store = &mut self.nodes[index].store;
         match effect {
             Effect::Send { to, partition, message } => {
@@ -337,7 +351,8 @@ impl World {
                 let bytes = effects.bytes(object);
                 store.start_store(*token, *home, *hash, effects.bytes(key), bytes);
                 let object = Object::decode(bytes).expect("what is stored decodes");
-                self.heard.push(Heard::Stores { node: index, home: *home, object });
+                let key = effects.bytes(key).to_vec();
+                self.heard.push(Heard::Stores { node: index, home: *home, key, object });
             }
             Effect::Load { token, home, hash, .. } => store.loads.push_back((*token, (*hash, *home))),
             Effect::Forget { home, hash, dot, .. } => {

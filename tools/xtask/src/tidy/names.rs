@@ -31,6 +31,7 @@ const UNSAFE: &[&str] = &[
     "src/env/disk.rs",
     "src/env/pulse.rs",
     "engine/src/prefetch.rs",
+    "src/cluster/tests/allocations.rs",
     "benches/floor/ring.rs",
     "tools/inspect/src/map.rs",
 ];
