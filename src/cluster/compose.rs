@@ -128,7 +128,7 @@ pub(crate) fn compose(
     object: &mut Vec<u8>,
 ) -> Result<Composed, Obstacle> {
     let common = &mut *turn.common;
-    common.held.look_up(&*turn.store, turn.effects, &write.key);
+    common.held.look_up(&*turn.store, &write.key);
     let versions = &mut common.held.versions;
     let stays = staying(&versions.siblings, write);
     let adds_one = stays.len() == versions.siblings.len();

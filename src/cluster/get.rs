@@ -123,7 +123,7 @@ impl Get {
             return;
         }
         let key = Key { bytes: &self.key, partition: self.partition, hash: self.hash };
-        turn.common.held.look_up(&*turn.store, turn.effects, &key);
+        turn.common.held.look_up(&*turn.store, &key);
         self.reference.clear();
         turn.common.held.versions.encode(&mut self.reference);
         self.tally.start(self.quorum.r, self.quorum.pr);

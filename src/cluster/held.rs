@@ -3,15 +3,10 @@
 //! Stamps, reads and replies look at all of it: a fallback that ignored its own hints would issue a dot whose actor seems to
 //! have seen what only the hints hold (rule S4), and an owner may still have hints from before it became one.
 //!
-//! What the event under way has stored already counts, though the store does not show it yet: two writes of a key may be stamped
-//! in one event, and the second must see the first (rule S2).
-//!
 //! Invariant: `homes` hold among them every sibling of `versions`.
 
-use annulus_object::ObjectView;
 use smallvec::SmallVec;
 
-use crate::effect::{Effect, Effects};
 use crate::event::Key;
 use crate::ids::Home;
 use crate::store::{Store, Targets, Versions};
@@ -28,9 +23,8 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Looks a key up: in the store, and in what the event under way has made so far, which the store will be asked to merge
-    /// before anything else.
-    pub(crate) fn look_up(&mut self, store: &dyn Store, effects: &Effects, key: &Key<'_>) {
+    /// Looks a key up.
+    pub(crate) fn look_up(&mut self, store: &dyn Store, key: &Key<'_>) {
         self.homes.clear();
         let owned = Home::Owned(key.partition);
         store.versions(owned, key, &mut self.versions);
@@ -44,21 +38,6 @@ impl Held {
             if !self.versions.includes(&self.one) {
                 self.versions.merge(&self.one);
                 self.homes.push(home);
-            }
-        }
-        self.look_ahead(effects, key);
-    }
-
-    fn look_ahead(&mut self, effects: &Effects, key: &Key<'_>) {
-        for effect in effects.list() {
-            let Effect::Store { home, hash, object, .. } = effect else { continue };
-            if *hash != key.hash {
-                continue;
-            }
-            self.one.copy_from_object(ObjectView::check(effects.bytes(object)).expect("what is stored was checked"));
-            self.versions.merge(&self.one);
-            if !self.homes.contains(home) {
-                self.homes.push(*home);
             }
         }
     }

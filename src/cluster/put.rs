@@ -129,7 +129,7 @@ impl Put {
         self.gathered.start(self.quorum.r, self.quorum.pr);
         let node = turn.common.node;
         let write = self.saved.borrowed();
-        turn.common.held.look_up(&*turn.store, turn.effects, &write.key);
+        turn.common.held.look_up(&*turn.store, &write.key);
         let knowing = if turn.common.held.versions.is_empty() { Knowing::Absent } else { Knowing::Found };
         self.gathered.ask(node, self.is_owner);
         self.gathered.answer(node, knowing, self.is_owner);

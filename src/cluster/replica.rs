@@ -98,7 +98,7 @@ impl Replica {
 
     /// A coordinator asks which versions are here. Answered from memory, at once.
     pub(crate) fn on_version_read(&mut self, turn: &mut Turn<'_>, from: NodeId, asked: &Header, key: &Key<'_>) {
-        self.held.look_up(&*turn.store, turn.effects, key);
+        self.held.look_up(&*turn.store, key);
         self.encoded.clear();
         self.held.versions.encode(&mut self.encoded);
         let is_owner = is_owner(turn, key.partition);
@@ -107,7 +107,7 @@ impl Replica {
 
     /// A coordinator asks for all of a key.
     pub(crate) fn on_object_read(&mut self, turn: &mut Turn<'_>, from: NodeId, asked: &Header, key: &Key<'_>) {
-        self.held.look_up(&*turn.store, turn.effects, key);
+        self.held.look_up(&*turn.store, key);
         let homes: SmallVec<[Home; 2]> = self.held.homes.clone();
         let handle = if homes.is_empty() { None } else { self.operations.claim() };
         let Some(handle) = handle else {

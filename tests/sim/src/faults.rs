@@ -96,6 +96,12 @@ impl Kinds {
     /// Every kind.
     pub const ALL: Kinds = Kinds((1 << Kind::ALL.len()) - 1);
 
+    /// Without one.
+    #[must_use]
+    pub const fn without(self, kind: Kind) -> Kinds {
+        Kinds(self.0 & !(1 << kind as u32))
+    }
+
     /// Whether a kind is among them.
     #[must_use]
     pub const fn has(self, kind: Kind) -> bool {

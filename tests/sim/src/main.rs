@@ -50,7 +50,7 @@ impl Arguments {
     fn options(&self) -> Options {
         let kinds = self.faults.iter().fold(0, |kinds, kind| kinds | 1 << kind);
         Options {
-            kinds: if kinds == 0 { Kinds::ALL } else { Kinds(kinds) },
+            kinds: if kinds == 0 { Options::default().kinds } else { Kinds(kinds) },
             work: self.set.map_or(Work::Mixed, |adds| Work::Set { adds }),
             keeps_story: self.story,
             #[cfg(feature = "mutations")]

@@ -2,7 +2,7 @@
 
 use annulus_cluster::mutation::Mutation;
 
-use crate::faults::Kinds;
+use crate::faults::{Kind, Kinds};
 use crate::shape::Work;
 
 /// Options of a run: with the seed, all that it depends on.
@@ -20,6 +20,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { kinds: Kinds::ALL, work: Work::Mixed, keeps_story: false, mutation: None }
+        // Stores that are maps do not rot.
+        Self { kinds: Kinds::ALL.without(Kind::Rot), work: Work::Mixed, keeps_story: false, mutation: None }
     }
 }
