@@ -105,7 +105,11 @@ impl Shard {
     ) {
         let turn = &mut Turn { now, store, routes, effects, common: &mut self.common };
         self.parts.started_ms.get_or_insert(now.unix_ms);
-        self.parts.requests.on_event(turn);
+        // A write of this node's own that was not stored retires its actor before anybody else stamps (rule S1).
+        let has_failed = matches!(event, Event::Stored { result: Err(_), .. });
+        if !has_failed {
+            self.parts.requests.on_event(turn);
+        }
         match event {
             Event::Put(put) => self.parts.on_put(turn, &put),
             Event::Get(get) => self.parts.on_get(turn, &get),
@@ -119,6 +123,9 @@ impl Shard {
                 self.parts.hints.on_up(turn, node);
             }
             Event::Liveness { node, up: false } => self.parts.on_unreachable(turn, node),
+        }
+        if has_failed {
+            self.parts.requests.on_event(turn);
         }
         self.parts.requests.on_time(turn);
     }

@@ -211,7 +211,7 @@ impl PlainStore {
         self.hide(place);
         let durable = self.disk.borrow().objects.get(&place).cloned();
         let open = self.waiting.iter().filter(|write| write.place == place).map(|write| write.kept.clone());
-        let all: Vec<Kept> = durable.into_iter().chain(open).collect();
+        let all: Vec<Kept> = durable.into_iter().chain(open).filter(|kept| !kept.object.is_empty()).collect();
         all.into_iter().for_each(|kept| self.show(place, kept));
     }
 

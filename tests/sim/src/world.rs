@@ -24,7 +24,7 @@ use crate::agenda::Agenda;
 use crate::checkers::{Checkers, Promise, Violation};
 use crate::clock::{Instant, MILLISECOND};
 use crate::faults::{Faults, Injected, Kind};
-use crate::model::OpId;
+use crate::model::{KeyIndex, OpId};
 use crate::network::{Network, Packet};
 use crate::node::{Disk, Protocol};
 use crate::options::Options;
@@ -120,6 +120,9 @@ pub struct World<D: Disk, P> {
     swept: BTreeMap<OpId, Object>,
     effects: Effects,
     before: Vec<(Home, Versions)>,
+    /// What the core that is being driven had of keys when the event came, as far as it was looked up.
+    at_event: BTreeMap<KeyIndex, Vec<(Home, Versions)>>,
+    has_several_stores: bool,
     next_trouble: u64,
 }
 
@@ -152,6 +155,8 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             swept: BTreeMap::new(),
             effects: Effects::default(),
             before: Vec::new(),
+            at_event: BTreeMap::new(),
+            has_several_stores: false,
             next_trouble: 0,
             shape,
         };

@@ -14,6 +14,11 @@ pub fn check_state(
     context: &Context,
 ) -> Result<(u64, Vec<WriteIndex>), Violation> {
     let known = model.key(key);
+    if live.is_empty() && !context.is_empty() {
+        // Deletes are writes: whatever replaces something is there itself.
+        let text = format!("nothing is left of {}, and nothing has replaced it: {context:?}", model.key_name(key));
+        return Err(Violation::new(Promise::Causality, Some(key), text));
+    }
     let seen = known.closure(live.iter().copied());
     for &old in live {
         if let Some(&new) = live.iter().find(|new| known.write(**new).seen.must.has(old)) {

@@ -31,8 +31,10 @@ pub struct Storing<'a> {
     pub key: KeyIndex,
     /// As owner or for another.
     pub home: Home,
-    /// What the core had of the key until now, in all homes.
+    /// What the core had of the key when the event came, in all homes.
     pub before: &'a [(Home, Versions)],
+    /// What it has now, something else that the same event has stored included.
+    pub meanwhile: &'a [(Home, Versions)],
     /// What it was told that others have of it.
     pub heard: &'a Bits,
     /// What it merges.
@@ -175,13 +177,14 @@ impl Model {
             seen.may.add(&own.may);
             return seen;
         }
-        let held = |is_asked: &dyn Fn(&Home) -> bool| {
-            let homes = storing.before.iter().filter(|(home, _)| is_asked(home));
+        let held = |homes: &[(Home, Versions)], is_asked: &dyn Fn(&Home) -> bool| {
+            let homes = homes.iter().filter(|(home, _)| is_asked(home));
             key.closure(key.known(homes.flat_map(|(_, versions)| versions.siblings.iter().map(|sibling| sibling.0))))
         };
         let is_owner = matches!(storing.home, Home::Owned(_));
-        let mut seen = held(&|home| matches!(home, Home::Owned(_)) == is_owner);
-        seen.may.add(&held(&|_| true).may);
+        let mut seen = held(storing.before, &|home| matches!(home, Home::Owned(_)) == is_owner);
+        seen.may.add(&held(storing.before, &|_| true).may);
+        seen.may.add(&held(storing.meanwhile, &|_| true).may);
         seen.may.add(storing.heard);
         seen.must.add(&own_dot);
         seen.may.add(&own.may);

@@ -41,7 +41,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             return self.bounce(&packet);
         }
         if machine.life != packet.to_life {
-            if !self.faults.kinds().has(Kind::Afterlife) {
+            if packet.is_copy || !self.faults.kinds().has(Kind::Afterlife) {
                 return Ok(());
             }
             self.injected.add(Kind::Afterlife, 1);
@@ -170,6 +170,9 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         }
         let bounded = bounded::check(node, core as u16, load, &self.shape.limits, self.shape.nodes)?;
         self.checkers.compared.add(Promise::Bounded, bounded);
+        self.at_event.clear();
+        let stores = effects.list().iter().filter(|effect| matches!(effect, Effect::Store { .. }));
+        self.has_several_stores = stores.count() > 1;
         for effect in effects.list() {
             self.carry_out(place, effect, &effects, cause)?;
         }
@@ -235,7 +238,8 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         let peer = place_of(to);
         assert_ne!(peer, node, "nobody sends to himself");
         let (from_life, to_life) = (self.machines[node].life, self.machines[peer].life);
-        let packet = Packet { from: node, to: peer, partition, bytes: bytes.to_vec(), cause, from_life, to_life };
+        let packet =
+            Packet { from: node, to: peer, partition, bytes: bytes.to_vec(), cause, from_life, to_life, is_copy: false };
         let delay = self.machines[node].slowness(self.now);
         if !self.network.send(self.now + delay, packet) {
             self.agenda.add(self.now, Happening::Unreachable { node, life: from_life, peer });
@@ -266,19 +270,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         let index = self.key_index(key)?;
         let object = rot::decode(bytes, Some(index), &format!("n{node} stores"))?;
         self.checkers.compared.add(Promise::Rot, 1);
-        let is_new = object.siblings().iter().any(|sibling| self.checkers.model.key(index).find(sibling.dot).is_none());
-        if is_new {
-            self.look(place, key);
-        }
-        let (at, before) = (self.now, std::mem::take(&mut self.before));
-        let heard = self.machines[node].cores[core].heard.get(&index).cloned().unwrap_or_default();
-        let storing =
-            Storing { at, node, core: core as u16, key: index, home, before: &before, heard: &heard, object: &object };
-        let learnt = self.checkers.on_storing(&storing)?;
-        self.before = before;
-        for write in learnt {
-            self.tell_stamp(node, index, write, home);
-        }
+        self.learn(place, home, (key, index), &object)?;
         let writes = self.checkers.model.key(index).covered(object.context());
         let now = self.machines[node].clock.read(self.now);
         let driven = &mut self.machines[node].cores[core];
@@ -287,6 +279,34 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         driven.store.inner.start_store(name, home, key, bytes, now);
         self.trace.note_bytes(6, bytes);
         self.check_state(place, home, key, index)
+    }
+
+    /// Tells the checkers what is stored, and the model what is new in it.
+    fn learn(
+        &mut self,
+        place: Place,
+        home: Home,
+        (key, index): (&Key<'_>, KeyIndex),
+        object: &Object,
+    ) -> Result<(), Violation> {
+        let (node, core) = place;
+        let is_new = object.siblings().iter().any(|sibling| self.checkers.model.key(index).find(sibling.dot).is_none());
+        if is_new || self.has_several_stores {
+            self.look(place, key);
+            // Of several in one event the later ones were made before the earlier ones were carried out.
+            let before = &self.before;
+            self.at_event.entry(index).or_insert_with(|| before.clone());
+        }
+        let (at, meanwhile) = (self.now, std::mem::take(&mut self.before));
+        let before = self.at_event.get(&index).unwrap_or(&meanwhile);
+        let heard = self.machines[node].cores[core].heard.get(&index).cloned().unwrap_or_default();
+        let (heard, meanwhile_seen) = (&heard, &meanwhile);
+        let core = core as u16;
+        let storing = Storing { at, node, core, key: index, home, before, meanwhile: meanwhile_seen, heard, object };
+        let learnt = self.checkers.on_storing(&storing)?;
+        self.before = meanwhile;
+        learnt.into_iter().for_each(|write| self.tell_stamp(node, index, write, home));
+        Ok(())
     }
 
     /// The state that a core has of a key now.

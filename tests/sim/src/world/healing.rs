@@ -177,9 +177,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             let wanted = Wanted { key, kind: Kind::Get, content: Vec::new(), context: None, own_last: None, quorum };
             asked.push((key, self.begin_op(self.clients.len(), node, wanted)));
             // Not more than a core may have under way.
-            if asked.len() % 4 == 0 {
-                self.run_until(self.now + 10 * MILLISECOND)?;
-            }
+            self.run_until(self.now + 5 * MILLISECOND)?;
         }
         self.run_until(self.now + self.shape.deadline * 2)?;
         Ok(asked)
