@@ -381,30 +381,37 @@ impl Get {
         if self.others.is_empty() && self.have == self.reference {
             return false;
         }
-        let have = versions_of(&self.have);
-        let mut is_missing = false;
-        let mut fetched: SmallVec<[NodeId; 4]> = SmallVec::new();
-        for witness in self.others.iter_mut().filter(|witness| !have.includes(&witness.versions)) {
-            is_missing = true;
-            if !witness.is_fetched && witness.node != turn.common.node {
-                witness.is_fetched = true;
-                fetched.push(witness.node);
-            }
-        }
         let node = turn.common.node;
+        let have = versions_of(&self.have);
+        let is_missing = |versions: &Versions| !have.includes(versions);
+        let reference = versions_of(&self.reference);
         let same = self.same.iter().copied().find(|same| *same != node);
-        if let Some(same) = same
-            && !have.includes(&versions_of(&self.reference))
-        {
-            is_missing = true;
+        let same = same.filter(|_| is_missing(&reference));
+        if same.is_none() && !self.others.iter().any(|witness| is_missing(&witness.versions)) {
+            return false;
+        }
+        // What is asked of one need not be asked of another.
+        let mut coming = have.clone();
+        let asked = self.others.iter().filter(|witness| witness.is_fetched);
+        asked.for_each(|witness| coming.merge(&witness.versions));
+        let mut fetched: SmallVec<[NodeId; 4]> = SmallVec::new();
+        if let Some(same) = same {
             if !self.is_same_fetched {
                 self.is_same_fetched = true;
                 fetched.push(same);
             }
+            coming.merge(&reference);
+        }
+        for witness in self.others.iter_mut().filter(|witness| witness.node != node && !witness.is_fetched) {
+            if !coming.includes(&witness.versions) {
+                coming.merge(&witness.versions);
+                witness.is_fetched = true;
+                fetched.push(witness.node);
+            }
         }
         turn.common.counters.merged_reads += u64::from(!fetched.is_empty());
         fetched.into_iter().for_each(|node| self.fetch(turn, id, node));
-        is_missing
+        true
     }
 
     /// Whether the client's own last write is in it.

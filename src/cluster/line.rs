@@ -60,7 +60,7 @@ impl Line {
         }
     }
 
-    /// How many lines are to move up.
+    /// How many lines are to move up: those of earlier events come first.
     pub(crate) fn moving(&self) -> usize {
         self.moving.len()
     }

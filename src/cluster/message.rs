@@ -1,7 +1,8 @@
 //! What cores of different nodes say to each other.
 //!
 //! A message is a fixed header, a body that its kind lays out, a key, and a rest. All numbers are little endian. Whatever
-//! carries messages frames and checksums them, and delivers one at most once.
+//! carries messages frames and checksums them, and never delivers one to a later life of the receiver than that which it was
+//! sent to.
 //!
 //! ```text
 //!  0  version u8 │ kind u8 │ partition u16 │ bytes of the whole u32

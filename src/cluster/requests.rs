@@ -139,9 +139,14 @@ impl Requests {
         self.after_get(turn, id);
     }
 
-    /// What the event before has written is carried out: lines of keys move up, each by one write at most.
-    pub(crate) fn on_event(&mut self, turn: &mut Turn<'_>) {
-        for _ in 0..self.line.moving() {
+    /// Lines of keys that move up with this event: what earlier ones have written is carried out.
+    pub(crate) fn lines(&self) -> usize {
+        self.line.moving()
+    }
+
+    /// The first so many lines move up, each by one write at most.
+    pub(crate) fn move_up(&mut self, turn: &mut Turn<'_>, lines: usize) {
+        for _ in 0..lines {
             let hash = self.line.take_moving().expect("counted just now");
             while let Some(id) = self.line.next(hash) {
                 if id.kind == Kind::Put {

@@ -59,8 +59,6 @@ struct Parts {
     replica: Replica,
     hints: Hints,
     once: Once,
-    /// The wall clock at the first event.
-    started_ms: Option<u64>,
     /// Scratch, for a context that came with a command.
     context: Context,
 }
@@ -76,7 +74,6 @@ impl Shard {
             replica: Replica::new(limits.replica_operations_max),
             hints: Hints::new(limits.hints_in_flight_max),
             once: Once::new(limits.forwarders_max),
-            started_ms: None,
             context: Context::default(),
         };
         let common = Common {
@@ -104,12 +101,8 @@ impl Shard {
         effects: &mut Effects,
     ) {
         let turn = &mut Turn { now, store, routes, effects, common: &mut self.common };
-        self.parts.started_ms.get_or_insert(now.unix_ms);
-        // A write of this node's own that was not stored retires its actor before anybody else stamps (rule S1).
-        let has_failed = matches!(event, Event::Stored { result: Err(_), .. });
-        if !has_failed {
-            self.parts.requests.on_event(turn);
-        }
+        // Those behind them go on after this event: it may be the news that a stamp of theirs was lost.
+        let lines = self.parts.requests.lines();
         match event {
             Event::Put(put) => self.parts.on_put(turn, &put),
             Event::Get(get) => self.parts.on_get(turn, &get),
@@ -124,9 +117,7 @@ impl Shard {
             }
             Event::Liveness { node, up: false } => self.parts.on_unreachable(turn, node),
         }
-        if has_failed {
-            self.parts.requests.on_event(turn);
-        }
+        self.parts.requests.move_up(turn, lines);
         self.parts.requests.on_time(turn);
     }
 
@@ -258,12 +249,6 @@ impl Parts {
         // One that was decided on already is not answered a second time: the answers might differ.
         if !self.once.is_new(header.session, put.number) {
             turn.common.counters.forwards_dropped += 1;
-            return;
-        }
-        if self.started_ms.is_some_and(|started_ms| header.sent_ms < started_ms) {
-            // An earlier life may have carried it out.
-            turn.common.counters.forwards_dropped += 1;
-            turn.answer_forward(origin, partition, ForwardOutcome::Failed(Failure::InDoubt));
             return;
         }
         let Some(deadline_us) = self.deadline_us(turn, (origin, partition), put.deadline_ms) else { return };

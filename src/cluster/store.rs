@@ -26,7 +26,9 @@ pub trait Store {
     /// The nodes for which this one keeps something of a key, ascending; overwrites `targets`. Includes nodes that have left.
     fn hinted_for(&self, key: &Key<'_>, targets: &mut Targets);
 
-    /// A new dot above the clock, everything stamped before, and `above`; `None` while this node must not stamp (rule S1).
+    /// A new dot above the clock, everything stamped before, and `above`; `None` while this node must not stamp (rule S1): at
+    /// the latest from the moment at which a write that was carried out is not shown any more, because it has failed, until
+    /// its [`crate::event::Event::Stored`] was handled.
     fn stamp(&mut self, unix_ms: u64, above: Clock) -> Option<Dot>;
 
     /// Keys that are kept for `target`, by hash, from the first one at or behind `from`, at most `max`: the partition, the hash

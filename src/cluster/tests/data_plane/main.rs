@@ -4,6 +4,8 @@
 
 mod basics;
 mod oracle;
+mod orders;
 mod random;
+mod scripts;
 mod story;
 mod world;

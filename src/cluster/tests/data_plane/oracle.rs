@@ -2,7 +2,7 @@
 //!
 //! A write is known by its dot. When it is stamped, it says by its context which others it replaces; it may replace only what
 //! its writer had seen: what the client's context was read with and its own last write, or, without a context, what the
-//! coordinator had; a plain delete whatever any node had. From then on the replaced ones may be missing anywhere; nothing else
+//! coordinator had; a plain delete whatever any node ever had. From then on the replaced ones may be missing anywhere; nothing else
 //! may ever be covered by an object's context without being in it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -79,7 +79,8 @@ impl Oracle {
             }
             assert!(sibling.dot.clock >= object.context().highest(), "a stamp is above all that it saw");
             let may_replace: BTreeSet<Dot> = match &sibling.value {
-                None => self.had.iter().flatten().copied().collect(),
+                // It may have been told of what was lost since.
+                None => self.known.clone(),
                 Some(value) => {
                     let seen = &self.seen[value];
                     let base = seen.context.as_ref().unwrap_or(&self.had[at]);

@@ -228,7 +228,7 @@ impl Run {
         self.world.quorum.r = 3;
         for round in 0..12 {
             for _ in 0..60 {
-                self.step((26, 1, 0, 0));
+                self.step((26, 1, 80, 0));
                 self.step((30, 1, 0, 0));
             }
             for key in 0..KEYS.len() {

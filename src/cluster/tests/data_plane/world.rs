@@ -121,6 +121,8 @@ pub struct World {
     effects: Effects,
     /// Prints what happens: for a look at a run that failed.
     pub is_loud: bool,
+    /// What happens, for scripts.
+    pub story: Option<Vec<String>>,
 }
 
 /// What a client asks to be written.
@@ -156,6 +158,7 @@ impl World {
             next_client: 0,
             effects: Effects::default(),
             is_loud: std::env::var_os("ANNULUS_STORY").is_some(),
+            story: None,
         };
         for index in 0..count {
             world.nodes.push(Node {
@@ -297,27 +300,27 @@ impl World {
 
     /// Until nothing moves any more: everything arrives, in the order in which it was sent.
     pub fn settle(&mut self) {
-        loop {
-            let mut has_moved = false;
-            for index in 0..self.nodes.len() {
-                while !self.nodes[index].store.writes.is_empty() {
-                    self.finish_store(index, 0, Ok(()));
-                    has_moved = true;
-                }
-                while !self.nodes[index].store.loads.is_empty() {
-                    self.finish_load(index, 0, true);
-                    has_moved = true;
-                }
-            }
-            if let Some(packet) = self.packets.front() {
-                let _ = packet;
-                self.deliver(0);
+        while self.step() {}
+    }
+
+    /// Every disk ends what it was asked for, and one packet arrives; false when nothing moved.
+    pub fn step(&mut self) -> bool {
+        let mut has_moved = false;
+        for index in 0..self.nodes.len() {
+            while !self.nodes[index].store.writes.is_empty() {
+                self.finish_store(index, 0, Ok(()));
                 has_moved = true;
             }
-            if !has_moved {
-                return;
+            while !self.nodes[index].store.loads.is_empty() {
+                self.finish_load(index, 0, true);
+                has_moved = true;
             }
         }
+        if !self.packets.is_empty() {
+            self.deliver(0);
+            has_moved = true;
+        }
+        has_moved
     }
 
     /// Hands a node an event, and carries out what it asks for.
@@ -333,8 +336,12 @@ impl World {
     }
 
     fn carry_out(&mut self, index: usize, effect: &Effect, effects: &Effects) {
-        if self.is_loud {
-            println!("{}", crate::story::line(index, effect, effects));
+        if self.is_loud || self.story.is_some() {
+            let line = crate::story::line(index, effect, effects);
+            if self.is_loud {
+                println!("{line}");
+            }
+            self.story.iter_mut().for_each(|story| story.push(line.clone()));
         }
         let store = &mut self.nodes[index].store;
         match effect {
