@@ -84,7 +84,7 @@ kinds! {
     Drift = "clocks drifting",
     /// A node takes another for dead that is not.
     FalseAlarm = "false alarms",
-    /// Packets to a process that is gone reach the one that follows it.
+    /// What a process has sent arrives when another life of it has begun.
     Afterlife = "packets from an earlier life",
 }
 

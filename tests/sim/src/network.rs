@@ -32,8 +32,6 @@ pub struct Packet {
     pub from_life: u32,
     /// Which life of the receiver it was meant for.
     pub to_life: u32,
-    /// It was delivered before: to this life of the receiver, as copies never reach another.
-    pub is_copy: bool,
 }
 
 /// How bad a link is while it works, in thousandths.
@@ -249,7 +247,7 @@ impl Network {
         if self.random.per_mille(weather.duplicate) {
             self.counts.duplicated += 1;
             let later = now + self.latency() + self.random.waiting(self.late_mean);
-            self.enqueue(later, at, Packet { is_copy: true, ..packet.clone() });
+            self.enqueue(later, at, packet.clone());
         }
         let mut due = now + self.latency();
         if self.random.per_mille(weather.late) {
@@ -291,7 +289,7 @@ mod tests {
     }
 
     fn packet(byte: u8) -> Packet {
-        Packet { from: 0, to: 1, partition: 0, bytes: vec![byte], cause: None, from_life: 1, to_life: 1, is_copy: false }
+        Packet { from: 0, to: 1, partition: 0, bytes: vec![byte], cause: None, from_life: 1, to_life: 1 }
     }
 
     fn arrivals(network: &mut Network) -> Vec<u8> {

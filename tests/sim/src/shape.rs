@@ -76,7 +76,8 @@ impl Shape {
         let nodes = [3, 3, 4, 5, 5, 6, 7][random.index(7)];
         let cores = (0..nodes).map(|_| [1, 1, 2, 3][random.index(4)]).collect();
         let (think, deadline, faulty_for) = *random.pick(&PACE);
-        let quorum = quorum(&mut random);
+        let n = (*random.pick(&[3, 3, 3, 3, 3, 2, 1, 5])).min(u8::try_from(nodes).expect("few nodes"));
+        let quorum = quorum(&mut random, n);
         let mut shape = Self {
             nodes,
             cores,
@@ -114,15 +115,17 @@ impl Shape {
 
     /// A quorum that an operation asks for.
     pub fn draw_quorum(&self, random: &mut Random) -> Quorum {
-        if random.per_mille(self.other_quorums) { quorum(random) } else { self.quorum }
+        if random.per_mille(self.other_quorums) { quorum(random, self.quorum.n) } else { self.quorum }
     }
 }
 
-/// Default, strict, lax, or lopsided.
-fn quorum(random: &mut Random) -> Quorum {
-    let (r, w, pr, pw) =
-        *random.pick(&[(2, 2, 0, 0), (2, 2, 0, 0), (2, 2, 2, 2), (1, 1, 0, 0), (1, 3, 0, 0), (3, 1, 0, 0), (1, 2, 1, 1)]);
-    Quorum { n: 3, r, w, pr, pw, dw: w }
+/// Default, strict, lax, or lopsided, for so many copies.
+fn quorum(random: &mut Random, n: u8) -> Quorum {
+    let most = n / 2 + 1;
+    let quorums =
+        [(most, most, 0, 0), (most, most, 0, 0), (most, most, most, most), (1, 1, 0, 0), (1, n, 0, 0), (n, 1, 0, 0), (1, most, 1, 1)];
+    let (r, w, pr, pw) = *random.pick(&quorums);
+    Quorum { n, r, w, pr, pw, dw: w }
 }
 
 fn limits(random: &mut Random) -> Limits {

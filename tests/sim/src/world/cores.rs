@@ -41,11 +41,13 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             return self.bounce(&packet);
         }
         if machine.life != packet.to_life {
-            if packet.is_copy || !self.faults.kinds().has(Kind::Afterlife) {
-                return Ok(());
-            }
+            // The connection went down with the process that it was for.
+            return Ok(());
+        }
+        if self.machines[packet.from].life != packet.from_life {
             self.injected.add(Kind::Afterlife, 1);
         }
+        let machine = &self.machines[node];
         let core = usize::from(core_of(packet.partition, machine.cores.len() as u16));
         if self.trace.tells() {
             self.tell_packet(&packet);
@@ -238,8 +240,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         let peer = place_of(to);
         assert_ne!(peer, node, "nobody sends to himself");
         let (from_life, to_life) = (self.machines[node].life, self.machines[peer].life);
-        let packet =
-            Packet { from: node, to: peer, partition, bytes: bytes.to_vec(), cause, from_life, to_life, is_copy: false };
+        let packet = Packet { from: node, to: peer, partition, bytes: bytes.to_vec(), cause, from_life, to_life };
         let delay = self.machines[node].slowness(self.now);
         if !self.network.send(self.now + delay, packet) {
             self.agenda.add(self.now, Happening::Unreachable { node, life: from_life, peer });

@@ -23,6 +23,9 @@ use crate::workload::Wanted;
 
 /// A core may refuse a read where it has much to do: then all are read again, at most so often.
 const SWEEPS_MAX: u32 = 5;
+/// So often a write may be refused or in doubt though all is well: a new incarnation may have to be stored first, and a key
+/// may have as many siblings as it may.
+const WRITES_MAX: u32 = 5;
 /// How often the cluster is looked at while it recovers.
 const LOOK: u64 = 250 * MILLISECOND;
 
@@ -31,6 +34,8 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
     pub fn run(&mut self) -> Result<(), Violation> {
         self.run_until(self.shape.faulty_for)?;
         self.heal();
+        self.settle()?;
+        self.write_again()?;
         self.settle()?;
         self.check_end()?;
         self.sweep(true)?;
@@ -76,6 +81,32 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
                 self.sweep(false)?;
             }
         }
+    }
+
+    /// Every node takes writes again, for all copies of a key.
+    fn write_again(&mut self) -> Result<(), Violation> {
+        let n = self.shape.quorum.n;
+        let quorum = Quorum { n, r: n, w: n, pr: n, pw: n, dw: n };
+        for node in 0..self.machines.len() {
+            let key = KeyIndex::try_from(node).expect("few nodes") % self.shape.hot_keys;
+            let mut attempts = WRITES_MAX;
+            loop {
+                let (content, context, own_last) = (Vec::new(), None, None);
+                let wanted = Wanted { key, kind: Kind::Put, content, context, own_last, quorum };
+                let op = self.begin_op(self.clients.len(), node, wanted);
+                self.run_until(self.now + self.shape.deadline * 3 / 2)?;
+                let outcome = self.checkers.model.op(op).outcome;
+                attempts -= 1;
+                if matches!(outcome, Outcome::Written(_)) {
+                    break;
+                }
+                if attempts == 0 {
+                    let text = format!("all is well, and the write #{op} at n{node} ends as {outcome:?}");
+                    return Err(Violation::new(Promise::Convergence, Some(key), text));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn hints_left(&self) -> usize {
