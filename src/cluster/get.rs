@@ -18,6 +18,7 @@ use crate::effect::Failure;
 use crate::event::{Key, Quorum};
 use crate::ids::{Home, NodeId};
 use crate::message::Message;
+use crate::mutation::{Mutation, mutated};
 use crate::put::merge_into;
 use crate::quorum::{Knowing, ReadTally, Verdict};
 use crate::read_repair::repair;
@@ -190,7 +191,7 @@ impl Get {
             turn.common.counters.late_replies += 1;
             return;
         }
-        if versions.bytes() == self.reference {
+        if versions.bytes() == self.reference || self.is_taken_for_same(versions) {
             self.same.push(from);
         } else {
             self.see(from, versions);
@@ -236,6 +237,9 @@ impl Get {
             turn.common.counters.late_replies += 1;
             return;
         }
+        if mutated(Mutation::ReadDoesNotMerge) && object.is_some() {
+            self.object.clear();
+        }
         if !object.is_some_and(|object| merge_into(&mut self.object, object)) {
             self.lose(from);
         } else {
@@ -249,6 +253,16 @@ impl Get {
             self.has_object = true;
         }
         self.proceed(turn, id);
+    }
+
+    /// A deliberate bug: equal newest dots are taken for equal versions.
+    fn is_taken_for_same(&self, versions: VersionsView<'_>) -> bool {
+        let newest = |versions: &Versions| versions.siblings.last().map(|(dot, _)| *dot);
+        let mut told = Versions::default();
+        mutated(Mutation::ReadComparesHighestDot) && {
+            versions.copy_to(&mut told);
+            newest(&told) == newest(&versions_of(&self.reference))
+        }
     }
 
     /// What a node has, as far as it differs from what this node had.
@@ -417,7 +431,7 @@ impl Get {
     /// Whether the client's own last write is in it.
     fn has_own(&self, versions: &[u8]) -> bool {
         let covers = |own: Dot| ContextView::check_prefix(versions).is_ok_and(|(context, _)| context.covers(own));
-        self.own_last.is_none_or(covers)
+        self.own_last.is_none_or(covers) || mutated(Mutation::ReadIgnoresOwnLast)
     }
 
     fn answer(&mut self, turn: &mut Turn<'_>) {
@@ -442,7 +456,9 @@ impl Get {
         if self.phase == Phase::Queued {
             self.fail(turn, Failure::Busy);
         } else if !self.is_answered && self.has_object {
-            self.withdraw_missing();
+            if !mutated(Mutation::ReadAnswersWithoutTold) {
+                self.withdraw_missing();
+            }
             self.answer_what_is_known(turn);
         } else if !self.is_answered {
             self.fail(turn, Failure::ReadTimeout);

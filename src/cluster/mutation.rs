@@ -49,7 +49,9 @@ mutations! {
     SameActorAfterWipe = "same-actor-after-wipe",
     /// A stamp does not see writes of the key that are still in flight (S2).
     StampIgnoresInFlight = "stamp-ignores-in-flight",
-    /// A stamp follows the wall clock alone, not what is stored (S2).
+    /// Two writes of a key are stamped in one event: the second does not see the first (S2).
+    LineMovesAtOnce = "line-moves-at-once",
+    /// A stamp follows the clock and the request alone, not what is stored (S2).
     StampIgnoresStored = "stamp-ignores-stored",
     /// A stamp need not be above the dots in the request's context (S2).
     StampIgnoresContext = "stamp-ignores-context",
@@ -63,13 +65,17 @@ mutations! {
     OwnLastNotInStamp = "own-last-not-in-stamp",
     /// Another core than the partition's stamps for it (S4).
     AnyCoreStamps = "any-core-stamps",
+    /// A fallback does not read its own hints before it stamps (S4).
+    FallbackIgnoresOwnHints = "fallback-ignores-own-hints",
+    /// A fallback that has forgotten a hint which it stamped stamps on as the same actor (S4).
+    FallbackKeepsActor = "fallback-keeps-actor",
 
     // What is replicated.
     /// Single versions travel instead of objects (S3).
     SingleVersionOnWire = "single-version-on-wire",
-    /// The context does not travel with the siblings (S3).
+    /// The retained context does not travel with the siblings (S3).
     ContextNotOnWire = "context-not-on-wire",
-    /// A replica replaces its object by the one that arrives instead of merging.
+    /// A store replaces its object by the one that arrives instead of merging.
     ReplaceInsteadOfMerge = "replace-instead-of-merge",
     /// A replica keeps the newest sibling only.
     NewestSiblingOnly = "newest-sibling-only",
@@ -83,11 +89,13 @@ mutations! {
     // Counting.
     /// A write is acknowledged one answer before W.
     AckBeforeW = "ack-before-w",
-    /// A write is acknowledged when it was sent, before the own store has it.
+    /// A write is acknowledged before the coordinator's own store has it.
     AckBeforeStored = "ack-before-stored",
+    /// A replica acknowledges what it has only in memory.
+    ReplicaAcksBeforeDurable = "replica-acks-before-durable",
     /// An answer counts twice if it comes twice.
     CountTwice = "count-twice",
-    /// A failed store counts as an acknowledgement.
+    /// A refusal counts as an acknowledgement.
     FailureCounts = "failure-counts",
     /// A fallback's copy counts for PW.
     FallbackCountsForPw = "fallback-counts-for-pw",
@@ -95,39 +103,31 @@ mutations! {
     OwnerAndFallbackCount = "owner-and-fallback-count",
     /// A fallback's "not found" counts for R.
     FallbackNotFoundCounts = "fallback-not-found-counts",
-    /// A replica acknowledges what it has only in memory.
-    ReplicaAcksBeforeDurable = "replica-acks-before-durable",
-    /// A pending owner counts for R and W (S11).
-    PendingOwnerCounts = "pending-owner-counts",
 
     // Hints.
     /// A hint is forgotten when it has been sent.
     HintForgottenWhenSent = "hint-forgotten-when-sent",
     /// A hint is forgotten after a while.
     HintForgottenByAge = "hint-forgotten-by-age",
-    /// A hint that was handed over to any owner is forgotten (S5).
+    /// A hint is handed to any owner and then forgotten (S5).
     HintToAnyOwner = "hint-to-any-owner",
     /// What was added to a hint while it was handed over is forgotten with it.
     HintForgetsAdded = "hint-forgets-added",
-    /// A hint is replayed to a target whose root equals another owner's: skipped (S5).
-    HintSkippedByRoot = "hint-skipped-by-root",
-    /// A fallback does not read its own hints before it stamps (S4).
-    FallbackIgnoresOwnHints = "fallback-ignores-own-hints",
-    /// A fallback that has forgotten a hint which it stamped stamps on as the same actor (S4).
-    FallbackKeepsActor = "fallback-keeps-actor",
-    /// Hints of deletes are not handed over.
+    /// Hints of deletes are forgotten without being handed over.
     HintSkipsTombstones = "hint-skips-tombstones",
     /// Hints are never handed over.
     HintNeverReplayed = "hint-never-replayed",
 
     // Reads and repair.
-    /// A read answers with the newest version, without merging what the owners sent.
+    /// A read answers with the object that came last, without merging.
     ReadDoesNotMerge = "read-does-not-merge",
-    /// A read answers after the first owner.
+    /// A read answers one owner too early.
     ReadAnswersEarly = "read-answers-early",
+    /// A read that runs out of time answers without what owners that count have told of.
+    ReadAnswersWithoutTold = "read-answers-without-told",
     /// A read does not look whether it has found the connection's own write.
     ReadIgnoresOwnLast = "read-ignores-own-last",
-    /// Equal highest dots are taken for equal versions (S3).
+    /// Equal newest dots are taken for equal versions (S3).
     ReadComparesHighestDot = "read-compares-highest-dot",
     /// Read repair does nothing.
     RepairSkipped = "repair-skipped",
@@ -135,32 +135,24 @@ mutations! {
     RepairSkipsTombstones = "repair-skips-tombstones",
     /// A plain delete takes no versions from others before it stamps (S7).
     DeleteDoesNotRead = "delete-does-not-read",
-    /// A delete removes the object instead of writing a tombstone.
-    DeleteRemoves = "delete-removes",
+    /// A plain delete is content with fallbacks where owners were asked for (S7).
+    DeleteReadsAnybody = "delete-reads-anybody",
 
     // Forwards and deadlines.
     /// A blind write whose coordinator does not answer is tried at another (S8).
     BlindPutRetried = "blind-put-retried",
     /// A forwarded write is executed after its deadline (S8).
     ForwardIgnoresDeadline = "forward-ignores-deadline",
+    /// A write that waited past its deadline is stamped nevertheless (S8).
+    StampAfterDeadline = "stamp-after-deadline",
     /// A duplicate of a forwarded write is executed again (S8).
     ForwardExecutedTwice = "forward-executed-twice",
-    /// A write in doubt is reported as refused.
+    /// A write in doubt is reported as refused (S14).
     InDoubtAsNoReplicas = "in-doubt-as-no-replicas",
     /// A reply to an earlier life's request is taken for one of this life's.
     StaleReplyAccepted = "stale-reply-accepted",
-    /// A request that timed out is never answered.
+    /// A write that timed out is never answered.
     TimeoutForgotten = "timeout-forgotten",
-
-    // Anti-entropy and the ring.
-    /// An exchange compares newest dots only (S3).
-    ExchangeComparesNewest = "exchange-compares-newest",
-    /// An exchange sends no deletes.
-    ExchangeSkipsTombstones = "exchange-skips-tombstones",
-    /// A node's own fields and an operator's are one register (S13).
-    MapWholeEntryWins = "map-whole-entry-wins",
-    /// A restart undoes a removal (S13).
-    IncarnationBeatsRole = "incarnation-beats-role",
 }
 
 #[cfg(feature = "mutations")]

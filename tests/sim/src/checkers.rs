@@ -55,7 +55,7 @@ pub enum Promise {
     Copies,
     /// I2: a hint is forgotten when its target has it, and no copy that counts goes with it.
     Hints,
-    /// I4: a dot is issued once.
+    /// I4: a dot is issued once, and is above what its write has seen.
     Dots,
     /// I8: damaged bytes are never returned and never replicated.
     Rot,
@@ -99,7 +99,7 @@ impl Promise {
             Promise::Answers => "a request is answered once, and in time",
             Promise::Copies => "I1: an acknowledged write has its copies",
             Promise::Hints => "I2: a hint goes only when its target has it",
-            Promise::Dots => "I4: a dot is issued once",
+            Promise::Dots => "I4: a dot is issued once, above all that it has seen",
             Promise::Assertions => "the product's own assertions hold",
             Promise::Rot => "I8: damaged bytes are neither returned nor replicated",
         }

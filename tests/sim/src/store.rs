@@ -55,6 +55,9 @@ impl State {
             return;
         }
         let there = self.objects.entry(place).or_default();
+        if mutated(Mutation::ReplaceInsteadOfMerge) {
+            there.object = Object::default();
+        }
         there.key = kept.key;
         there.object.merge(kept.object);
     }
@@ -193,8 +196,13 @@ impl PlainStore {
         if let Home::Hinted { partition, target } = place.1 {
             self.hints.insert((target, place.0), partition);
         }
-        self.clock.observe(kept.object.context().highest().min(Clock::MAX));
+        if !mutated(Mutation::StampIgnoresStored) {
+            self.clock.observe(kept.object.context().highest());
+        }
         let there = self.visible.entry(place).or_default();
+        if mutated(Mutation::ReplaceInsteadOfMerge) {
+            there.object = Object::default();
+        }
         there.key = kept.key;
         there.object.merge(kept.object);
     }
@@ -311,7 +319,8 @@ impl Store for PlainStore {
 
 impl CoreStore for PlainStore {
     fn start_store(&mut self, token: StoreToken, home: Home, key: &Key<'_>, object: &[u8], _now: Now) {
-        assert_eq!(core_of(home.partition(), self.cores), self.core, "a core stores its own partitions");
+        let is_own = core_of(home.partition(), self.cores) == self.core;
+        assert!(is_own || mutated(Mutation::AnyCoreStamps), "a core stores its own partitions");
         let mut state = self.disk.borrow_mut();
         if state.troubles.read_only {
             state.counts.refused += 1;

@@ -80,6 +80,11 @@ impl Model {
         if let Some(op) = op {
             self.note_executed(storing, op, index)?;
         }
+        let highest = seen.must.iter().map(|index| self.key(storing.key).write(index).dot.clock).max();
+        if highest.is_some_and(|highest| highest >= dot.clock) {
+            let text = format!("n{} stamps {dot:?}, which is not above what it has seen: {highest:?}", storing.node);
+            return broken(Promise::Dots, text);
+        }
         let write = Write {
             dot,
             op,

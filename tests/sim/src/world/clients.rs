@@ -7,6 +7,7 @@ use std::rc::Rc;
 use annulus_cluster::effect::Failure;
 use annulus_cluster::event::{Event, Get, Key, Put};
 use annulus_cluster::ids::ClientToken;
+use annulus_cluster::mutation::{Mutation, mutated};
 use annulus_engine::keyed_hash;
 use annulus_object::{Context, Dot, Object};
 
@@ -140,7 +141,9 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         let now = machine.clock.read(self.now);
         let deadline_us = now.steady_us + self.shape.deadline;
         let (client, quorum) = (ClientToken(id.into()), op.quorum);
-        let core = usize::from(core_of(key.partition, machine.cores.len() as u16));
+        let cores = machine.cores.len();
+        let own = usize::from(core_of(key.partition, cores as u16));
+        let core = if mutated(Mutation::AnyCoreStamps) { id as usize % cores } else { own };
         let value = (op.kind == Kind::Put).then_some(value.as_slice());
         let event = if op.kind == Kind::Get {
             Event::Get(Get { client, key: known, own_last, quorum, deadline_us })
