@@ -17,6 +17,7 @@ use smallvec::SmallVec;
 
 use crate::event::Key;
 use crate::limits::CLOCK_LAST;
+use crate::mutation::{Mutation, mutated};
 use crate::stamping::NotNow;
 use crate::turn::Turn;
 
@@ -127,9 +128,14 @@ pub(crate) fn compose(
     is_owner: bool,
     object: &mut Vec<u8>,
 ) -> Result<Composed, Obstacle> {
+    let nothing = Context::default();
+    let write = &mutate(*write, &nothing);
     let common = &mut *turn.common;
     common.held.look_up(&*turn.store, &write.key);
     let versions = &mut common.held.versions;
+    if mutated(Mutation::BlindContextLiveOnly) && write.context.is_none() {
+        versions.context = Context::from_parts(Clock::ZERO, versions.siblings.iter().map(|(dot, _)| (dot.actor, dot.clock)));
+    }
     let stays = staying(&versions.siblings, write);
     let adds_one = stays.len() == versions.siblings.len();
     if adds_one && stays.len() >= common.limits.siblings_max {
@@ -147,9 +153,13 @@ pub(crate) fn compose(
     let (at, place) = ((turn.now.unix_ms, above), (write.key.partition, is_owner));
     let stamped = common.stamping.stamp(turn.store, at, place, turn.effects);
     let dot = stamped.map_err(|NotNow| Obstacle::NotNow)?;
+    if mutated(Mutation::ContextNotOnWire) {
+        *context = Context::from_parts(Clock::ZERO, stays.iter().map(|dot| (dot.actor, dot.clock)));
+    }
     context.insert(dot);
     let new = SiblingRef { dot, expires_at_ms: write.expires_at_ms, value: write.value };
-    let kept = loaded.into_iter().flat_map(ObjectView::siblings).filter(|sibling| stays.contains(&sibling.dot));
+    let kept = loaded.into_iter().flat_map(ObjectView::siblings)
+        .filter(|sibling| stays.contains(&sibling.dot) && !mutated(Mutation::SingleVersionOnWire));
     object.clear();
     encode_object(context, kept.chain([new]), object);
     if object.len() + write.key.bytes.len() + MESSAGE_OVERHEAD_MAX > common.limits.message_bytes_max {
@@ -157,6 +167,20 @@ pub(crate) fn compose(
     }
     common.counters.siblings_warned += u64::from(stays.len() >= common.limits.siblings_warn);
     Ok(Composed { dot, is_alone: stays.is_empty() })
+}
+
+/// The write, unless a deliberate bug makes another of it.
+fn mutate<'a>(mut write: WriteRef<'a>, nothing: &'a Context) -> WriteRef<'a> {
+    if mutated(Mutation::OwnLastIgnored) {
+        write.own = None;
+    }
+    match write.context {
+        None if mutated(Mutation::BlindContextEmpty) => write.context = Some(nothing),
+        Some(_) if mutated(Mutation::ContextIgnored) => write.context = Some(nothing),
+        Some(_) if mutated(Mutation::ContextTakenAsBlind) => write.context = None,
+        _ => {}
+    }
+    write
 }
 
 /// The siblings that the write leaves beside itself.
@@ -171,13 +195,23 @@ fn staying(siblings: &[(Dot, bool)], write: &WriteRef<'_>) -> SmallVec<[Dot; 4]>
 
 /// Makes everything that counts as seen part of what this node knows; the clock that the stamp must be above.
 fn see(context: &mut Context, write: &WriteRef<'_>, seen: &Context) -> Clock {
+    let stored = context.highest();
     context.merge(seen);
+    let sent = write.context.map_or(Clock::ZERO, Context::highest);
     if let Some(sent) = write.context {
         context.merge(sent);
     }
-    let own = write.own.filter(|_| write.own_is_alone);
-    own.into_iter().for_each(|own| context.insert(own));
-    let above = context.highest().max(write.own.map_or(Clock::ZERO, |own| own.clock));
+    let own = write.own.map_or(Clock::ZERO, |own| own.clock);
+    let above = if mutated(Mutation::StampIgnoresContext) {
+        stored.max(own)
+    } else if mutated(Mutation::StampIgnoresStored) {
+        sent.max(own)
+    } else if mutated(Mutation::OwnLastNotInStamp) {
+        context.highest()
+    } else {
+        context.highest().max(own)
+    };
+    write.own.filter(|_| write.own_is_alone).into_iter().for_each(|own| context.insert(own));
     assert!(above <= CLOCK_LAST, "clocks from outside are checked where they are decoded");
     above
 }

@@ -13,6 +13,7 @@ use crate::effect::{Effect, Span};
 use crate::event::{Key, Quorum};
 use crate::ids::{Home, NodeId};
 use crate::message::{Message, WRITE_KEY_AT};
+use crate::mutation::{Mutation, mutated};
 use crate::quorum::{Keeping, Verdict, WriteTally};
 use crate::slab::Handle;
 use crate::turn::Turn;
@@ -78,6 +79,9 @@ impl Copies {
                 self.tally.ask(owner, slot, true);
                 let home = Home::Owned(self.partition);
                 turn.store_object(id.token(OWN_COPY), home, self.hash, self.spans(&message));
+                if mutated(Mutation::AckBeforeStored) {
+                    self.tally.answer(owner, Keeping::Durable);
+                }
             } else if turn.routes.is_up(owner) {
                 self.tally.ask(owner, slot, true);
                 turn.send(owner, self.partition, &message);
@@ -185,7 +189,9 @@ impl Copies {
         is_stored: bool,
         is_durable: bool,
     ) {
+        let is_stored = is_stored || mutated(Mutation::FailureCounts);
         let keeping = match (is_stored, is_durable) {
+            _ if mutated(Mutation::FailureCounts) => Keeping::Durable,
             (false, _) => Keeping::Failed,
             (true, false) => Keeping::Stored,
             (true, true) => Keeping::Durable,

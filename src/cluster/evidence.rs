@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use crate::compose::shrink;
 use crate::ids::NodeId;
+use crate::mutation::{Mutation, mutated};
 use crate::put::merge_into;
 use crate::versions::{Versions, VersionsView, encode_of_object};
 
@@ -69,7 +70,7 @@ impl Evidence {
     /// A node has told its versions.
     pub(crate) fn see(&mut self, node: NodeId, versions: VersionsView<'_>) {
         let known = self.others.iter().position(|witness| witness.node == node);
-        if versions.bytes() == self.reference && known.is_none() {
+        if (versions.bytes() == self.reference || self.is_taken_for_same(versions)) && known.is_none() {
             if !self.same.contains(&node) {
                 self.same.push(node);
             }
@@ -83,8 +84,21 @@ impl Evidence {
         versions.copy_to(&mut self.others[index].versions);
     }
 
+    /// A deliberate bug: equal newest dots are taken for equal versions.
+    fn is_taken_for_same(&self, versions: VersionsView<'_>) -> bool {
+        let newest = |versions: &Versions| versions.siblings.last().map(|(dot, _)| *dot);
+        let mut told = Versions::default();
+        mutated(Mutation::ReadComparesHighestDot) && {
+            versions.copy_to(&mut told);
+            newest(&told) == newest(&versions_of(&self.reference))
+        }
+    }
+
     /// A node has given an object, empty where it has none; false when it does not decode.
     pub(crate) fn see_object(&mut self, node: NodeId, object: &[u8]) -> bool {
+        if mutated(Mutation::ReadDoesNotMerge) {
+            self.object.clear();
+        }
         let mut encoded = std::mem::take(&mut self.encoded);
         encoded.clear();
         match ObjectView::check(object) {

@@ -16,6 +16,7 @@ use crate::event::{Key, Quorum};
 use crate::get::GetCommand;
 use crate::ids::NodeId;
 use crate::message::{ForwardOutcome, ForwardPut, Message, NotCarriedOut};
+use crate::mutation::{Mutation, mutated};
 use crate::put::PutCommand;
 use crate::slab::Handle;
 use crate::turn::{Origin, Turn};
@@ -189,7 +190,7 @@ impl Forward {
 
     /// The owner that was asked is gone.
     pub(crate) fn on_unreachable(&mut self, turn: &mut Turn<'_>, id: Handle, number: &mut u64) -> Next {
-        if self.is_put {
+        if self.is_put && !mutated(Mutation::BlindPutRetried) {
             turn.answer_failed((self.origin, self.key().partition), Failure::InDoubt);
             return Next::Done;
         }
@@ -207,7 +208,8 @@ impl Forward {
         // The commands that come now go elsewhere; this one too, if it may.
         self.current.into_iter().for_each(|owner| turn.avoid(owner));
         self.wake_us = self.deadline_us;
-        if self.is_put { Next::Wait } else { self.on_unreachable(turn, id, number) }
+        let waits = self.is_put && !mutated(Mutation::BlindPutRetried);
+        if waits { Next::Wait } else { self.on_unreachable(turn, id, number) }
     }
 
     /// The end: large buffers go back.

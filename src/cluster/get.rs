@@ -19,6 +19,7 @@ use crate::event::{Key, Quorum};
 use crate::evidence::Evidence;
 use crate::ids::{Home, NodeId};
 use crate::message::Message;
+use crate::mutation::{Mutation, mutated};
 use crate::put::merge_into;
 use crate::quorum::{Knowing, ReadTally, Verdict};
 use crate::read_repair::repair;
@@ -321,7 +322,7 @@ impl Get {
 
     /// Whether the client's own last write is in it.
     fn has_own(&self) -> bool {
-        self.own_last.is_none_or(|own| self.evidence.covers(own))
+        self.own_last.is_none_or(|own| self.evidence.covers(own)) || mutated(Mutation::ReadIgnoresOwnLast)
     }
 
     fn answer(&mut self, turn: &mut Turn<'_>) {
@@ -346,7 +347,9 @@ impl Get {
         if self.phase == Phase::Queued {
             self.fail(turn, Failure::Busy);
         } else if !self.is_answered && self.has_object {
-            self.evidence.lose_missing().into_iter().for_each(|node| self.tally.withdraw(node));
+            if !mutated(Mutation::ReadAnswersWithoutTold) {
+                self.evidence.lose_missing().into_iter().for_each(|node| self.tally.withdraw(node));
+            }
             self.answer_what_is_known(turn);
         } else if !self.is_answered {
             self.fail(turn, Failure::ReadTimeout);
@@ -355,6 +358,17 @@ impl Get {
             self.repair(turn);
         }
         self.phase = Phase::Done;
+    }
+
+    /// Who told of something that could not be fetched in time does not count: the answer would lack it.
+    fn withdraw_missing(&mut self) {
+        let have = versions_of(&self.have);
+        for witness in self.others.iter().filter(|witness| !have.includes(&witness.versions)) {
+            self.tally.withdraw(witness.node);
+        }
+        if !have.includes(&versions_of(&self.reference)) {
+            self.same.iter().for_each(|node| self.tally.withdraw(*node));
+        }
     }
 
     fn fail(&mut self, turn: &mut Turn<'_>, failure: Failure) {

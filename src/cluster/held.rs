@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use crate::event::Key;
 use crate::ids::Home;
+use crate::mutation::{Mutation, mutated};
 use crate::store::{Store, Targets, Versions};
 
 /// What was found; reused from key to key.
@@ -32,6 +33,9 @@ impl Held {
             self.homes.push(owned);
         }
         store.hinted_for(key, &mut self.targets);
+        if mutated(Mutation::FallbackIgnoresOwnHints) {
+            self.targets.clear();
+        }
         for &target in &self.targets {
             let home = Home::Hinted { partition: key.partition, target };
             store.versions(home, key, &mut self.one);

@@ -19,6 +19,7 @@ use crate::effect::Effect;
 use crate::event::{Key, StoreFailure};
 use crate::ids::{Home, NodeId, PartitionId};
 use crate::message::{Message, WriteOutcome};
+use crate::mutation::{Mutation, mutated};
 use crate::slab::{Handle, Kind, Slab};
 use crate::store::{HintCursor, Versions};
 use crate::timers::Timers;
@@ -151,6 +152,9 @@ impl Hints {
     /// Hands over the next hints of a target, as many as may be under way.
     fn go_on(&mut self, turn: &mut Turn<'_>, index: usize) {
         let mut looks = LOOKS_MAX;
+        if mutated(Mutation::HintNeverReplayed) {
+            return;
+        }
         loop {
             let replay = &mut self.replays[index];
             if replay.is_at_end || replay.in_flight >= replay.window || turn.now.steady_us < replay.not_before_us {
@@ -221,6 +225,9 @@ impl Hints {
             return;
         };
         handover.handed.copy_from_object(view);
+        let is_old = view.siblings().all(|sibling| sibling.dot.clock.unix_ms() + 1_000 < turn.now.unix_ms);
+        let is_forgotten = (mutated(Mutation::HintForgottenByAge) && is_old)
+            || (mutated(Mutation::HintSkipsTombstones) && view.siblings().all(|sibling| sibling.value.is_none()));
         handover.key.clear();
         handover.key.extend_from_slice(key);
         (handover.waiting, handover.is_rerouted) = (receivers, is_rerouted);
@@ -228,7 +235,7 @@ impl Hints {
         let remaining_us = turn.common.limits.hint_timeout_us;
         let write = Message::Write { target: None, hash, remaining_us, key, object };
         let message = turn.write_message(partition, handle.request(), &write);
-        for &node in &handover.waiting {
+        for &node in handover.waiting.iter().filter(|_| !is_forgotten) {
             if node == turn.common.node {
                 let key = turn.effects.write(|out| out.extend_from_slice(key));
                 let object = turn.effects.write(|out| out.extend_from_slice(object));
@@ -238,6 +245,10 @@ impl Hints {
             }
         }
         self.timers.set(handle.slot(), turn.now.steady_us + remaining_us);
+        if is_forgotten || mutated(Mutation::HintForgottenWhenSent) {
+            self.forget(turn, handle);
+            self.end(turn, handle);
+        }
     }
 
     /// This node is one of the owners, and has stored its copy or not.
@@ -282,7 +293,8 @@ impl Hints {
         let key = Key { bytes: &handover.key, partition, hash };
         turn.store.versions(home, &key, &mut self.kept);
         let newest = handover.handed.siblings.last().map(|(dot, _)| *dot);
-        let Some(dot) = newest.filter(|_| self.kept == handover.handed) else { return };
+        let is_same = self.kept == handover.handed || mutated(Mutation::HintForgetsAdded);
+        let Some(dot) = newest.filter(|_| is_same) else { return };
         turn.common.counters.hints_handed_over += 1;
         turn.common.counters.hints_rerouted += u64::from(handover.is_rerouted);
         turn.store.versions(Home::Owned(partition), &key, &mut self.kept);
@@ -333,6 +345,10 @@ impl Hints {
 /// Who gets a hint, all at once, and whether that is somebody else than its target; `None` while not all of them answer.
 fn receivers(turn: &Turn<'_>, partition: PartitionId, target: NodeId) -> Option<(SmallVec<[NodeId; 4]>, bool)> {
     let owners = turn.routes.owners(partition);
+    if mutated(Mutation::HintToAnyOwner) {
+        let any = owners.iter().find(|owner| **owner != turn.common.node && turn.is_usable(**owner));
+        return any.map(|owner| (SmallVec::from_slice(&[*owner]), false));
+    }
     let is_rerouted = !owners.contains(&target);
     let receivers = if is_rerouted { SmallVec::from_slice(owners) } else { SmallVec::from_slice(&[target]) };
     let are_usable = !receivers.is_empty() && receivers.iter().all(|node| turn.is_usable(*node));

@@ -31,6 +31,7 @@ pub mod preference_list;
 pub mod ring;
 mod line;
 pub mod message;
+pub mod mutation;
 mod put;
 pub mod quorum;
 mod read_repair;

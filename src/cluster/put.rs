@@ -23,6 +23,7 @@ use crate::effect::Failure;
 use crate::event::{Quorum, StoreFailure};
 use crate::ids::{Home, NodeId};
 use crate::message::{Message, WriteOutcome};
+use crate::mutation::{Mutation, mutated};
 use crate::quorum::{Knowing, ReadTally, Verdict};
 use crate::slab::Handle;
 use crate::turn::{Origin, Turn};
@@ -110,7 +111,8 @@ impl Put {
     /// The write's turn has come; with `fresh` it needs no copy of the command.
     pub(crate) fn start(&mut self, turn: &mut Turn<'_>, id: Handle, fresh: Option<&WriteRef<'_>>) {
         let write = fresh.copied().unwrap_or_else(|| self.saved.borrowed());
-        let is_plain_delete = write.context.is_none() && write.value.is_none();
+        let is_plain_delete =
+            write.context.is_none() && write.value.is_none() && !mutated(Mutation::DeleteDoesNotRead);
         match fresh {
             Some(write) if is_plain_delete => self.saved.save(write),
             _ => {}
@@ -126,7 +128,8 @@ impl Put {
     /// Asks the other owners what they have, so that the delete replaces it (rule S7).
     fn gather(&mut self, turn: &mut Turn<'_>, id: Handle) {
         self.phase = Phase::Gathering;
-        self.gathered.start(self.quorum.r, 0);
+        let pr = if mutated(Mutation::DeleteReadsAnybody) { 0 } else { self.quorum.pr };
+        self.gathered.start(self.quorum.r, pr);
         let node = turn.common.node;
         let write = self.saved.borrowed();
         turn.common.held.look_up(&*turn.store, &write.key);
@@ -179,6 +182,11 @@ impl Put {
 
     /// Stamps and sends, if nothing is in the way.
     fn stamp(&mut self, turn: &mut Turn<'_>, id: Handle, fresh: Option<&WriteRef<'_>>) {
+        if turn.now.steady_us >= self.deadline_us && !mutated(Mutation::StampAfterDeadline) {
+            // Whoever was stopped for a while must not write what its client has given up (rule S8).
+            self.refuse(turn, Failure::Busy);
+            return;
+        }
         if !Copies::is_possible(turn, self.partition, self.quorum) {
             self.refuse(turn, Failure::NoReplicas);
             return;
@@ -237,7 +245,7 @@ impl Put {
     pub(crate) fn on_stored(&mut self, turn: &mut Turn<'_>, id: Handle, part: u8, result: Result<(), StoreFailure>) {
         let stamped = self.stamped.expect("what is stored was stamped");
         let is_stored = result.is_ok();
-        if part == OWN_COPY && !is_stored {
+        if part == OWN_COPY && !is_stored && !mutated(Mutation::SameActorAfterFailedAppend) {
             // Others have the write, and this node forgets it: its next stamp would seem to have seen it (rule S1).
             turn.common.stamping.retire(stamped.dot.actor, turn.effects);
         }
@@ -301,6 +309,7 @@ impl Put {
             match self.copies.verdict() {
                 Verdict::Met => self.answer_written(turn),
                 Verdict::Pending if !is_over => {}
+                _ if mutated(Mutation::TimeoutForgotten) => self.is_answered = true,
                 _ => {
                     self.is_answered = true;
                     turn.answer_failed(asker, Failure::InDoubt);

@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use crate::event::Quorum;
 use crate::ids::NodeId;
+use crate::mutation::{Mutation, mutated};
 
 /// Where a request stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +92,9 @@ impl WriteTally {
     /// other way round.
     pub fn answer(&mut self, node: NodeId, keeping: Keeping) -> Option<usize> {
         let keeper = self.keepers.iter_mut().find(|keeper| keeper.node == node)?;
+        if mutated(Mutation::CountTwice) && keeper.keeping == keeping {
+            self.need.0 = self.need.0.saturating_sub(1);
+        }
         let is_news = match keeper.keeping {
             Keeping::Waiting => keeping != Keeping::Waiting,
             Keeping::Failed => matches!(keeping, Keeping::Stored | Keeping::Durable),
@@ -136,7 +140,14 @@ impl WriteTally {
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         let slots = self.look();
-        let (w, pw, dw) = self.need;
+        let (mut w, pw, mut dw) = self.need;
+        if mutated(Mutation::AckBeforeW) {
+            (w, dw) = (w.saturating_sub(1), dw.saturating_sub(1));
+        }
+        let is_kept = |keeper: &&Keeper| matches!(keeper.keeping, Keeping::Stored | Keeping::Durable);
+        if mutated(Mutation::OwnerAndFallbackCount) && self.keepers.iter().filter(is_kept).count() >= usize::from(w) {
+            return Verdict::Met;
+        }
         let is_enough = |kept: u32, owned: u32, durable: u32| {
             kept.count_ones() >= u32::from(w)
                 && owned.count_ones() >= u32::from(pw)
@@ -162,7 +173,7 @@ impl WriteTally {
         let mut slots = Slots::default();
         for keeper in &self.keepers {
             let bit = 1 << keeper.slot;
-            let owner = if keeper.is_owner { bit } else { 0 };
+            let owner = if keeper.is_owner || mutated(Mutation::FallbackCountsForPw) { bit } else { 0 };
             match keeper.keeping {
                 Keeping::Failed => {}
                 Keeping::Waiting => {
@@ -210,7 +221,8 @@ pub struct ReadTally {
 impl ReadTally {
     /// Begins to count for a read; keeps the memory.
     pub fn start(&mut self, r: u8, pr: u8) {
-        self.need = (r.max(1), pr);
+        let fewer = u8::from(mutated(Mutation::ReadAnswersEarly));
+        self.need = (r.saturating_sub(fewer).max(1), pr.saturating_sub(fewer));
         self.witnesses.clear();
     }
 
@@ -271,7 +283,12 @@ impl ReadTally {
     #[must_use]
     pub fn counted(&self) -> (usize, usize) {
         let owners = self.owners().count();
-        let others = self.witnesses.iter().filter(|other| !other.is_owner && other.knowing == Knowing::Found);
+        let counts = |other: &Witness| match other.knowing {
+            Knowing::Found => true,
+            Knowing::Absent => mutated(Mutation::FallbackNotFoundCounts),
+            Knowing::Waiting | Knowing::Failed => false,
+        };
+        let others = self.witnesses.iter().filter(|other| !other.is_owner && counts(other));
         (owners, owners + others.count())
     }
 

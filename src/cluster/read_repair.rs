@@ -5,9 +5,12 @@
 //!
 //! Invariant: a repair carries the merge of objects that nodes really had, never single versions (rule S3).
 
+use annulus_object::ObjectView;
+
 use crate::event::Now;
 use crate::ids::NodeId;
 use crate::message::Message;
+use crate::mutation::{Mutation, mutated};
 use crate::slab::NOBODY;
 use crate::turn::Turn;
 use crate::{event::Key, ids::Home, ids::RequestId};
@@ -45,6 +48,10 @@ impl Rate {
 
 /// Sends the object to owners that lack some of it, this node among them.
 pub(crate) fn repair(turn: &mut Turn<'_>, key: &Key<'_>, object: &[u8], stale: impl Iterator<Item = NodeId>) {
+    let is_tombstone = || ObjectView::check(object).is_ok_and(|view| view.siblings().all(|one| one.value.is_none()));
+    if mutated(Mutation::RepairSkipped) || (mutated(Mutation::RepairSkipsTombstones) && is_tombstone()) {
+        return;
+    }
     let mut message = None;
     for node in stale {
         if !turn.common.repairs.take(turn.now) {

@@ -6,12 +6,14 @@
 //!
 //! Invariant: this node keeps a hint only where its answer will count, and says so only once it has it.
 
+use annulus_object::{ObjectView, encode_object};
 use smallvec::SmallVec;
 
 use crate::event::{Key, StoreFailure};
 use crate::held::Held;
 use crate::ids::{Home, NodeId};
 use crate::message::{Header, Message, Refusal, WriteOutcome};
+use crate::mutation::{Mutation, mutated};
 use crate::put::merge_into;
 use crate::slab::{Handle, Kind, NOBODY, Slab};
 use crate::turn::Turn;
@@ -53,13 +55,19 @@ impl Replica {
         key: &Key<'_>,
         object: &[u8],
     ) {
-        let refusal = self.refusal(turn, asked, target);
+        let mut refusal = self.refusal(turn, asked, target);
+        if mutated(Mutation::SiblingCapOnMerge) && self.is_above_cap(turn, key, object) {
+            refusal = Some(Refusal::Busy);
+        }
         let handle = if refusal.is_none() { self.operations.claim() } else { None };
         let Some(handle) = handle else {
             let refusal = refusal.unwrap_or(Refusal::Busy);
             turn.reply(from, asked, &Message::WriteReply(WriteOutcome::Refused(refusal)));
             return;
         };
+        if mutated(Mutation::ReplicaAcksBeforeDurable) {
+            turn.reply(from, asked, &Message::WriteReply(WriteOutcome::Stored { is_durable: true }));
+        }
         turn.common.counters.hints_taken += u64::from(target.is_some());
         let operation = self.operations.get(handle).expect("claimed just now");
         (operation.from, operation.asked) = (Some(from), *asked);
@@ -67,6 +75,15 @@ impl Replica {
         let partition = key.partition;
         let home = target.map_or(Home::Owned(partition), |target| Home::Hinted { partition, target });
         store(turn, handle, home, key, object);
+    }
+
+    /// A merge would leave more siblings than a client may make.
+    fn is_above_cap(&mut self, turn: &Turn<'_>, key: &Key<'_>, object: &[u8]) -> bool {
+        self.held.look_up(&*turn.store, key);
+        let mut merged = crate::store::Versions::default();
+        merged.copy_from_object(ObjectView::check(object).expect("checked with the message"));
+        merged.merge(&self.held.versions);
+        merged.siblings.len() > turn.common.limits.siblings_max
     }
 
     /// Why not, if not.
@@ -163,6 +180,16 @@ pub(crate) fn is_owner(turn: &Turn<'_>, partition: u16) -> bool {
 
 fn store(turn: &mut Turn<'_>, handle: Handle, home: Home, key: &Key<'_>, object: &[u8]) {
     let key_span = turn.effects.write(|out| out.extend_from_slice(key.bytes));
-    let object_span = turn.effects.write(|out| out.extend_from_slice(object));
+    let object_span = turn.effects.write(|out| match mutated(Mutation::NewestSiblingOnly) {
+        true => write_newest(object, out),
+        false => out.extend_from_slice(object),
+    });
     turn.store_object(handle.token(0), home, key.hash, (key_span, object_span));
+}
+
+/// A deliberate bug: the newest sibling alone, with the whole context.
+fn write_newest(object: &[u8], out: &mut Vec<u8>) {
+    let view = ObjectView::check(object).expect("checked with the message");
+    let newest = view.siblings().last();
+    encode_object(&view.context().to_context(), newest.into_iter(), out);
 }

@@ -14,6 +14,7 @@ use crate::ids::NodeId;
 use crate::limits::Limits;
 use crate::line::Line;
 use crate::message::{ForwardOutcome, WriteOutcome};
+use crate::mutation::{Mutation, mutated};
 use crate::put::{Phase as PutPhase, Put, PutCommand};
 use crate::slab::{Handle, Kind, Slab};
 use crate::timers::Timers;
@@ -152,6 +153,9 @@ impl Requests {
                 if id.kind == Kind::Put {
                     self.puts.get(id).expect("it waits").start(turn, id, None);
                     self.after_put(turn, id);
+                    if mutated(Mutation::LineMovesAtOnce) {
+                        continue;
+                    }
                     self.line.hold(hash);
                     break;
                 }

@@ -19,6 +19,7 @@ use crate::hints::Hints;
 use crate::ids::{NodeId, PartitionId, Session, StoreToken};
 use crate::limits::Limits;
 use crate::message::{ForwardOutcome, ForwardPut, Header, Message, NotCarriedOut, Unverified};
+use crate::mutation::{Mutation, mutated};
 use crate::put::PutCommand;
 use crate::read_repair::Rate;
 use crate::replica::{Replica, is_owner};
@@ -220,7 +221,9 @@ impl Parts {
 
     /// Something that this core has asked for.
     fn on_reply(&mut self, turn: &mut Turn<'_>, from: NodeId, header: &Header, reply: &Message<'_>) {
-        let id = Handle::of_request(header.request).filter(|_| header.session == turn.common.session);
+        let id = Handle::of_request(header.request).filter(|_| {
+            header.session == turn.common.session || mutated(Mutation::StaleReplyAccepted)
+        });
         let Some(id) = id else {
             turn.common.counters.late_replies += 1;
             return;
@@ -247,7 +250,7 @@ impl Parts {
         let origin = origin(from, header);
         let partition = header.partition;
         // One that was decided on already is not answered a second time: the answers might differ.
-        if !self.once.is_new(header.session, put.number) {
+        if !self.once.is_new(header.session, put.number) && !mutated(Mutation::ForwardExecutedTwice) {
             turn.common.counters.forwards_dropped += 1;
             return;
         }
@@ -297,6 +300,9 @@ impl Parts {
     /// A deadline on the hybrid clock as one on this core's steady clock; `None` once it has passed, and the sender is told.
     fn deadline_us(&self, turn: &mut Turn<'_>, (origin, partition): (Origin, u16), deadline_ms: u64) -> Option<u64> {
         let now_ms = turn.common.clock.read(turn.now);
+        if mutated(Mutation::ForwardIgnoresDeadline) {
+            return Some(turn.now.steady_us + FORWARD_MS_MAX * 1000);
+        }
         if deadline_ms <= now_ms {
             turn.common.counters.forwards_dropped += 1;
             turn.answer_forward(origin, partition, ForwardOutcome::NotCarriedOut(NotCarriedOut::Expired));

@@ -13,6 +13,7 @@ use annulus_object::{Actor, Clock, Context, Dot};
 
 use crate::effect::{Effect, Effects};
 use crate::ids::{NodeId, PartitionId};
+use crate::mutation::{Mutation, mutated};
 use crate::store::Store;
 
 /// Why there is no stamp: this node must not stamp now.
@@ -57,7 +58,7 @@ impl Stamping {
             return Err(NotNow);
         }
         let forgot = self.forgot.get(&partition).copied();
-        let earlier = self.earlier.filter(|_| !is_owner);
+        let earlier = self.earlier.filter(|_| !is_owner && !mutated(Mutation::FallbackKeepsActor));
         if forgot.max(earlier).is_some_and(|forgetful| dot.actor <= forgetful) {
             self.retire(dot.actor, effects);
             return Err(NotNow);
@@ -89,6 +90,9 @@ impl Stamping {
 
     /// A hint with this context is forgotten, and no other copy of it is here.
     pub(crate) fn forget(&mut self, partition: PartitionId, context: &Context) {
+        if mutated(Mutation::FallbackKeepsActor) {
+            return;
+        }
         let own = context.entries().iter().filter(|(actor, _)| actor.node() == self.node.raw());
         if let Some(actor) = own.map(|(actor, _)| *actor).max() {
             self.drop_partition(partition, actor);

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use crate::event::Key;
 use crate::ids::{Home, NodeId, PartitionId};
 
-pub use crate::versions::Versions;
+pub use crate::versions::{Versions, VersionsView};
 
 /// For whom a key is kept.
 pub type Targets = SmallVec<[NodeId; 4]>;

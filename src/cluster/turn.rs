@@ -13,6 +13,7 @@ use crate::held::Held;
 use crate::ids::{ClientToken, Home, NodeId, PartitionId, RequestId, Session, StoreToken};
 use crate::limits::Limits;
 use crate::message::{ForwardOutcome, Header, Message, NotCarriedOut};
+use crate::mutation::{Mutation, mutated};
 use crate::read_repair::Rate;
 use crate::route::{PreferenceList, Routes};
 use crate::stamping::Stamping;
@@ -176,6 +177,8 @@ impl<'a> Turn<'a> {
 
     /// A command was refused, or its end is not known.
     pub(crate) fn answer_failed(&mut self, (origin, partition): (Origin, PartitionId), failure: Failure) {
+        let is_wrong = mutated(Mutation::InDoubtAsNoReplicas) && failure == Failure::InDoubt;
+        let failure = if is_wrong { Failure::NoReplicas } else { failure };
         let counters = &mut self.common.counters;
         match failure {
             Failure::NoReplicas => counters.no_replicas += 1,

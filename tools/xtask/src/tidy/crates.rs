@@ -13,6 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("annulus", &["annulus-object", "annulus-engine", "annulus-net", "annulus-cluster"]),
     ("annulus-inspect", &["annulus-object", "annulus-engine", "annulus"]),
     ("xtask", &["annulus-object", "annulus-cluster"]),
+    ("sim", &["annulus-object", "annulus-engine", "annulus-net", "annulus-cluster", "annulus"]),
 ];
 
 /// Crates that only these may depend on, because only they may name them.

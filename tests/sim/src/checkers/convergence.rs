@@ -1,0 +1,45 @@
+//! After healing all owners agree: equal objects, equal roots of their hash trees, no hints left anywhere, and every node
+//! reads the same.
+
+use annulus_object::Object;
+
+use super::{Promise, Violation};
+use crate::model::{KeyIndex, Model};
+
+fn disagree(key: Option<KeyIndex>, text: String) -> Violation {
+    Violation::new(Promise::Convergence, key, text)
+}
+
+/// All owners have the same object of a key. Gives how many were compared.
+pub fn check_objects(model: &Model, key: KeyIndex, objects: &[(usize, Object)]) -> Result<u64, Violation> {
+    let Some(((first, wanted), others)) = objects.split_first() else { return Ok(0) };
+    let held = |object: &Object| {
+        let live = model.key(key).known(object.siblings().iter().map(|sibling| sibling.dot));
+        format!("{} (context {:?})", model.names(key, live), object.context())
+    };
+    match others.iter().find(|(_, object)| object != wanted) {
+        None => Ok(others.len() as u64),
+        Some((node, object)) => {
+            let name = model.key_name(key);
+            let text = format!("of {name} n{first} has {}, n{node} has {}", held(wanted), held(object));
+            Err(disagree(Some(key), text))
+        }
+    }
+}
+
+/// All owners' trees of a partition have the same root. Gives how many were compared.
+pub fn check_roots(partition: u16, roots: &[(usize, u128)]) -> Result<u64, Violation> {
+    let Some(((first, wanted), others)) = roots.split_first() else { return Ok(0) };
+    match others.iter().find(|(_, root)| root != wanted) {
+        None => Ok(others.len() as u64),
+        Some((node, root)) => Err(disagree(
+            None,
+            format!("the roots of partition {partition} differ: n{first} {wanted:x}, n{node} {root:x}"),
+        )),
+    }
+}
+
+/// Nobody keeps hints. Gives 1.
+pub fn check_hints(node: usize, left: usize) -> Result<u64, Violation> {
+    if left == 0 { Ok(1) } else { Err(disagree(None, format!("n{node} still keeps {left} hints"))) }
+}

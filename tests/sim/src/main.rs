@@ -1,0 +1,135 @@
+//! `sim`: runs seeds of the simulated cluster and says what came of them.
+//!
+//! `--seed S` runs one and prints its trace hash; with `--seeds N` that many from S on; with `--story` what happened, as a
+//! conversation. A failed seed's story is that of the key whose promise was broken. `--hunt` switches deliberate bugs on, one
+//! at a time, and says which seed caught each (with the feature `mutations`).
+
+#![allow(clippy::print_stdout, reason = "a program that tells")]
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use sim::campaign::campaign;
+use sim::faults::Kinds;
+use sim::shape::Work;
+use sim::{Options, Report};
+
+/// Simulates clusters under seeded faults.
+#[derive(Debug, Parser)]
+#[command(name = "sim")]
+struct Arguments {
+    /// The seed, or the first of several
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many seeds
+    #[arg(long, default_value_t = 1)]
+    seeds: u64,
+    /// Tells what happened, as a conversation
+    #[arg(long)]
+    story: bool,
+    /// Only these faults: the numbers of their kinds, with commas
+    #[arg(long, value_delimiter = ',')]
+    faults: Vec<u32>,
+    /// Clients add so many elements to one set, and every acknowledged one must be there in the end
+    #[arg(long)]
+    set: Option<u32>,
+    /// Prints every failed seed at once
+    #[arg(long)]
+    verbose: bool,
+    /// A deliberate bug to switch on
+    #[cfg(feature = "mutations")]
+    #[arg(long)]
+    mutation: Option<String>,
+    /// Switches every deliberate bug on, one at a time (or the one of `--mutation`), until a seed catches it
+    #[cfg(feature = "mutations")]
+    #[arg(long)]
+    hunt: bool,
+}
+
+impl Arguments {
+    fn options(&self) -> Options {
+        let kinds = self.faults.iter().fold(0, |kinds, kind| kinds | 1 << kind);
+        Options {
+            kinds: if kinds == 0 { Options::default().kinds } else { Kinds(kinds) },
+            work: self.set.map_or(Work::Mixed, |adds| Work::Set { adds }),
+            keeps_story: self.story,
+            #[cfg(feature = "mutations")]
+            mutation: self.mutation.as_deref().map(|name| sim::hunt::by_name(name).expect("a deliberate bug's name")),
+            #[cfg(not(feature = "mutations"))]
+            mutation: None,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let options = arguments.options();
+    #[cfg(feature = "mutations")]
+    if arguments.hunt {
+        return hunt(&arguments, &options);
+    }
+    if arguments.seeds == 1 { one(arguments.seed, &options) } else { many(&arguments, &options) }
+}
+
+fn one(seed: u64, options: &Options) -> ExitCode {
+    let report = sim::run(seed, options);
+    print!("{}", report.story);
+    let mut summary = sim::Summary::default();
+    summary.add(&report);
+    print!("{}", summary.text());
+    println!("trace hash: {:016x}", report.hash);
+    conclude(&report)
+}
+
+fn conclude(report: &Report) -> ExitCode {
+    match report.verdict() {
+        None => ExitCode::SUCCESS,
+        Some(why) => {
+            println!("seed {} {why}\nrepeat: {}", report.seed, report.repeat());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn many(arguments: &Arguments, options: &Options) -> ExitCode {
+    let begun = std::time::Instant::now();
+    let summary = campaign(arguments.seed, arguments.seeds, options, |report| {
+        if let (true, Some(why)) = (arguments.verbose, report.verdict()) {
+            println!("seed {}: {why}", report.seed);
+        }
+    });
+    print!("{}", summary.text());
+    println!("{} seeds in {:.1} s, hash of all: {:016x}", summary.runs, begun.elapsed().as_secs_f64(), summary.hash);
+    if let Some((seed, _)) = summary.failures.first() {
+        println!("{} of {} seeds failed; the first again, with its story:", summary.failures.len(), summary.runs);
+        let report = sim::run(*seed, &Options { keeps_story: true, ..options.clone() });
+        print!("{}", report.story);
+        return conclude(&report);
+    }
+    match summary.gates(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(gate) => {
+            println!("the campaign proves nothing: {gate}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(feature = "mutations")]
+fn hunt(arguments: &Arguments, options: &Options) -> ExitCode {
+    use annulus_cluster::mutation::Mutation;
+    // Assertions that a bug breaks are what is looked for.
+    std::panic::set_hook(Box::new(|_| {}));
+    let seeds = arguments.seeds.max(2);
+    let all = Mutation::ALL.iter().copied();
+    let wanted: Vec<Mutation> = all.filter(|mutation| options.mutation.is_none_or(|only| only == *mutation)).collect();
+    println!("| bug | what is wrong then | seed | broken |\n|---|---|---|---|");
+    let mut missed = 0;
+    for mutation in &wanted {
+        let hunted = sim::hunt::hunt(*mutation, arguments.seed, seeds, options);
+        println!("{}", hunted.row());
+        missed += usize::from(hunted.caught.is_none());
+    }
+    println!("{} of {} bugs were caught within {seeds} seeds", wanted.len() - missed, wanted.len());
+    if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,134 @@
+//! The production protocol as the world drives it: a shard, and the ring as that core sees it.
+//!
+//! It is not the control plane: who owns what is fixed for a run, and who answers is what the world's detector says.
+//!
+//! Invariant: what a shard is told of the ring changes between events only.
+
+use std::rc::Rc;
+
+use annulus_cluster::effect::Effects;
+use annulus_cluster::event::{Event, Now};
+use annulus_cluster::ids::{Fingerprint, NodeId, PartitionId, Session};
+use annulus_cluster::message::{Message, Unverified};
+use annulus_cluster::route::Routes;
+use annulus_cluster::shard::{Shard, Start};
+use annulus_cluster::store::{Store, Versions, VersionsView};
+use annulus_object::{Dot, Object};
+
+use crate::node::{Described, Load, Protocol, Setup};
+use crate::ring::{Ring, place_of};
+
+/// The ring, and who answers.
+struct View {
+    ring: Rc<Ring>,
+    /// Nodes that answer, one bit each.
+    up: u64,
+}
+
+impl Routes for View {
+    fn owners(&self, partition: PartitionId) -> &[NodeId] {
+        self.ring.owner_ids(partition)
+    }
+
+    fn fallbacks(&self, partition: PartitionId) -> &[NodeId] {
+        self.ring.other_ids(partition)
+    }
+
+    fn is_up(&self, node: NodeId) -> bool {
+        self.up >> place_of(node) & 1 == 1
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint(1)
+    }
+}
+
+/// One core's protocol.
+pub struct Production {
+    shard: Shard,
+    view: View,
+}
+
+impl<S: Store> Protocol<S> for Production {
+    const NEEDS_READS: bool = true;
+
+    fn new(setup: Setup) -> Self {
+        let session = Session(setup.node.raw() << 40 | u64::from(setup.life) << 8 | u64::from(setup.core));
+        let start = Start { node: setup.node, session, earlier_actor: setup.earlier_actor, limits: setup.limits };
+        Self { shard: Shard::new(start), view: View { ring: setup.ring, up: u64::MAX } }
+    }
+
+    fn on_event(&mut self, now: Now, event: Event<'_>, store: &mut S, effects: &mut Effects) {
+        if let Event::Liveness { node, up } = event {
+            let bit = 1 << place_of(node);
+            self.view.up = if up { self.view.up | bit } else { self.view.up & !bit };
+        }
+        self.shard.handle(now, event, store, &self.view, effects);
+    }
+
+    fn load(&self) -> Load {
+        let (requests, operations, hints_in_flight) = self.shard.in_flight();
+        Load { requests, operations, hints_in_flight }
+    }
+
+    fn told(bytes: &[u8]) -> Vec<Dot> {
+        match Unverified::new(bytes).check(usize::MAX) {
+            Ok((_, Message::VersionReply { versions, .. })) => dots_of(versions),
+            Ok((_, Message::ObjectReply { object: Some(object), .. })) => versions_of(object),
+            _ => Vec::new(),
+        }
+    }
+
+    fn describe(bytes: &[u8]) -> Described {
+        match Unverified::new(bytes).check(usize::MAX) {
+            Ok((_, message)) => describe(&message),
+            Err(error) => Described { before: format!("bytes that are no message: {error}"), ..Described::default() },
+        }
+    }
+}
+
+fn versions_of(bytes: &[u8]) -> Vec<Dot> {
+    let object = Object::decode(bytes).unwrap_or_default();
+    object.siblings().iter().map(|sibling| sibling.dot).collect()
+}
+
+fn dots_of(versions: &[u8]) -> Vec<Dot> {
+    let mut known = Versions::default();
+    VersionsView::check(versions).expect("checked with the message").copy_to(&mut known);
+    known.siblings.iter().map(|sibling| sibling.0).collect()
+}
+
+fn describe(message: &Message<'_>) -> Described {
+    let told = |before: &str, dots: Vec<Dot>, after: String| Described { before: before.to_owned(), dots: Some(dots), after };
+    let plain = |before: String| Described { before, ..Described::default() };
+    match message {
+        Message::Write { target, object, .. } => {
+            let hint = target.map(|target| format!(" for n{}", place_of(target))).unwrap_or_default();
+            told("keep", versions_of(object), hint)
+        }
+        Message::Repair { object, .. } => told("take, for repair,", versions_of(object), String::new()),
+        Message::WriteReply(outcome) => plain(format!("{outcome:?}")),
+        Message::VersionRead { .. } => plain("which versions have you?".to_owned()),
+        Message::VersionReply { versions, is_owner } => {
+            told("versions:", dots_of(versions), if *is_owner { String::new() } else { " (no owner)".to_owned() })
+        }
+        Message::ObjectRead { .. } => plain("give me all of it".to_owned()),
+        Message::ObjectReply { object, .. } => match object {
+            Some(object) => told("all of it:", versions_of(object), String::new()),
+            None => plain("cannot read it".to_owned()),
+        },
+        Message::ForwardPut(put) => plain(format!("coordinate this write (forward {})", put.number)),
+        Message::ForwardGet { .. } => plain("coordinate this read".to_owned()),
+        Message::ForwardReply(outcome) => plain(format!("forward: {}", outcome_text(outcome))),
+    }
+}
+
+fn outcome_text(outcome: &annulus_cluster::message::ForwardOutcome<'_>) -> String {
+    use annulus_cluster::message::ForwardOutcome as Outcome;
+    match outcome {
+        Outcome::Written { dot, .. } => format!("written as {dot:?}"),
+        Outcome::Found { object, .. } => format!("found {} siblings", versions_of(object).len()),
+        Outcome::Failed(failure) => format!("{failure}"),
+        Outcome::NotCarriedOut(why) => format!("not carried out: {why:?}"),
+    }
+}

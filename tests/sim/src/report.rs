@@ -1,0 +1,221 @@
+//! What became of runs: what was injected, done and compared; what was violated; and the line that repeats it.
+//!
+//! Invariant: a run that injected, acknowledged or compared nothing is no success: [`Report::gates`] says so.
+
+use std::fmt::Write as _;
+
+use crate::checkers::{Compared, Promise, Violation};
+use crate::faults::{Injected, Kind};
+use crate::options::Options;
+
+/// Failures are counted by their place in the protocol's list.
+pub const FAILURES: [&str; 6] =
+    ["no replicas", "in doubt", "read timeout", "too many siblings", "busy", "not coordinating"];
+
+/// What was done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Things that happened.
+    pub events: u64,
+    /// Packets sent.
+    pub packets: u64,
+    /// Operations begun.
+    pub ops: u64,
+    /// Writes acknowledged.
+    pub acknowledged: u64,
+    /// Reads answered.
+    pub read: u64,
+    /// Of these, such as may be stale.
+    pub stale_possible: u64,
+    /// Operations that failed, by how.
+    pub failed: [u64; 6],
+    /// Operations whose client learnt nothing.
+    pub unknown: u64,
+    /// Writes stamped.
+    pub stamps: u64,
+    /// Of these, by a fallback.
+    pub fallback_stamps: u64,
+    /// Hints that were handed over and forgotten.
+    pub hints_forgotten: u64,
+    /// New incarnations that a failed append made necessary.
+    pub incarnations: u64,
+    /// Copies that nobody keeps a hint of.
+    pub dirty: u64,
+    /// Disks that were spared because they had the last copy of something.
+    pub spared: u64,
+    /// Writes that crashes lost before they were confirmed.
+    pub lost_in_crash: u64,
+    /// Writes that had failed and were there after a restart.
+    pub ghosts: u64,
+    /// The most siblings that a read has found.
+    pub siblings_max: u64,
+    /// The most packets that a link held.
+    pub link_depth_max: u64,
+    /// Elements added to the set, and lost.
+    pub set_added: u64,
+    /// Elements whose addition was acknowledged and that are gone.
+    pub set_lost: u64,
+}
+
+impl Tally {
+    fn merge(&mut self, other: &Tally) {
+        self.events += other.events;
+        self.packets += other.packets;
+        self.ops += other.ops;
+        self.acknowledged += other.acknowledged;
+        self.read += other.read;
+        self.stale_possible += other.stale_possible;
+        self.failed.iter_mut().zip(other.failed).for_each(|(count, other)| *count += other);
+        self.unknown += other.unknown;
+        self.stamps += other.stamps;
+        self.fallback_stamps += other.fallback_stamps;
+        self.hints_forgotten += other.hints_forgotten;
+        self.incarnations += other.incarnations;
+        self.dirty += other.dirty;
+        self.spared += other.spared;
+        self.lost_in_crash += other.lost_in_crash;
+        self.ghosts += other.ghosts;
+        self.siblings_max = self.siblings_max.max(other.siblings_max);
+        self.link_depth_max = self.link_depth_max.max(other.link_depth_max);
+        self.set_added += other.set_added;
+        self.set_lost += other.set_lost;
+    }
+}
+
+/// What became of one run.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// Of everything that happened.
+    pub hash: u64,
+    /// Faults that had an effect.
+    pub injected: Injected,
+    /// What was done.
+    pub tally: Tally,
+    /// What was compared.
+    pub compared: Compared,
+    /// The first broken promise.
+    pub violation: Option<Violation>,
+    /// The story, if one was kept: of the violated key, else all of it.
+    pub story: String,
+}
+
+impl Report {
+    /// Why the run proves nothing, if so.
+    pub fn gates(&self) -> Result<(), String> {
+        let must = [
+            (self.injected.total(), "no fault was injected"),
+            (self.tally.acknowledged, "no write was acknowledged"),
+            (self.tally.read, "no read was answered"),
+            (self.compared.of(Promise::Kept), "no acknowledged write was looked for"),
+            (self.compared.of(Promise::NothingInvented), "no value was compared"),
+            (self.compared.of(Promise::Causality), "no history was compared"),
+            (self.compared.of(Promise::Copies), "no copies were counted"),
+            (self.compared.of(Promise::Convergence), "no owners were compared"),
+            (self.compared.of(Promise::Bounded), "no queue was measured"),
+        ];
+        must.iter().find(|(count, _)| *count == 0).map_or(Ok(()), |(_, what)| Err((*what).to_owned()))
+    }
+
+    /// The line that repeats the run.
+    #[must_use]
+    pub fn repeat(&self) -> String {
+        format!("cargo run -p sim -- --seed {} --story", self.seed)
+    }
+
+    /// Whether the run is a success; else why not.
+    #[must_use]
+    pub fn verdict(&self) -> Option<String> {
+        match (&self.violation, self.gates()) {
+            (Some(violation), _) => Some(format!("broken: {}. {}", violation.promise.text(), violation.text)),
+            (None, Err(gate)) => Some(format!("proves nothing: {gate}")),
+            (None, Ok(())) => None,
+        }
+    }
+}
+
+/// What became of many runs.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// How many.
+    pub runs: u64,
+    /// Faults that had an effect.
+    pub injected: Injected,
+    /// What was done.
+    pub tally: Tally,
+    /// What was compared.
+    pub compared: Compared,
+    /// Those that failed, with why, by seed.
+    pub failures: Vec<(u64, String)>,
+    /// All hashes together: of all runs in any order.
+    pub hash: u64,
+}
+
+impl Summary {
+    /// Adds a run.
+    pub fn add(&mut self, report: &Report) {
+        self.runs += 1;
+        self.injected.merge(&report.injected);
+        self.tally.merge(&report.tally);
+        self.compared.merge(&report.compared);
+        self.hash = self.hash.wrapping_add(crate::seeds::mix(report.hash ^ crate::seeds::mix(report.seed)));
+        if let Some(why) = report.verdict() {
+            self.failures.push((report.seed, why));
+        }
+    }
+
+    /// Why the campaign proves nothing, if so: with a hundred runs or more every kind of fault must have had an effect, and
+    /// every promise must have been put to the test.
+    pub fn gates(&self, options: &Options) -> Result<(), String> {
+        if self.runs < 100 {
+            return Ok(());
+        }
+        let idle = Kind::ALL.iter().filter(|kind| options.kinds.has(**kind) && self.injected.of(**kind) == 0);
+        if let Some(kind) = idle.min() {
+            return Err(format!("no effect of: {}", kind.name()));
+        }
+        let untested = Promise::ALL.iter().find(|promise| self.compared.of(**promise) == 0);
+        untested.map_or(Ok(()), |promise| Err(format!("never compared: {}", promise.text())))
+    }
+
+    /// In words.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        let mut line = |name: &str, count: u64| writeln!(out, "  {count:>12}  {name}").expect("a string takes everything");
+        line("runs", self.runs);
+        line("events", self.tally.events);
+        line("packets", self.tally.packets);
+        line("operations", self.tally.ops);
+        line("writes acknowledged", self.tally.acknowledged);
+        line("reads answered", self.tally.read);
+        line("of these possibly stale", self.tally.stale_possible);
+        FAILURES.iter().zip(self.tally.failed).for_each(|(name, count)| line(&format!("failed: {name}"), count));
+        line("clients that learnt nothing", self.tally.unknown);
+        line("writes stamped", self.tally.stamps);
+        line("writes stamped by fallbacks", self.tally.fallback_stamps);
+        line("hints handed over and forgotten", self.tally.hints_forgotten);
+        line("incarnations after failed appends", self.tally.incarnations);
+        line("copies left to an exchange", self.tally.dirty);
+        line("disks spared for a last copy", self.tally.spared);
+        line("unconfirmed writes lost in crashes", self.tally.lost_in_crash);
+        line("failed writes found again", self.tally.ghosts);
+        line("siblings at most", self.tally.siblings_max);
+        line("packets on a link at most", self.tally.link_depth_max);
+        if self.tally.set_added > 0 {
+            line("elements added to sets", self.tally.set_added);
+            line("elements lost", self.tally.set_lost);
+        }
+        out.push_str("faults that had an effect\n");
+        for kind in Kind::ALL {
+            writeln!(out, "  {:>12}  {}", self.injected.of(*kind), kind.name()).expect("a string takes everything");
+        }
+        out.push_str("comparisons\n");
+        for promise in Promise::ALL {
+            let count = self.compared.of(promise);
+            writeln!(out, "  {count:>12}  {}", promise.text()).expect("a string takes everything");
+        }
+        out
+    }
+}

@@ -1,0 +1,29 @@
+//! Some hundred seeds in every `cargo test`, and the promise that makes seeds worth anything: the same one is the same run.
+
+use sim::campaign::campaign;
+use sim::{Options, run};
+
+#[test]
+fn two_hundred_seeds_keep_every_promise() {
+    let summary = campaign(1, 200, &Options::default(), |_| {});
+    println!("{}", summary.text());
+    assert_eq!(summary.failures, [], "repeat one with: cargo run -p sim -- --seed S --story");
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    for seed in 1..6 {
+        let (first, second) = (run(seed, &Options::default()), run(seed, &Options::default()));
+        assert_eq!(first.hash, second.hash, "seed {seed}");
+        let told = run(seed, &Options { keeps_story: true, ..Options::default() });
+        assert_eq!(first.hash, told.hash, "telling changes nothing, seed {seed}");
+        assert!(!told.story.is_empty() && first.story.is_empty());
+    }
+    assert_ne!(run(1, &Options::default()).hash, run(2, &Options::default()).hash);
+}
+
+#[test]
+fn a_campaign_does_not_depend_on_its_threads() {
+    let campaign = |_| campaign(300, 8, &Options::default(), |_| {}).hash;
+    assert_eq!(campaign(0), campaign(1));
+}
