@@ -10,8 +10,13 @@
 //! Rules S1 to S14 and invariants I1 to I8, which the comments name, are explained in the README of this directory.
 #![forbid(unsafe_code)]
 
+pub mod checked_bytes;
+pub mod datagram;
 pub mod effect;
 pub mod event;
+pub mod failure_detector;
 pub mod ids;
 pub mod limits;
+pub mod random;
+pub mod shared_map;
 pub mod store;
