@@ -54,6 +54,19 @@ pub struct News {
     pub stamp: EntryStamp,
 }
 
+impl News {
+    pub(crate) fn read(bytes: &mut CheckedBytes<'_>) -> Option<Self> {
+        let node = bytes.node()?;
+        Some(Self { node, stamp: EntryStamp { version: bytes.u64()?, fingerprint: bytes.u64()? } })
+    }
+
+    pub(crate) fn write(self, out: &mut Vec<u8>) {
+        write_node(self.node, out);
+        out.extend_from_slice(&self.stamp.version.to_le_bytes());
+        out.extend_from_slice(&self.stamp.fingerprint.to_le_bytes());
+    }
+}
+
 /// Why a datagram is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadDatagram {
@@ -130,10 +143,7 @@ impl<'a> Datagram<'a> {
     /// The news in it.
     pub fn news(&self) -> impl Iterator<Item = News> + use<'a> {
         let mut bytes = CheckedBytes::new(self.news);
-        std::iter::from_fn(move || {
-            let node = bytes.node()?;
-            Some(News { node, stamp: EntryStamp { version: bytes.u64()?, fingerprint: bytes.u64()? } })
-        })
+        std::iter::from_fn(move || News::read(&mut bytes))
     }
 }
 
@@ -154,10 +164,8 @@ pub fn write(
     out.extend_from_slice(bytemuck::bytes_of(&header));
     out.extend_from_slice(detector);
     while header.news < u8::MAX && out.len() - start + NEWS_BYTES <= most {
-        let Some(News { node, stamp }) = next_news() else { break };
-        write_node(node, out);
-        out.extend_from_slice(&stamp.version.to_le_bytes());
-        out.extend_from_slice(&stamp.fingerprint.to_le_bytes());
+        let Some(news) = next_news() else { break };
+        news.write(out);
         header.news += 1;
     }
     out[start..start + HEADER_BYTES].copy_from_slice(bytemuck::bytes_of(&header));

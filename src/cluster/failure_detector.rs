@@ -19,6 +19,7 @@ mod contacts;
 mod identity;
 mod output;
 mod pace;
+mod round_trips;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -26,7 +27,7 @@ mod timers;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use foca::{Foca, Identity as _, Member, NoCustomBroadcast, Notification, Runtime, Timer};
+use foca::{Foca, Identity as _, Member, NoCustomBroadcast, Notification, Runtime, State, Timer};
 
 use crate::limits::ControlLimits;
 use crate::random::Random;
@@ -148,6 +149,12 @@ impl FailureDetector {
         self.surroundings.is_connected
     }
 
+    /// Whether we have left, and not come back.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        self.has_left
+    }
+
     /// What has happened so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -214,9 +221,21 @@ impl FailureDetector {
         let result = self.foca.handle_data(bytes, recorder);
         self.adapt(now_us, output);
         match result {
-            Ok(()) => Ok(glance.sender),
+            Ok(()) => {
+                self.warn_suspect(glance.sender, output);
+                Ok(glance.sender)
+            }
             Err(foca::Error::DataFromOurselves) => Err(Refused::OurOwn),
             Err(_) => Err(Refused::Malformed),
+        }
+    }
+
+    /// Tells a member that is suspected, and was heard just now, that it is: only it can refute, and it may have lost all that
+    /// it was sent. News of the suspicion is passed on a few times only, and by now perhaps to everybody but the member.
+    fn warn_suspect(&mut self, sender: Identity, output: &mut Output) {
+        let known = self.foca.iter_membership_state().find(|member| *member.id() == sender);
+        if let Some(suspect) = known.filter(|member| member.state() == State::Suspect) {
+            output.send(sender.address(), &codec::gossip_about(self.identity(), suspect));
         }
     }
 
@@ -239,7 +258,9 @@ impl FailureDetector {
                 continue;
             }
             asked_others |= matches!(timer, Timer::SendIndirectProbe { .. });
-            let result = self.foca.handle_timer(timer, self.surroundings.recorder(now_us, output));
+            let mut recorder = self.surroundings.recorder(now_us, output);
+            recorder.spares_unjudged = matches!(timer, Timer::ChangeSuspectToDown { .. });
+            let result = self.foca.handle_timer(timer, recorder);
             self.after(now_us, result, output);
         }
         self.due = due;
@@ -360,7 +381,7 @@ impl FailureDetector {
 
 impl Surroundings {
     fn recorder<'a>(&'a mut self, now_us: u64, output: &'a mut Output) -> Recorder<'a> {
-        Recorder { now_us, surroundings: self, told_by: None, output }
+        Recorder { now_us, surroundings: self, told_by: None, spares_unjudged: false, output }
     }
 
     fn on_stall(&mut self, now_us: u64) {
@@ -377,6 +398,9 @@ struct Recorder<'a> {
     surroundings: &'a mut Surroundings,
     /// Whose datagram foca reads.
     told_by: Option<Identity>,
+    /// The time to refute a suspicion is over. foca 2.0 then tells the member that it is dead even if it has refuted in time,
+    /// and the member would have to come back for nothing: only one that has just been found down is told.
+    spares_unjudged: bool,
     output: &'a mut Output,
 }
 
@@ -385,7 +409,10 @@ impl Runtime<Identity> for Recorder<'_> {
         let around = &mut *self.surroundings;
         let notice = match notification {
             Notification::MemberUp(member) => Notice::Up(*member),
-            Notification::MemberDown(member) => Notice::Down(*member),
+            Notification::MemberDown(member) => {
+                self.spares_unjudged = false;
+                Notice::Down(*member)
+            }
             Notification::Rename(before, after) => Notice::Replaced { before: *before, after: *after },
             Notification::Active => {
                 around.is_connected = true;
@@ -410,6 +437,9 @@ impl Runtime<Identity> for Recorder<'_> {
     }
 
     fn send_to(&mut self, to: Identity, bytes: &[u8]) {
+        if self.spares_unjudged && Glance::at(bytes).is_some_and(|glance| glance.kind == Kind::TurnUndead) {
+            return;
+        }
         self.surroundings.pace.on_sent(to, bytes, self.now_us);
         self.output.send(to.address(), bytes);
     }

@@ -11,12 +11,16 @@
 #![forbid(unsafe_code)]
 
 pub mod checked_bytes;
+pub mod control_message;
 pub mod datagram;
 pub mod effect;
 pub mod event;
 pub mod failure_detector;
+pub mod gossip;
 pub mod ids;
 pub mod limits;
+pub mod node;
 pub mod random;
+pub mod reachability;
 pub mod shared_map;
 pub mod store;

@@ -137,6 +137,18 @@ impl foca::Codec<Identity> for Codec {
     }
 }
 
+/// A message of gossip to a member about itself alone.
+pub(super) fn gossip_about(src: Identity, member: &Member<Identity>) -> Vec<u8> {
+    // Whoever hears of no refutation of ours learns nothing from this one either.
+    let header = Header { src, src_incarnation: 0, dst: *member.id(), message: Message::Gossip };
+    let mut bytes = Vec::new();
+    let room = "a vector has room";
+    foca::Codec::encode_header(&mut Codec { own: src.node() }, &header, &mut bytes).expect(room);
+    bytes.put_u16(1);
+    encode_member(member, &mut bytes).expect(room);
+    bytes
+}
+
 /// One member and its state; nothing is written where there is no room.
 pub(super) fn encode_member(member: &Member<Identity>, mut out: impl BufMut) -> Result<(), CodecError> {
     if out.remaining_mut() < member.id().encoded_bytes() + MEMBER_EXTRA_BYTES {

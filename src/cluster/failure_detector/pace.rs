@@ -16,14 +16,12 @@ use foca::{Config, PeriodicParams, Timer};
 
 use super::codec::{Glance, Kind};
 use super::identity::Identity;
+use super::round_trips::RoundTrips;
+use crate::ids::NodeId;
 use crate::limits::ControlLimits;
 
-/// Probes whose answers are still worth measuring, late ones too.
-const PROBES: usize = 8;
-/// Round trips that are remembered: of a minute.
-const TRIPS: usize = 64;
-/// The slowest of so many does not count: one lost moment is no slow network.
-const TRIPS_PER_OUTLIER: usize = 32;
+/// A member that is so many times slower than it was measured is asked for through others.
+const TRIPS_PER_WAIT: u64 = 3;
 
 /// See the module.
 #[derive(Debug)]
@@ -33,16 +31,15 @@ pub(super) struct Pace {
     bits: u32,
     /// Until then we take ourselves for slow.
     stalled_until_us: u64,
-    /// Probes that are under way: member, number, instant.
-    probes: [Option<(Identity, u8, u64)>; PROBES],
-    trips_us: [u64; TRIPS],
-    /// How many were measured; the next one's place follows from it.
-    trips: usize,
+    trips: RoundTrips,
+    /// Who was probed last: the next probe waits for the end of this one.
+    probed: Option<NodeId>,
 }
 
 impl Pace {
     pub(super) fn new(limits: ControlLimits) -> Self {
-        Self { limits, bits: 1, stalled_until_us: 0, probes: [None; PROBES], trips_us: [0; TRIPS], trips: 0 }
+        let trips = RoundTrips::new(limits.members_max);
+        Self { limits, bits: 1, stalled_until_us: 0, trips, probed: None }
     }
 
     /// So many members count us in. True when anything changes with it.
@@ -88,37 +85,42 @@ impl Pace {
     /// How long to wait before this timer.
     pub(super) fn delay_us(&self, timer: &Timer<Identity>, asked: Duration, now_us: u64) -> u64 {
         match timer {
-            Timer::SendIndirectProbe { .. } => self.probe_wait_us(),
-            Timer::ProbeRandomMember(_) => self.probe_period_us(),
-            Timer::ChangeSuspectToDown { .. } => self.suspicion_us(now_us),
+            Timer::SendIndirectProbe { probed_id, .. } => self.probe_wait_us(Some(probed_id.node())),
+            Timer::ProbeRandomMember(_) => self.probe_period_us(self.probed),
+            Timer::ChangeSuspectToDown { member_id, .. } => self.suspicion_us(Some(member_id.node()), now_us),
             _ => u64::try_from(asked.as_micros()).unwrap_or(u64::MAX / 2),
         }
     }
 
-    /// How long a member may take to answer.
-    pub(super) fn probe_wait_us(&self) -> u64 {
-        (self.slow_trip_us() * 2).clamp(self.limits.probe_wait_us, self.limits.probe_wait_us_max)
+    /// How long a member, or any, may take to answer.
+    fn probe_wait_us(&self, node: Option<NodeId>) -> u64 {
+        let trip_us = node.map_or_else(|| self.trips.usual_us(), |node| self.trips.trip_us(node));
+        (trip_us * TRIPS_PER_WAIT).clamp(self.limits.probe_wait_us, self.limits.probe_wait_us_max)
     }
 
-    /// How long after a member was asked it is judged, if others were asked too.
+    /// How long after others were asked for the member that was probed last it is judged.
     pub(super) fn indirect_wait_us(&self) -> u64 {
-        (self.limits.probe_period_us - self.limits.probe_wait_us).max(self.probe_wait_us())
+        self.indirect_wait_of_us(self.probed)
     }
 
-    /// Between two probes.
-    pub(super) fn probe_period_us(&self) -> u64 {
-        self.probe_wait_us() + self.indirect_wait_us()
+    fn indirect_wait_of_us(&self, node: Option<NodeId>) -> u64 {
+        (self.limits.probe_period_us - self.limits.probe_wait_us).max(self.probe_wait_us(node))
+    }
+
+    /// From the probe of a member to the next probe.
+    fn probe_period_us(&self, node: Option<NodeId>) -> u64 {
+        self.probe_wait_us(node) + self.indirect_wait_of_us(node)
     }
 
     /// How long a suspect may take to refute: twice as long while we may have missed it ourselves.
-    pub(super) fn suspicion_us(&self, now_us: u64) -> u64 {
-        let calm_us = self.calm_suspicion_us();
-        if now_us < self.stalled_until_us { calm_us * 2 } else { calm_us }
+    fn suspicion_us(&self, node: Option<NodeId>, now_us: u64) -> u64 {
+        let factor = if now_us < self.stalled_until_us { 2 } else { 1 };
+        factor * self.probe_period_us(node) * u64::from(self.bits * 6).max(20) / 5
     }
 
-    /// The same while we do not stall: 4 periods in a small cluster, 12 among 1,000 nodes.
+    /// The same for any member while we do not stall: 4 periods in a small cluster, 12 among 1,000 nodes.
     pub(super) fn calm_suspicion_us(&self) -> u64 {
-        self.probe_period_us() * u64::from(self.bits * 6).max(20) / 5
+        self.suspicion_us(None, u64::MAX)
     }
 
     /// Our own timers were late.
@@ -129,31 +131,14 @@ impl Pace {
     /// A message leaves.
     pub(super) fn on_sent(&mut self, to: Identity, bytes: &[u8], now_us: u64) {
         if let Some(Glance { kind: Kind::Ping, probe, .. }) = Glance::at(bytes) {
-            self.probes[usize::from(probe) % PROBES] = Some((to, probe, now_us));
+            self.trips.on_probe(to, probe, now_us);
+            self.probed = Some(to.node());
         }
     }
 
     /// A message has come.
     pub(super) fn on_received(&mut self, glance: &Glance, now_us: u64) {
-        if glance.kind != Kind::Ack {
-            return;
-        }
-        let slot = &mut self.probes[usize::from(glance.probe) % PROBES];
-        let Some((member, number, sent_us)) = *slot else { return };
-        if (member, number) == (glance.sender, glance.probe) {
-            *slot = None;
-            self.trips_us[self.trips % TRIPS] = now_us.saturating_sub(sent_us);
-            self.trips += 1;
-        }
-    }
-
-    /// A round trip that hardly any is slower than; 0 while none is known.
-    pub(super) fn slow_trip_us(&self) -> u64 {
-        let known = self.trips.min(TRIPS);
-        let mut trips_us = self.trips_us;
-        let trips_us = &mut trips_us[..known];
-        trips_us.sort_unstable_by(|a, b| b.cmp(a));
-        trips_us.get(known / TRIPS_PER_OUTLIER).copied().unwrap_or(0)
+        self.trips.on_received(glance, now_us);
     }
 }
 
@@ -164,19 +149,30 @@ pub(super) fn detector_bytes_max(limits: &ControlLimits) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{Glance, Identity, Kind, Pace, TRIPS};
+    use std::time::Duration;
+
+    use foca::Timer;
+
+    use super::{Glance, Identity, Kind, Pace};
     use crate::ids::NodeId;
     use crate::limits::ControlLimits;
 
     const SECOND: u64 = 1_000_000;
 
-    fn member() -> Identity {
-        Identity::new(NodeId::new(5), 1, "10.0.0.1:1".parse().unwrap())
+    fn member(number: u64) -> Identity {
+        Identity::new(NodeId::new(number), 1, "10.0.0.1:1".parse().unwrap())
     }
 
-    fn trip(pace: &mut Pace, number: u8, us: u64) {
-        pace.probes[usize::from(number) % super::PROBES] = Some((member(), number, 0));
-        pace.on_received(&Glance { kind: Kind::Ack, probe: number, sender: member() }, us);
+    /// Direct wait, period and suspicion, as foca's timers get them when a member is probed.
+    fn waits(pace: &mut Pace, number: u64, now_us: u64) -> [u64; 3] {
+        pace.probed = Some(NodeId::new(number));
+        let (probed_id, member_id) = (member(number), member(number));
+        [
+            Timer::SendIndirectProbe { probed_id, token: 0 },
+            Timer::ProbeRandomMember(0),
+            Timer::ChangeSuspectToDown { member_id, incarnation: 0, token: 0 },
+        ]
+        .map(|timer| pace.delay_us(&timer, Duration::ZERO, now_us))
     }
 
     #[test]
@@ -185,7 +181,7 @@ mod tests {
         let mut rows = Vec::new();
         for members in [1, 3, 10, 100, 1000] {
             pace.on_size(members);
-            rows.push((members, pace.transmissions(), pace.suspicion_us(0) / 100_000, pace.announce_down_us() / SECOND));
+            rows.push((members, pace.transmissions(), pace.calm_suspicion_us() / 100_000, pace.announce_down_us() / SECOND));
         }
         // Members, transmissions, tenths of a second, seconds.
         assert_eq!(rows, [(1, 3, 40, 2), (3, 5, 40, 5), (10, 8, 48, 11), (100, 12, 84, 19), (1000, 17, 120, 28)]);
@@ -193,37 +189,22 @@ mod tests {
     }
 
     #[test]
-    fn slow_networks_get_more_time_and_one_slow_answer_does_not_count() {
+    fn a_member_that_is_far_away_gets_more_time_and_others_do_not() {
         let mut pace = Pace::new(ControlLimits::default());
-        assert_eq!((pace.probe_wait_us(), pace.probe_period_us()), (SECOND / 2, SECOND));
-        (0..40).for_each(|number| trip(&mut pace, number, 2_000));
-        trip(&mut pace, 41, 2 * SECOND);
-        assert_eq!((pace.slow_trip_us(), pace.probe_period_us()), (2_000, SECOND));
-        (0..40).for_each(|number| trip(&mut pace, number, 600_000));
-        assert_eq!((pace.probe_wait_us(), pace.probe_period_us()), (1_200_000, 2_400_000));
-        (0..TRIPS).for_each(|number| trip(&mut pace, u8::try_from(number).unwrap(), 60 * SECOND));
-        assert_eq!(pace.probe_period_us(), 6 * SECOND, "there is a limit");
-    }
-
-    #[test]
-    fn only_the_answer_to_a_probe_is_measured() {
-        let mut pace = Pace::new(ControlLimits::default());
-        pace.probes[1] = Some((member(), 1, 100));
-        for (kind, probe) in [(Kind::Ack, 9), (Kind::Ping, 1), (Kind::ForwardedAck, 1)] {
-            pace.on_received(&Glance { kind, probe, sender: member() }, 200);
+        for (number, us) in [(1, 2_000), (1, 2_000), (2, 600_000), (2, 2 * SECOND), (1, 3_000), (3, 60 * SECOND)] {
+            pace.trips.on_probe(member(number), 1, 0);
+            pace.on_received(&Glance { kind: Kind::Ack, probe: 1, sender: member(number) }, us);
         }
-        assert_eq!(pace.trips, 0);
-        pace.on_received(&Glance { kind: Kind::Ack, probe: 1, sender: member() }, 300);
-        pace.on_received(&Glance { kind: Kind::Ack, probe: 1, sender: member() }, 900);
-        assert_eq!((pace.trips, pace.slow_trip_us()), (1, 200));
+        assert_eq!(waits(&mut pace, 1, 0), [SECOND / 2, SECOND, 4 * SECOND]);
+        assert_eq!(waits(&mut pace, 2, 0), [1_800_000, 3_600_000, 14_400_000]);
+        assert_eq!(waits(&mut pace, 3, 0), [3 * SECOND, 6 * SECOND, 24 * SECOND], "there is a limit");
     }
 
     #[test]
     fn after_a_stall_suspects_have_twice_the_time() {
         let mut pace = Pace::new(ControlLimits::default());
-        pace.on_size(3);
         pace.on_stall(10 * SECOND);
-        assert_eq!(pace.suspicion_us(40 * SECOND - 1), 8 * SECOND);
-        assert_eq!(pace.suspicion_us(40 * SECOND), 4 * SECOND);
+        assert_eq!(waits(&mut pace, 1, 40 * SECOND - 1)[2], 8 * SECOND);
+        assert_eq!(waits(&mut pace, 1, 40 * SECOND)[2], 4 * SECOND);
     }
 }
