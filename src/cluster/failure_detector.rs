@@ -24,6 +24,7 @@ mod round_trips;
 mod tests;
 mod timers;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -323,7 +324,11 @@ impl FailureDetector {
         {
             output.notify(Notice::Superseded { generation: later.generation() });
         }
-        let others = members.into_iter().filter(|member| !ours(member));
+        // Of those that we hear ourselves, a table of somebody who does not must not tell that they are down: when two sides of
+        // a split meet again, each has all of the other's members for dead. True deaths are told by gossip.
+        let heard: BTreeSet<Identity> = self.members().collect();
+        let is_hearsay = |member: &Member<Identity>| member.state() == State::Down && heard.contains(member.id());
+        let others = members.into_iter().filter(|member| !ours(member) && !is_hearsay(member));
         let result = self.foca.apply_many(others, false, self.surroundings.recorder(now_us, output));
         self.after(now_us, result, output);
         Ok(())

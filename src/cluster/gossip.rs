@@ -22,11 +22,19 @@ use crate::limits::ControlLimits;
 use crate::random::Random;
 use crate::shared_map::EntryStamp;
 
-/// To be told so often.
+/// Pieces of news that wait at most: where there are more, maps differ so much that they are compared.
+const TELLINGS_MAX: usize = 256;
+/// Entries that one comparison brings from which on they are not told one by one, and another comparison follows soon.
+const BULK: usize = 32;
+
+/// Between two comparisons while each brings much.
+const BEHIND_US: u64 = 1_000_000;
+
+/// To be told some more times.
 #[derive(Debug)]
 struct Telling {
     news: News,
-    left: u8,
+    told: u8,
 }
 
 /// An entry that was asked for.
@@ -50,6 +58,8 @@ pub struct Gossip {
     /// Not compared before.
     next_compare_us: u64,
     compare_wait_us: u64,
+    /// The last comparison brought so much that there is likely more.
+    is_behind: bool,
     random: Random,
 }
 
@@ -65,6 +75,7 @@ impl Gossip {
             compared_us: 0,
             next_compare_us: 0,
             compare_wait_us: limits.compare_every_us,
+            is_behind: false,
             random,
         }
     }
@@ -75,20 +86,21 @@ impl Gossip {
         self.tellings.len()
     }
 
-    /// Our own entry of a node has a new state: to be told so many times.
-    pub fn tell(&mut self, news: News, times: u8) {
+    /// An entry of our map has a new state.
+    pub fn tell(&mut self, news: News) {
         self.tellings.retain(|telling| telling.news.node != news.node);
-        self.tellings.push_front(Telling { news, left: times });
+        self.tellings.push_front(Telling { news, told: 0 });
+        self.tellings.truncate(TELLINGS_MAX);
     }
 
     /// The next piece of news for a datagram. `budget` counts down, so that no piece is twice in one datagram; it begins with
-    /// [`Gossip::backlog`].
-    pub fn next_news(&mut self, budget: &mut usize) -> Option<News> {
+    /// [`Gossip::backlog`]. Each piece is told so many `times`.
+    pub fn next_news(&mut self, budget: &mut usize, times: u8) -> Option<News> {
         *budget = budget.checked_sub(1)?;
         let mut telling = self.tellings.pop_front()?;
         let news = telling.news;
-        telling.left -= 1;
-        if telling.left > 0 {
+        telling.told += 1;
+        if telling.told < times {
             self.tellings.push_back(telling);
         }
         Some(news)
@@ -141,7 +153,16 @@ impl Gossip {
         let is_settled = now_us - begins_us >= self.limits.settle_us;
         // In a map that changes all the time nothing settles.
         let is_overdue = now_us.saturating_sub(self.compared_us) >= self.limits.compare_every_us_max;
-        (is_settled || is_overdue) && now_us >= self.next_compare_us
+        (is_settled || is_overdue || self.is_behind) && now_us >= self.next_compare_us
+    }
+
+    /// A comparison has brought so many entries. True when they are to be told one by one.
+    pub fn on_compared(&mut self, now_us: u64, entries: usize) -> bool {
+        self.is_behind = entries >= BULK;
+        if self.is_behind {
+            self.next_compare_us = now_us + self.random.about(BEHIND_US);
+        }
+        !self.is_behind
     }
 
     /// A comparison begins.
@@ -174,21 +195,34 @@ mod tests {
 
     fn datagram(gossip: &mut Gossip, room: usize) -> Vec<u64> {
         let mut budget = gossip.backlog();
-        std::iter::from_fn(|| gossip.next_news(&mut budget)).take(room).map(|news| news.node.raw()).collect()
+        std::iter::from_fn(|| gossip.next_news(&mut budget, 2)).take(room).map(|news| news.node.raw()).collect()
     }
 
     #[test]
     fn fresh_news_goes_first_and_each_piece_so_often() {
         let mut gossip = gossip();
         for node in 1..=3 {
-            gossip.tell(news(node, 1, 1), 2);
+            gossip.tell(news(node, 1, 1));
         }
         assert_eq!(datagram(&mut gossip, 2), [3, 2]);
-        gossip.tell(news(4, 1, 1), 2);
+        gossip.tell(news(4, 1, 1));
         assert_eq!(datagram(&mut gossip, 9), [4, 1, 3, 2], "none twice in one datagram");
-        gossip.tell(news(1, 2, 2), 1);
+        gossip.tell(news(1, 2, 2));
         assert_eq!(datagram(&mut gossip, 9), [1, 4], "newer news of a node replaces older news");
-        assert_eq!((datagram(&mut gossip, 9), gossip.backlog()), (vec![], 0));
+        assert_eq!((datagram(&mut gossip, 9), datagram(&mut gossip, 9), gossip.backlog()), (vec![1], vec![], 0));
+        (1..1000).for_each(|node| gossip.tell(news(node, 1, 1)));
+        assert_eq!(gossip.backlog(), super::TELLINGS_MAX);
+    }
+
+    #[test]
+    fn a_comparison_that_brings_much_is_followed_by_another_and_not_told() {
+        let mut gossip = gossip();
+        gossip.on_compare(SECOND);
+        assert!(gossip.on_compared(SECOND, 5));
+        assert!(!gossip.on_fingerprint(4 * SECOND, Fingerprint(1), Fingerprint(2)));
+        assert!(!gossip.on_compared(4 * SECOND, 500));
+        assert!(!gossip.on_fingerprint(4 * SECOND, Fingerprint(1), Fingerprint(2)));
+        assert!(gossip.on_fingerprint(6 * SECOND, Fingerprint(1), Fingerprint(2)));
     }
 
     #[test]

@@ -56,6 +56,9 @@ pub struct ControlLimits {
     pub news_bytes: usize,
     /// Members, those that are gone and not forgotten yet among them.
     pub members_max: usize,
+    /// Paces grow with the logarithm of the cluster up to so many members. Smaller than the cluster it makes news faster and
+    /// judgement rash; simulations do that.
+    pub paced_members_max: usize,
     /// Bytes of one encoded entry of the map.
     pub entry_bytes_max: usize,
     /// Bytes of a message with entries; more entries make more messages.
@@ -111,6 +114,7 @@ impl Default for ControlLimits {
             datagram_bytes_max: 1_400,
             news_bytes: 176,
             members_max: 4_096,
+            paced_members_max: 4_096,
             entry_bytes_max: 16 << 10,
             message_bytes_max: 256 << 10,
             probe_period_us: SECOND,
@@ -145,6 +149,7 @@ impl ControlLimits {
         assert!(self.entry_bytes_max < self.message_bytes_max, "a message has room for an entry");
         assert!(self.message_bytes_max <= 1 << 30, "a message fits a span");
         assert!(self.members_max <= usize::from(u16::MAX), "members can be counted in a datagram");
+        assert!(self.paced_members_max > 0, "there is always one member");
         assert!(0 < self.probe_wait_us && self.probe_wait_us < self.probe_period_us, "a probe ends within its period");
         assert!(self.probe_wait_us <= self.probe_wait_us_max, "a range");
         assert!(self.indirect_probes > 0 && self.timeouts_max > 0, "something must be possible");

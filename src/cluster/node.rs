@@ -147,7 +147,7 @@ impl<M: SharedMap> ControlNode<M> {
         let after = self.map.stamp(node);
         if let Some(stamp) = after.filter(|_| before != after) {
             self.on_map_changed(effects);
-            self.gossip.tell(News { node, stamp }, self.detector.transmissions());
+            self.gossip.tell(News { node, stamp });
         }
     }
 
@@ -244,11 +244,10 @@ impl<M: SharedMap> ControlNode<M> {
         for sending in output.sendings() {
             let fingerprint = self.map.fingerprint();
             let mut budget = self.gossip.backlog();
-            let (gossip, limits, secrets) = (&mut self.gossip, &self.limits, &self.secrets);
-            let (part, most) = (output.bytes(&sending.bytes), limits.datagram_bytes_max);
-            let bytes = effects.write(|out| {
-                datagram::write(part, fingerprint, most, secrets, || gossip.next_news(&mut budget), out);
-            });
+            let (gossip, times) = (&mut self.gossip, self.detector.transmissions());
+            let (part, most) = (output.bytes(&sending.bytes), self.limits.datagram_bytes_max);
+            let news = || gossip.next_news(&mut budget, times);
+            let bytes = effects.write(|out| datagram::write(part, fingerprint, most, &self.secrets, news, out));
             effects.push(NodeEffect::Datagram { to: sending.to, bytes });
         }
         output.clear();

@@ -44,7 +44,7 @@ impl Pace {
 
     /// So many members count us in. True when anything changes with it.
     pub(super) fn on_size(&mut self, members: usize) -> bool {
-        let bits = members.max(1).ilog2() + 1;
+        let bits = members.clamp(1, self.limits.paced_members_max).ilog2() + 1;
         std::mem::replace(&mut self.bits, bits) != bits
     }
 

@@ -32,19 +32,21 @@ impl<M: SharedMap> ControlNode<M> {
             }
             ControlMessage::Members(members) => {
                 let mut output = std::mem::take(&mut self.output);
+                let before = self.detector.member_count();
                 let result = self.detector.on_members(now_us, members, &mut output);
+                let is_news = self.detector.member_count() > before;
                 self.carry_out(now_us, output, effects);
                 match result {
-                    Ok(()) => self.introduction.on_members(from),
+                    Ok(()) => self.introduction.on_members(now_us, from, is_news),
                     Err(_) => self.counts.refused_messages += 1,
                 }
             }
             ControlMessage::Compare(theirs) => self.on_compare(now_us, from, theirs, effects),
             ControlMessage::Pull(wanted) => self.on_pull(from, wanted, effects),
             ControlMessage::Entries { entries, answers_compare, is_last } => {
-                self.on_entries(entries, answers_compare, effects);
-                if answers_compare && is_last {
-                    self.introduction.on_map(from);
+                let is_news = self.on_entries(now_us, entries, answers_compare, effects);
+                if answers_compare {
+                    self.introduction.on_map(now_us, from, is_news, is_last);
                 }
             }
             ControlMessage::Probe(number) => {
@@ -166,10 +168,15 @@ impl<M: SharedMap> ControlNode<M> {
         }
     }
 
-    fn on_entries(&mut self, entries: Entries<'_>, answers_compare: bool, effects: &mut NodeEffects) {
-        // What a node learns when it comes, the others know: telling them again would be a flood.
-        let is_known_to_others = answers_compare && self.introduction.is_first();
-        let mut has_changed = false;
+    /// Merges entries. True when that changed the map.
+    fn on_entries(
+        &mut self,
+        now_us: u64,
+        entries: Entries<'_>,
+        answers_compare: bool,
+        effects: &mut NodeEffects,
+    ) -> bool {
+        let mut changed: Vec<NodeId> = Vec::new();
         let mut room = self.limits.members_max.saturating_sub(self.map.nodes().count());
         for (node, bytes) in entries.iter() {
             self.gossip.on_entry(node);
@@ -182,19 +189,23 @@ impl<M: SharedMap> ControlNode<M> {
             }
             match self.map.merge_entry(node, bytes) {
                 Ok(false) => {}
-                Ok(true) => {
-                    has_changed = true;
-                    let stamp = self.map.stamp(node).expect("an entry that was merged is there");
-                    if !is_known_to_others {
-                        self.gossip.tell(News { node, stamp }, self.detector.transmissions());
-                    }
-                }
+                Ok(true) => changed.push(node),
                 Err(_) => self.counts.bad_entries += 1,
             }
         }
-        if has_changed {
+        // What a node learns when it comes, the others know: telling them again would be a flood.
+        let is_known_to_others = answers_compare && self.introduction.is_first();
+        let is_told = !answers_compare || self.gossip.on_compared(now_us, changed.len());
+        if is_told && !is_known_to_others {
+            for node in &changed {
+                let stamp = self.map.stamp(*node).expect("an entry that was merged is there");
+                self.gossip.tell(News { node: *node, stamp });
+            }
+        }
+        if !changed.is_empty() {
             self.on_map_changed(effects);
         }
+        !changed.is_empty()
     }
 
     fn send(&self, to: NodeId, bytes: crate::effect::Span, effects: &mut NodeEffects) {
