@@ -454,4 +454,3 @@ impl Runtime<Identity> for Recorder<'_> {
         self.surroundings.timers.insert(self.now_us + delay_us, timer);
     }
 }
-

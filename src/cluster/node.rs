@@ -89,7 +89,7 @@ impl<M: SharedMap> ControlNode<M> {
         Self {
             own: setup.identity.node(),
             map,
-            detector: FailureDetector::new(setup.identity, &setup.limits, random.next()),
+            detector: FailureDetector::new(setup.identity, &setup.limits, random.draw()),
             reachability: Reachability::new(&setup.limits, random.fork()),
             gossip: Gossip::new(&setup.limits, random.fork()),
             introduction: Introduction::new(),
@@ -267,6 +267,8 @@ impl<M: SharedMap> ControlNode<M> {
                     self.reachability.on_heard(now_us, after.node(), after.address(), &mut changes);
                 }
             }
+            // Whom a notice before this one wants to be asked comes first.
+            Notice::Connected if self.introduction.next_due_us().is_some() => {}
             Notice::Connected => self.introduction.want(None),
             Notice::Alone => self.introduction.cancel(),
             Notice::Renewed { by } => self.introduction.want(Some(by.node()).filter(|by| *by != self.own)),

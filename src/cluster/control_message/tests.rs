@@ -31,9 +31,20 @@ fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
 /// Entry of node n: n bytes.
 fn entries(numbers: impl IntoIterator<Item = u64>, answers_compare: bool) -> (Vec<u8>, Vec<NodeId>) {
     let mut rest = nodes(numbers).into_iter().peekable();
-    let entry = |node: NodeId, out: &mut Vec<u8>| out.extend(std::iter::repeat_n(9, usize::try_from(node.raw()).unwrap()));
+    let entry =
+        |node: NodeId, out: &mut Vec<u8>| out.extend(std::iter::repeat_n(9, usize::try_from(node.raw()).unwrap()));
     let bytes = written(|out| {
-        write_entries(out, answers_compare, &mut rest, |node, out| if node.raw() != 13 { entry(node, out) }, &limits());
+        write_entries(
+            out,
+            answers_compare,
+            &mut rest,
+            |node, out| {
+                if node.raw() != 13 {
+                    entry(node, out)
+                }
+            },
+            &limits(),
+        );
     });
     (bytes, rest.collect())
 }

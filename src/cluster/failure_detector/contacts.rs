@@ -66,7 +66,8 @@ impl Contacts {
             self.tries = 0;
             limits.contact_every_us
         } else {
-            let wait_us = limits.seed_retry_us_min.saturating_mul(1 << self.tries.min(32)).min(limits.seed_retry_us_max);
+            let wait_us =
+                limits.seed_retry_us_min.saturating_mul(1 << self.tries.min(32)).min(limits.seed_retry_us_max);
             self.tries = self.tries.saturating_add(1);
             wait_us
         };

@@ -181,7 +181,12 @@ mod tests {
         let mut rows = Vec::new();
         for members in [1, 3, 10, 100, 1000] {
             pace.on_size(members);
-            rows.push((members, pace.transmissions(), pace.calm_suspicion_us() / 100_000, pace.announce_down_us() / SECOND));
+            rows.push((
+                members,
+                pace.transmissions(),
+                pace.calm_suspicion_us() / 100_000,
+                pace.announce_down_us() / SECOND,
+            ));
         }
         // Members, transmissions, tenths of a second, seconds.
         assert_eq!(rows, [(1, 3, 40, 2), (3, 5, 40, 5), (10, 8, 48, 11), (100, 12, 84, 19), (1000, 17, 120, 28)]);

@@ -115,7 +115,9 @@ mod tests {
     fn only_the_answer_to_a_probe_is_measured() {
         let mut trips = RoundTrips::new(10);
         trips.on_probe(member(5), 1, 100);
-        for (kind, probe, sender) in [(Kind::Ack, 9, 5), (Kind::Ping, 1, 5), (Kind::ForwardedAck, 1, 5), (Kind::Ack, 1, 6)] {
+        for (kind, probe, sender) in
+            [(Kind::Ack, 9, 5), (Kind::Ping, 1, 5), (Kind::ForwardedAck, 1, 5), (Kind::Ack, 1, 6)]
+        {
             trips.on_received(&Glance { kind, probe, sender: member(sender) }, 200);
         }
         assert_eq!(trips.usual_us(), 0);

@@ -97,8 +97,7 @@ mod tests {
         assert_eq!(timers.next_due_us(), Some(10));
         let mut due = Vec::new();
         timers.take_due(40, &mut due);
-        let expected =
-            [indirect, Timer::ProbeRandomMember(0), suspicion(3), suspicion(2), Timer::PeriodicAnnounce(0)];
+        let expected = [indirect, Timer::ProbeRandomMember(0), suspicion(3), suspicion(2), Timer::PeriodicAnnounce(0)];
         assert_eq!(due, expected);
         assert_eq!((timers.next_due_us(), timers.len()), (Some(41), 1));
         timers.take_due(40, &mut due);

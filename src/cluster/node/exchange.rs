@@ -4,8 +4,8 @@
 
 use super::{ControlNode, NodeEffect, NodeEffects};
 use crate::control_message::{
-    ControlMessage, Entries, Nodes, Stamps, Unchecked, write_ask_members, write_compare, write_entries,
-    write_members, write_probe, write_probe_reply, write_pull,
+    ControlMessage, Entries, Nodes, Stamps, Unchecked, write_ask_members, write_compare, write_entries, write_members,
+    write_probe, write_probe_reply, write_pull,
 };
 use crate::datagram::{Datagram, News};
 use crate::failure_detector::Identity;

@@ -47,7 +47,10 @@ fn tick(reachability: &mut Reachability) -> (u64, Option<u64>) {
 #[test]
 fn one_refusal_or_three_timeouts_in_a_row_are_enough() {
     let mut reachability = heard();
-    assert_eq!(outcome(&mut reachability, 60 * SECOND, Outcome::Refused), [Change::Reachable { node: node(), up: false }]);
+    assert_eq!(
+        outcome(&mut reachability, 60 * SECOND, Outcome::Refused),
+        [Change::Reachable { node: node(), up: false }]
+    );
     assert!(!reachability.is_up(node()) && reachability.is_heard(node()));
     let mut reachability = heard();
     for wanted in [Outcome::TimedOut, Outcome::TimedOut, Outcome::Answered, Outcome::TimedOut, Outcome::TimedOut] {

@@ -44,7 +44,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             seed: 1,
-            sizes: vec![10, 100, 1000],
+            sizes: vec![10, 32, 100, 316, 1000],
             loss_per_million: 1_000,
             quiet_s: 60,
             rounds: 5,

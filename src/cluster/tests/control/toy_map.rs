@@ -21,14 +21,13 @@ impl ToyMap {
 
 /// Where the node of this number listens.
 pub fn address(node: NodeId) -> SocketAddr {
-    let number = u16::try_from(node.raw()).unwrap();
+    let number = u16::try_from(node.raw() & 0xffff).unwrap();
     SocketAddr::new([10, 0, 0, 1].into(), number)
 }
 
 fn hash(node: NodeId, (version, text): &(u64, String)) -> u64 {
-    text.bytes().fold(Random::new(node.raw() ^ (version << 20)).next(), |hash, byte| {
-        Random::new(hash ^ u64::from(byte)).next()
-    })
+    text.bytes()
+        .fold(Random::new(node.raw() ^ (version << 20)).next(), |hash, byte| Random::new(hash ^ u64::from(byte)).next())
 }
 
 impl SharedMap for ToyMap {

@@ -51,6 +51,8 @@ pub struct World {
     random: Random,
     /// What is worth telling.
     pub said: Vec<String>,
+    /// Everything that was sent: datagrams, messages.
+    pub sent: (Vec<Vec<u8>>, Vec<Vec<u8>>),
 }
 
 impl World {
@@ -65,6 +67,7 @@ impl World {
             cuts: BTreeSet::new(),
             random: Random::new(1),
             said: Vec::new(),
+            sent: (Vec::new(), Vec::new()),
         }
     }
 
@@ -88,7 +91,7 @@ impl World {
         let setup = NodeSetup {
             identity: Identity::new(node, generation, address(node)),
             secrets: Secrets::new(&[[7; 16]]),
-            seed: self.random.next(),
+            seed: self.random.draw(),
             limits: ControlLimits::default(),
         };
         let control = ControlNode::new(setup, map);
@@ -184,6 +187,7 @@ impl World {
             match effect {
                 NodeEffect::Datagram { to, bytes } => {
                     let to = NodeId::new(u64::from(to.port()));
+                    self.sent.0.push(effects.bytes(bytes).to_vec());
                     let is_lost = self.random.below(1000) < self.loss_per_mille || self.cuts.contains(&(node, to));
                     if !is_lost {
                         self.later(MS, to, Arrival::Datagram(effects.bytes(bytes).to_vec()));
@@ -212,6 +216,7 @@ impl World {
 
     /// The reliable transport: a connection that is refused fails at once, one that is cut after a while.
     fn send(&mut self, from: NodeId, to: NodeId, bytes: Vec<u8>) {
+        self.sent.1.push(bytes.clone());
         let is_cut = self.cuts.contains(&(from, to)) || self.cuts.contains(&(to, from));
         if is_cut {
             self.later(1000 * MS, from, Arrival::Unreachable { peer: to });

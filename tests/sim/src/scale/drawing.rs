@@ -1,17 +1,17 @@
 //! Charts as one picture.
 //!
-//! Invariant: what is not a finite positive number is not drawn; a chart without points is empty, not a failure.
+//! Invariant: what is not a finite number is not drawn; a chart without points is empty, not a failure.
 
 use std::path::Path;
 
 use plotters::drawing::DrawingAreaErrorKind;
 use plotters::prelude::{
-    ChartBuilder, Circle, DrawingArea, IntoDrawingArea, IntoLogRange, LineSeries, PathElement, RGBColor, SVGBackend,
+    ChartBuilder, Circle, DrawingArea, IntoDrawingArea, LineSeries, PathElement, RGBColor, SVGBackend,
     SeriesLabelPosition,
 };
 use plotters::style::{Color, WHITE};
 
-use super::report::Chart;
+use super::report::{Chart, short};
 
 /// Of one chart.
 const SIZE: (u32, u32) = (900, 340);
@@ -41,22 +41,24 @@ pub fn draw(charts: &[Chart], path: &Path) -> Result<(), DrawingError> {
 }
 
 fn draw_chart(area: &Area<'_>, chart: &Chart) -> Result<(), DrawingError> {
-    let is_drawn = |point: &&(f64, f64)| point.0.is_finite() && point.1.is_finite() && point.0 > 0.0 && point.1 > 0.0;
-    let points = || chart.curves.iter().flat_map(|curve| &curve.points).filter(is_drawn);
-    let range = |values: Vec<f64>| {
-        let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-        let most = values.iter().copied().fold(0.0, f64::max);
-        if least.is_finite() { least * 0.8..most * 1.25 } else { 1.0..10.0 }
-    };
-    let (x, y) = (range(points().map(|point| point.0).collect()), range(points().map(|point| point.1).collect()));
+    // Tenfold sizes are equally far apart; heights begin at zero, so that growth is not exaggerated.
+    let place = |point: &(f64, f64)| (point.0.log10(), point.1);
+    let is_drawn = |point: &&(f64, f64)| point.0 > 0.0 && point.0.is_finite() && point.1 >= 0.0 && point.1.is_finite();
+    let points = || chart.curves.iter().flat_map(|curve| &curve.points).filter(is_drawn).map(place);
+    let (least, most) = points().fold((f64::INFINITY, 0.0_f64), |(a, b), (x, _)| (a.min(x), b.max(x)));
+    let x = if least < most { least - 0.05..most + 0.05 } else { 0.0..4.0 };
+    let highest = points().map(|point| point.1).fold(0.0, f64::max);
+    let y = 0.0..if highest > 0.0 { highest * 1.4 } else { 1.0 };
     let mut builder = ChartBuilder::on(area);
-    builder.caption(chart.title, ("sans-serif", 18)).margin(12).x_label_area_size(32).y_label_area_size(64);
-    let mut context = builder.build_cartesian_2d(x.log_scale(), y.log_scale())?;
-    context.configure_mesh().light_line_style(GRID.mix(0.4)).bold_line_style(GRID).x_desc("nodes").draw()?;
+    builder.caption(chart.title, ("sans-serif", 18)).margin(12).x_label_area_size(36).y_label_area_size(64);
+    let mut context = builder.build_cartesian_2d(x, y)?;
+    let mut mesh = context.configure_mesh();
+    mesh.light_line_style(WHITE).bold_line_style(GRID).x_desc("nodes").x_labels(6).y_labels(6);
+    mesh.x_label_formatter(&|x| format!("{:.0}", 10f64.powf(*x))).y_label_formatter(&|y| short(*y));
+    mesh.draw()?;
     for (curve, colour) in chart.curves.iter().zip(COLOURS) {
-        let points: Vec<(f64, f64)> = curve.points.iter().filter(is_drawn).copied().collect();
-        let marks = points.iter().map(|point| Circle::new(*point, 3, colour.filled()));
-        context.draw_series(marks)?;
+        let points: Vec<(f64, f64)> = curve.points.iter().filter(is_drawn).map(place).collect();
+        context.draw_series(points.iter().map(|point| Circle::new(*point, 3, colour.filled())))?;
         let line = context.draw_series(LineSeries::new(points, colour.stroke_width(2)))?;
         line.label(curve.name).legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
     }

@@ -91,7 +91,8 @@ impl SharedMap for EntryMap {
 
     fn merge_entry(&mut self, node: NodeId, bytes: &[u8]) -> Result<bool, BadEntry> {
         let (version, content) = bytes.split_first_chunk::<8>().ok_or(BadEntry)?;
-        let is_whole = content.len() == ENTRY_BYTES - 8 && content.iter().all(|byte| u64::from(*byte) == node.raw() % 251);
+        let is_whole =
+            content.len() == ENTRY_BYTES - 8 && content.iter().all(|byte| u64::from(*byte) == node.raw() % 251);
         if is_whole { Ok(self.set(node, u64::from_le_bytes(*version))) } else { Err(BadEntry) }
     }
 }

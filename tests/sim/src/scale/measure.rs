@@ -4,9 +4,9 @@
 
 use std::time::{Duration, Instant};
 
+use super::Options;
 use super::report::Row;
 use super::world::{Sent, World};
-use super::Options;
 
 const SECOND: u64 = 1_000_000;
 /// Longer than this nothing may take.
@@ -15,6 +15,8 @@ pub const PATIENCE_US: u64 = 600 * SECOND;
 const LOOK_US: u64 = 10_000;
 /// Between two things that happen: gossip about the one is over.
 const PAUSE_US: u64 = 30 * SECOND;
+/// Long enough for each half to take the other for dead.
+const SPLIT_US: u64 = 60 * SECOND;
 /// All nodes of a cluster begin within this.
 const COLD_START_US: u64 = SECOND;
 
@@ -22,17 +24,20 @@ const COLD_START_US: u64 = SECOND;
 #[must_use]
 pub fn measure(size: usize, options: &Options) -> Row {
     let begun = Instant::now();
-    let mut stage = Stage { world: World::new(options), stall_us: options.stall_s * SECOND, gave_up: 0 };
+    let mut stage =
+        Stage { world: World::new(options), stall_us: options.stall_s * SECOND, quiet: Sent::default(), gave_up: 0 };
     let mut row = Row { size, ..Row::default() };
-    (row.start_meet_us, row.start_agree_us) = stage.start(size);
+    row.start_agree_us = stage.start(size);
     stage.run(2 * PAUSE_US);
     row.start_bytes = average(&stage.world.sent());
     (row.quiet, row.quiet_most) = stage.quiet(options.quiet_s);
+    stage.quiet = row.quiet;
     for _ in 0..options.rounds {
         row.changes_us.push(stage.change(&mut row.change_bytes));
         row.deaths_us.push(stage.death());
         row.joins_us.push(stage.join(&mut row.join_bytes));
     }
+    (row.heal_us, row.heal_bytes) = stage.split();
     row.false_deaths = stage.world.false_deaths;
     row.renewals = stage.world.renewals();
     row.gave_up = stage.gave_up;
@@ -67,6 +72,8 @@ pub struct Death {
 struct Stage {
     world: World,
     stall_us: u64,
+    /// What a node sends a second while nothing happens.
+    quiet: Sent,
     gave_up: u64,
 }
 
@@ -105,17 +112,15 @@ impl Stage {
         self.world.now_us - begun_us
     }
 
-    /// From nothing: until all have met, and until all maps agree as well.
-    fn start(&mut self, size: usize) -> (u64, u64) {
+    /// From nothing until all hear all and all maps agree.
+    fn start(&mut self, size: usize) -> u64 {
         let begun_us = self.world.now_us;
         for index in 0..size as u64 {
             self.world.add();
             self.world.run_until(begun_us + COLD_START_US * (index + 1) / size as u64);
         }
-        self.until(World::do_all_hear_all);
-        let meet_us = self.world.now_us - begun_us;
         self.until(|world| world.do_all_hear_all() && world.do_maps_agree());
-        (meet_us, self.world.now_us - begun_us)
+        self.world.now_us - begun_us
     }
 
     /// Bytes per node and second while nothing happens, on average and of the node that sends most.
@@ -140,7 +145,7 @@ impl Stage {
         self.world.change(node);
         let took_us = self.until(World::do_maps_agree);
         self.run(PAUSE_US.saturating_sub(took_us));
-        bytes.push(difference(total(&self.world.sent()), before, self.world.running().len()));
+        bytes.push(self.because(before, took_us.max(PAUSE_US)));
         took_us
     }
 
@@ -161,14 +166,44 @@ impl Stage {
         death
     }
 
+    /// Two halves do not hear each other for a while, in which each changes an entry: from then until all hear all and all maps
+    /// agree. And what every node sent on average because of it.
+    fn split(&mut self) -> (u64, Sent) {
+        let running = self.world.running();
+        let (last, first) = (running[running.len() / 2 - 1], running[running.len() / 2]);
+        self.world.split_at = Some(last);
+        self.run(SPLIT_US);
+        self.world.change(last);
+        self.world.change(first);
+        self.run(PAUSE_US);
+        let before = total(&self.world.sent());
+        (self.world.split_at, self.world.is_healing) = (None, true);
+        let took_us = self.until(|world| world.do_all_hear_all() && world.do_maps_agree());
+        self.run(PAUSE_US.saturating_sub(took_us));
+        self.world.is_healing = false;
+        (took_us, self.because(before, took_us.max(PAUSE_US)))
+    }
+
     /// One comes: until all maps agree and it hears everybody.
     fn join(&mut self, bytes: &mut Vec<Sent>) -> u64 {
         let before = total(&self.world.sent());
         self.world.add();
         let took_us = self.until(|world| world.do_maps_agree() && world.do_all_hear_all());
         self.run(PAUSE_US.saturating_sub(took_us));
-        bytes.push(difference(total(&self.world.sent()), before, self.world.running().len()));
+        bytes.push(self.because(before, took_us.max(PAUSE_US)));
         took_us
+    }
+}
+
+impl Stage {
+    /// What a node has sent on average since then beyond what it sends while nothing happens.
+    fn because(&self, before: Sent, us: u64) -> Sent {
+        let (after, nodes) = (total(&self.world.sent()), self.world.running().len() as u64);
+        let more = |after: u64, before: u64, quiet: u64| ((after - before) / nodes).saturating_sub(quiet * us / SECOND);
+        Sent {
+            datagram_bytes: more(after.datagram_bytes, before.datagram_bytes, self.quiet.datagram_bytes),
+            message_bytes: more(after.message_bytes, before.message_bytes, self.quiet.message_bytes),
+        }
     }
 }
 
@@ -182,14 +217,6 @@ fn total(sent: &[Sent]) -> Sent {
 fn average(sent: &[Sent]) -> Sent {
     let (sum, count) = (total(sent), sent.len().max(1) as u64);
     Sent { datagram_bytes: sum.datagram_bytes / count, message_bytes: sum.message_bytes / count }
-}
-
-fn difference(after: Sent, before: Sent, nodes: usize) -> Sent {
-    let per_node = |after: u64, before: u64| (after - before) / nodes as u64;
-    Sent {
-        datagram_bytes: per_node(after.datagram_bytes, before.datagram_bytes),
-        message_bytes: per_node(after.message_bytes, before.message_bytes),
-    }
 }
 
 /// Gossip has to be over before the next thing happens.

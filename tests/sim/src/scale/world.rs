@@ -28,6 +28,8 @@ pub const MESSAGE_HEAD_BYTES: u64 = 60;
 const WAY_US: u64 = 250;
 /// What a lost packet costs the reliable transport.
 const MEND_US: u64 = 200_000;
+/// When the reliable transport gives up a peer that does not answer.
+const CUT_US: u64 = 1_000_000;
 /// The first nodes are everybody's seeds.
 const SEEDS: usize = 3;
 
@@ -96,8 +98,12 @@ pub struct World {
     pub now_us: u64,
     /// Events so far.
     pub events: u64,
-    /// How often a node took another one for dead that ran.
+    /// How often a node took another one for dead that ran, splits excepted.
     pub false_deaths: u64,
+    /// Nodes up to this one and the others do not hear each other.
+    pub split_at: Option<NodeId>,
+    /// The sides of a split have met again, and are still to find out that nobody is dead.
+    pub is_healing: bool,
     places: Vec<Place>,
     queue: BinaryHeap<Event>,
     sequence: u64,
@@ -125,6 +131,8 @@ impl World {
             now_us: 0,
             events: 0,
             false_deaths: 0,
+            split_at: None,
+            is_healing: false,
             places: Vec::new(),
             queue: BinaryHeap::new(),
             sequence: 0,
@@ -161,7 +169,7 @@ impl World {
 
     /// A node begins, with nothing but its own entry.
     pub fn start(&mut self, node: NodeId) {
-        let (seed, secrets, limits) = (self.random.next(), Secrets::new(&[[7; 16]]), self.limits.clone());
+        let (seed, secrets, limits) = (self.random.draw(), Secrets::new(&[[7; 16]]), self.limits.clone());
         let place = self.place(node);
         place.generation += 1;
         (place.ups, place.wakes_us) = (0, u64::MAX);
@@ -333,7 +341,8 @@ impl World {
         if up {
             return;
         }
-        if self.places[index(peer)].process.is_some() {
+        let is_split = self.split_at.is_some() || self.is_healing;
+        if self.places[index(peer)].process.is_some() && !is_split {
             self.false_deaths += 1;
         }
         if let Some((watched, noticed)) = &mut self.watched
@@ -346,7 +355,7 @@ impl World {
     fn send_datagram(&mut self, from: NodeId, to: std::net::SocketAddr, bytes: &[u8]) {
         self.place(from).sent.datagram_bytes += DATAGRAM_HEAD_BYTES + bytes.len() as u64;
         let Some(to) = node_at(to) else { return };
-        if index(to) < self.places.len() && !self.is_lost() {
+        if index(to) < self.places.len() && !self.is_cut(from, to) && !self.is_lost() {
             let at_us = self.now_us + self.way_us();
             self.later(at_us, to, Arrival::Datagram(bytes.into()));
         }
@@ -355,6 +364,9 @@ impl World {
     fn send_message(&mut self, from: NodeId, to: NodeId, bytes: &[u8]) {
         self.place(from).sent.message_bytes += MESSAGE_HEAD_BYTES + bytes.len() as u64;
         let ways_us = self.way_us() + self.way_us();
+        if self.is_cut(from, to) {
+            return self.later(self.now_us + CUT_US, from, Arrival::Unreachable { peer: to });
+        }
         if self.place(to).process.is_none() {
             return self.later(self.now_us + ways_us, from, Arrival::Unreachable { peer: to });
         }
@@ -363,6 +375,10 @@ impl World {
         let at_us = (self.now_us + ways_us + mend_us).max(*last_us);
         *last_us = at_us;
         self.later(at_us, to, Arrival::Message { from, bytes: bytes.into() });
+    }
+
+    fn is_cut(&self, from: NodeId, to: NodeId) -> bool {
+        self.split_at.is_some_and(|last| (from <= last) != (to <= last))
     }
 
     fn is_lost(&mut self) -> bool {

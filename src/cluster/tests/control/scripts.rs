@@ -18,20 +18,13 @@
 //! entry n1 n2              what n1's map says of n2
 //! ```
 
-#![allow(clippy::unwrap_used, reason = "a test ends where it does not hold")]
-
-mod control {
-    pub mod toy_map;
-    pub mod world;
-}
-
 use std::fmt::Write as _;
 use std::path::Path;
 
+use super::world::World;
 use annulus_cluster::ids::NodeId;
 use annulus_cluster::node::NodeEvent;
 use annulus_cluster::reachability::Outcome;
-use control::world::World;
 
 struct Story {
     world: World,
@@ -92,11 +85,12 @@ impl Story {
     }
 
     fn cut(&mut self, sides: &[&str]) {
-        let (at, one_way) = match (sides.iter().position(|word| *word == "|"), sides.iter().position(|word| *word == "->")) {
-            (Some(at), None) => (at, false),
-            (None, Some(at)) => (at, true),
-            _ => panic!("two sides"),
-        };
+        let (at, one_way) =
+            match (sides.iter().position(|word| *word == "|"), sides.iter().position(|word| *word == "->")) {
+                (Some(at), None) => (at, false),
+                (None, Some(at)) => (at, true),
+                _ => panic!("two sides"),
+            };
         for left in nodes(&sides[..at]) {
             for right in nodes(&sides[at + 1..]) {
                 self.world.cut(left, right);
