@@ -20,15 +20,15 @@ mod identity;
 mod output;
 mod pace;
 mod round_trips;
+mod surroundings;
 #[cfg(test)]
 mod tests;
 mod timers;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use foca::{Foca, Identity as _, Member, NoCustomBroadcast, Notification, Runtime, State, Timer};
+use foca::{Foca, Identity as _, Member, NoCustomBroadcast, State, Timer};
 
 use crate::limits::ControlLimits;
 use crate::random::Random;
@@ -37,12 +37,8 @@ use contacts::Contacts;
 pub use identity::Identity;
 pub use output::{Notice, Output, Sending};
 use pace::Pace;
-use timers::Timers;
-
-/// After a stall nothing fires for so long.
-const GRACE_US: u64 = 50_000;
-/// Being told that we are dead is believed this often.
-const RENEW_EVERY_US: u64 = 1_000_000;
+pub use surroundings::Counts;
+use surroundings::Surroundings;
 
 /// Why a datagram's part was not taken. Nothing was changed, unless said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -64,17 +60,6 @@ pub enum Refused {
     Left,
 }
 
-/// What has happened so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Our timers were much too late.
-    pub stalls: u64,
-    /// We were taken for dead.
-    pub renewals: u64,
-    /// foca met what its documentation excludes: a mistake of ours.
-    pub faults: u64,
-}
-
 /// See the module.
 pub struct FailureDetector {
     foca: Foca<Identity, Codec, Random, NoCustomBroadcast>,
@@ -87,20 +72,6 @@ pub struct FailureDetector {
     due: Vec<Timer<Identity>>,
 }
 
-/// What foca knows nothing of.
-struct Surroundings {
-    timers: Timers,
-    pace: Pace,
-    is_connected: bool,
-    /// No member answered at some time during the last call.
-    was_lonely: bool,
-    /// Our sessions ran out during the last call.
-    is_defunct: bool,
-    /// Not told again before this that we are dead.
-    renewed_until_us: u64,
-    counts: Counts,
-}
-
 impl FailureDetector {
     /// A node that knows nobody. Different nodes have different seeds, or they would act in step.
     #[must_use]
@@ -110,15 +81,7 @@ impl FailureDetector {
         let codec = Codec { own: identity.node() };
         Self {
             foca: Foca::new(identity, pace.config(), random.fork(), codec),
-            surroundings: Surroundings {
-                timers: Timers::default(),
-                pace,
-                is_connected: false,
-                was_lonely: false,
-                is_defunct: false,
-                renewed_until_us: 0,
-                counts: Counts::default(),
-            },
+            surroundings: Surroundings::new(pace),
             limits: limits.clone(),
             contacts: Contacts::new(),
             random,
@@ -245,9 +208,10 @@ impl FailureDetector {
         let Some(late_us) = self.surroundings.timers.next_due_us().and_then(|due_us| now_us.checked_sub(due_us)) else {
             return;
         };
-        if late_us > self.limits.stall_us {
-            return self.surroundings.on_stall(now_us);
+        if late_us > self.limits.stall_us && self.surroundings.on_stall(now_us) {
+            return;
         }
+        self.surroundings.has_waited = false;
         let mut due = std::mem::take(&mut self.due);
         self.surroundings.timers.take_due(now_us, &mut due);
         let mut asked_others = false;
@@ -381,76 +345,5 @@ impl FailureDetector {
             let result = self.foca.set_config(self.surroundings.pace.config());
             assert!(result.is_ok(), "only what may change does");
         }
-    }
-}
-
-impl Surroundings {
-    fn recorder<'a>(&'a mut self, now_us: u64, output: &'a mut Output) -> Recorder<'a> {
-        Recorder { now_us, surroundings: self, told_by: None, spares_unjudged: false, output }
-    }
-
-    fn on_stall(&mut self, now_us: u64) {
-        self.counts.stalls += 1;
-        let more_us = self.pace.calm_suspicion_us();
-        self.timers.on_stall(now_us, now_us + GRACE_US, more_us);
-        self.pace.on_stall(now_us);
-    }
-}
-
-/// Takes down what foca wants done during one call.
-struct Recorder<'a> {
-    now_us: u64,
-    surroundings: &'a mut Surroundings,
-    /// Whose datagram foca reads.
-    told_by: Option<Identity>,
-    /// The time to refute a suspicion is over. foca 2.0 then tells the member that it is dead even if it has refuted in time,
-    /// and the member would have to come back for nothing: only one that has just been found down is told.
-    spares_unjudged: bool,
-    output: &'a mut Output,
-}
-
-impl Runtime<Identity> for Recorder<'_> {
-    fn notify(&mut self, notification: Notification<'_, Identity>) {
-        let around = &mut *self.surroundings;
-        let notice = match notification {
-            Notification::MemberUp(member) => Notice::Up(*member),
-            Notification::MemberDown(member) => {
-                self.spares_unjudged = false;
-                Notice::Down(*member)
-            }
-            Notification::Rename(before, after) => Notice::Replaced { before: *before, after: *after },
-            Notification::Active => {
-                around.is_connected = true;
-                Notice::Connected
-            }
-            Notification::Idle => {
-                (around.is_connected, around.was_lonely) = (false, true);
-                Notice::Alone
-            }
-            Notification::Defunct => {
-                (around.is_connected, around.is_defunct) = (false, true);
-                return;
-            }
-            Notification::Rejoin(own) => {
-                (around.is_connected, around.was_lonely) = (false, true);
-                around.counts.renewals += 1;
-                around.renewed_until_us = self.now_us + RENEW_EVERY_US;
-                Notice::Renewed { by: self.told_by.unwrap_or(*own) }
-            }
-        };
-        self.output.notify(notice);
-    }
-
-    fn send_to(&mut self, to: Identity, bytes: &[u8]) {
-        if self.spares_unjudged && Glance::at(bytes).is_some_and(|glance| glance.kind == Kind::TurnUndead) {
-            return;
-        }
-        self.surroundings.pace.on_sent(to, bytes, self.now_us);
-        self.output.send(to.address(), bytes);
-    }
-
-    fn submit_after(&mut self, timer: Timer<Identity>, after: Duration) {
-        let delay_us = self.surroundings.pace.delay_us(&timer, after, self.now_us);
-        self.surroundings.timers.insert(self.now_us + delay_us, timer);
     }
 }

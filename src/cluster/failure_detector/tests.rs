@@ -146,6 +146,19 @@ fn after_a_stall_nobody_is_judged_before_others_were_asked_again() {
 }
 
 #[test]
+fn a_node_that_is_late_all_the_time_still_notices_a_death() {
+    let mut cluster = Cluster::new(2);
+    let (mut output, mut now_us) = (Output::default(), cluster.now_us);
+    let detector = &mut cluster.detectors[0];
+    let dead = (0..100).any(|_| {
+        now_us += 700_000;
+        detector.on_tick(now_us, &mut output);
+        output.notices().contains(&Notice::Down(identity(2)))
+    });
+    assert!(dead && detector.counts().faults == 0);
+}
+
+#[test]
 fn a_generation_that_others_know_a_later_one_of_is_superseded() {
     let mut cluster = Cluster::new(3);
     // Node 3 was started again and lost its disk's newest state: others know generation 5.

@@ -13,6 +13,9 @@ use annulus_cluster::node::{ControlNode, NodeEffect, NodeEffects, NodeEvent, Nod
 use annulus_cluster::reachability::Outcome;
 use proptest::prelude::*;
 
+/// Failure detector's parts, messages.
+type Samples = (Vec<Vec<u8>>, Vec<Vec<u8>>);
+
 /// One thing that happens to the node; which sample and which change are taken modulo how many there are.
 #[derive(Debug, Clone)]
 enum Step {
@@ -43,8 +46,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// What a cluster says while its nodes meet, change their maps, stall, die and come back: failure detector's parts, messages.
-fn samples() -> &'static (Vec<Vec<u8>>, Vec<Vec<u8>>) {
-    static SAMPLES: OnceLock<(Vec<Vec<u8>>, Vec<Vec<u8>>)> = OnceLock::new();
+fn samples() -> &'static Samples {
+    static SAMPLES: OnceLock<Samples> = OnceLock::new();
     SAMPLES.get_or_init(|| {
         let mut world = World::new();
         let nodes: Vec<NodeId> = (1..=4).map(NodeId::new).collect();
@@ -63,7 +66,10 @@ fn samples() -> &'static (Vec<Vec<u8>>, Vec<Vec<u8>>) {
         let part = |bytes: &Vec<u8>| Datagram::open(bytes, &secrets).unwrap().detector.to_vec();
         let mut parts: Vec<Vec<u8>> = world.sent.0.iter().map(part).collect();
         let mut messages = world.sent.1;
-        (parts.sort(), parts.dedup(), messages.sort(), messages.dedup());
+        for list in [&mut parts, &mut messages] {
+            list.sort();
+            list.dedup();
+        }
         assert!(parts.len() > 50 && messages.len() > 10);
         (parts, messages)
     })

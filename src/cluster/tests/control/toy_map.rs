@@ -27,7 +27,7 @@ pub fn address(node: NodeId) -> SocketAddr {
 
 fn hash(node: NodeId, (version, text): &(u64, String)) -> u64 {
     text.bytes()
-        .fold(Random::new(node.raw() ^ (version << 20)).next(), |hash, byte| Random::new(hash ^ u64::from(byte)).next())
+        .fold(Random::new(node.raw() ^ (version << 20)).draw(), |hash, byte| Random::new(hash ^ u64::from(byte)).draw())
 }
 
 impl SharedMap for ToyMap {

@@ -87,14 +87,12 @@ impl Stage {
 
     /// A while, in which one in a hundred begins to stall.
     fn step(&mut self, us: u64) {
-        if self.stall_us > 0 {
-            let running = self.world.running().len() as u64;
-            // Each begins so seldom that one in a hundred stalls on average.
-            let expected_ppm = running * us * 10_000 / self.stall_us;
-            if self.world.chance(expected_ppm) {
-                let node = self.world.anybody();
-                self.world.stall(node, self.stall_us);
-            }
+        let running = self.world.running().len() as u64;
+        // Each begins so seldom that one in a hundred stalls on average; none where stalls take no time.
+        let expected_per_million = (running * us * 10_000).checked_div(self.stall_us);
+        if expected_per_million.is_some_and(|expected| self.world.chance(expected)) {
+            let node = self.world.anybody();
+            self.world.stall(node, self.stall_us);
         }
         self.world.run_until(self.world.now_us + us);
     }
