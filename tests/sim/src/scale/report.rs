@@ -43,7 +43,7 @@ pub struct Row {
     pub heal_bytes: Sent,
     /// How often a node took another one for dead that ran.
     pub false_deaths: u64,
-    /// How often a node had to come back because it was taken for dead.
+    /// How often a node had to come back because it was taken for dead; of those that ran in the end.
     pub renewals: u64,
     /// Waits that did not end.
     pub gave_up: u64,
@@ -215,6 +215,7 @@ impl fmt::Display for Report {
         for chart in self.charts() {
             writeln!(formatter, "{chart}")?;
         }
+        writeln!(formatter, "Renewals: each node once because of the split. False deaths: none is counted then.")?;
         writeln!(formatter, "nodes  false deaths  renewals  waits given up    events  virtual s  wall s")?;
         for row in &self.rows {
             writeln!(
