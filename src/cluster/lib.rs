@@ -13,32 +13,41 @@
 //! Rules S1 to S14 and invariants I1 to I8, which the comments name, are explained in the README of this directory.
 #![forbid(unsafe_code)]
 
+pub mod checked_bytes;
 mod compose;
+pub mod control_message;
 mod copies;
 pub mod counters;
+pub mod datagram;
 pub mod effect;
 pub mod event;
 mod evidence;
+pub mod failure_detector;
 mod forward;
 mod get;
+pub mod gossip;
 mod held;
 mod hints;
 pub mod ids;
 pub mod limits;
-pub mod membership;
-pub mod placement;
-pub mod preference_list;
-pub mod ring;
 mod line;
+pub mod membership;
 pub mod message;
 pub mod mutation;
+pub mod node;
+pub mod placement;
+pub mod preference_list;
 mod put;
 pub mod quorum;
+pub mod random;
+pub mod reachability;
 mod read_repair;
 mod replica;
 mod requests;
+pub mod ring;
 pub mod route;
 pub mod shard;
+pub mod shared_map;
 mod slab;
 mod stamping;
 pub mod store;

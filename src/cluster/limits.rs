@@ -91,3 +91,117 @@ impl Limits {
         assert!(self.reroute_after_us > 0 && self.hint_timeout_us > 0, "time for an answer");
     }
 }
+
+/// Limits and paces of the control plane. Times are in microseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControlLimits {
+    /// Bytes of a datagram: what passes through a network without fragments.
+    pub datagram_bytes_max: usize,
+    /// Of these, kept for news about the map.
+    pub news_bytes: usize,
+    /// Members, those that are gone and not forgotten yet among them.
+    pub members_max: usize,
+    /// Paces grow with the logarithm of the cluster up to so many members. Smaller than the cluster it makes news faster and
+    /// judgement rash; simulations do that.
+    pub paced_members_max: usize,
+    /// Bytes of one encoded entry of the map.
+    pub entry_bytes_max: usize,
+    /// Bytes of a message with entries; more entries make more messages.
+    pub message_bytes_max: usize,
+    /// Between two probes of a member, in a network whose round trips are short.
+    pub probe_period_us: u64,
+    /// How long a probe is waited for before others are asked to probe, at least and at most; between them, measured round
+    /// trips decide.
+    pub probe_wait_us: u64,
+    /// See `probe_wait_us`.
+    pub probe_wait_us_max: u64,
+    /// Members that are asked to probe one that did not answer; also members that one round of gossip goes to.
+    pub indirect_probes: u8,
+    /// Between two rounds of gossip, while there is any.
+    pub gossip_every_us: u64,
+    /// Between two questions to a member for members.
+    pub announce_every_us: u64,
+    /// Timers that are later than this say that we stalled.
+    pub stall_us: u64,
+    /// How long after a stall members get twice the time to refute a suspicion.
+    pub stall_memory_us: u64,
+    /// After this long a member that is down is forgotten.
+    pub forget_down_us: u64,
+    /// Between two tries to reach a seed while no member answers: the first time and at most.
+    pub seed_retry_us_min: u64,
+    /// See `seed_retry_us_min`.
+    pub seed_retry_us_max: u64,
+    /// Between two tries to reach a node that the map names and that nobody hears, while members answer.
+    pub contact_every_us: u64,
+    /// A question over the reliable transport counts as lost after this.
+    pub answer_timeout_us: u64,
+    /// Maps that differ are compared once ours has not changed for this long: gossip needs some time.
+    pub settle_us: u64,
+    /// Between two comparisons of maps at least.
+    pub compare_every_us: u64,
+    /// The same while comparing does not help.
+    pub compare_every_us_max: u64,
+    /// Timeouts in a row after which a peer is routed around. A refusal is enough alone.
+    pub timeouts_max: u8,
+    /// How long a peer is routed around before it is probed: the first time and at most.
+    pub avoid_us_min: u64,
+    /// See `avoid_us_min`.
+    pub avoid_us_max: u64,
+    /// How long a leaving node tells others at most.
+    pub leave_us: u64,
+}
+
+impl Default for ControlLimits {
+    fn default() -> Self {
+        const MS: u64 = 1_000;
+        const SECOND: u64 = 1_000 * MS;
+        Self {
+            datagram_bytes_max: 1_400,
+            news_bytes: 176,
+            members_max: 4_096,
+            paced_members_max: 4_096,
+            entry_bytes_max: 16 << 10,
+            message_bytes_max: 256 << 10,
+            probe_period_us: SECOND,
+            probe_wait_us: 500 * MS,
+            probe_wait_us_max: 3 * SECOND,
+            indirect_probes: 3,
+            gossip_every_us: 200 * MS,
+            announce_every_us: 30 * SECOND,
+            stall_us: 500 * MS,
+            stall_memory_us: 30 * SECOND,
+            forget_down_us: 24 * 60 * 60 * SECOND,
+            seed_retry_us_min: 500 * MS,
+            seed_retry_us_max: 30 * SECOND,
+            contact_every_us: 30 * SECOND,
+            answer_timeout_us: 2 * SECOND,
+            settle_us: 5 * SECOND,
+            compare_every_us: 10 * SECOND,
+            compare_every_us_max: 300 * SECOND,
+            timeouts_max: 3,
+            avoid_us_min: 250 * MS,
+            avoid_us_max: 10 * SECOND,
+            leave_us: 2 * SECOND,
+        }
+    }
+}
+
+impl ControlLimits {
+    /// Panics where limits contradict each other.
+    pub fn assert_valid(&self) {
+        assert!(self.news_bytes + 512 <= self.datagram_bytes_max, "a datagram has room for the failure detector");
+        assert!(self.datagram_bytes_max <= usize::from(u16::MAX), "a datagram's parts have lengths of two bytes");
+        assert!(self.entry_bytes_max < self.message_bytes_max, "a message has room for an entry");
+        assert!(self.message_bytes_max <= 1 << 30, "a message fits a span");
+        assert!(self.members_max <= usize::from(u16::MAX), "members can be counted in a datagram");
+        assert!(self.paced_members_max > 0, "there is always one member");
+        assert!(0 < self.probe_wait_us && self.probe_wait_us < self.probe_period_us, "a probe ends within its period");
+        assert!(self.probe_wait_us <= self.probe_wait_us_max, "a range");
+        assert!(self.indirect_probes > 0 && self.timeouts_max > 0, "something must be possible");
+        assert!(self.gossip_every_us > 0 && self.compare_every_us > 0, "rounds take time");
+        assert!(self.stall_us < self.probe_period_us, "a stall is noticed within a period");
+        assert!(0 < self.seed_retry_us_min && self.seed_retry_us_min <= self.seed_retry_us_max, "a range");
+        assert!(0 < self.avoid_us_min && self.avoid_us_min <= self.avoid_us_max, "a range");
+        assert!(self.compare_every_us <= self.compare_every_us_max, "a range");
+    }
+}

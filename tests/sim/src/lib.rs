@@ -4,6 +4,8 @@
 //! * [`world`]: nodes, cores, clients and what happens to them; [`network`], [`clock`], [`store`], [`faults`]: their parts.
 //! * [`workload`]: what clients want; [`model`]: what is true; [`checkers`]: what must hold; [`report`]: what came of it.
 //!
+//! [`scale`] measures the control plane alone, with up to a thousand nodes.
+//!
 //! A run has two phases. In the first everything goes wrong that the seed has chosen, and promises of safety are checked at
 //! every step. In the second nothing goes wrong any more, and the cluster has to become well again by itself.
 //!
@@ -25,6 +27,7 @@ pub mod options;
 pub mod production;
 pub mod report;
 pub mod ring;
+pub mod scale;
 pub mod seeds;
 pub mod shape;
 pub mod store;

@@ -2,17 +2,18 @@
 //!
 //! `--seed S` runs one and prints its trace hash; with `--seeds N` that many from S on; with `--story` what happened, as a
 //! conversation. A failed seed's story is that of the key whose promise was broken. `--hunt` switches deliberate bugs on, one
-//! at a time, and says which seed caught each (with the feature `mutations`).
+//! at a time, and says which seed caught each (with the feature `mutations`). `--scale` measures the control plane instead.
 
 #![allow(clippy::print_stdout, reason = "a program that tells")]
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use sim::campaign::campaign;
 use sim::faults::Kinds;
 use sim::shape::Work;
-use sim::{Options, Report};
+use sim::{Options, Report, scale};
 
 /// Simulates clusters under seeded faults.
 #[derive(Debug, Parser)]
@@ -33,6 +34,11 @@ struct Arguments {
     /// Clients add so many elements to one set, and every acknowledged one must be there in the end
     #[arg(long)]
     set: Option<u32>,
+    /// Measures how the control plane grows with the cluster
+    #[arg(long)]
+    scale: bool,
+    #[command(flatten)]
+    scaled: ScaleArguments,
     /// Prints every failed seed at once
     #[arg(long)]
     verbose: bool,
@@ -44,6 +50,48 @@ struct Arguments {
     #[cfg(feature = "mutations")]
     #[arg(long)]
     hunt: bool,
+}
+
+/// What `--scale` measures.
+#[derive(Debug, clap::Args)]
+struct ScaleArguments {
+    /// With --scale: sizes of clusters, with commas
+    #[arg(long, value_delimiter = ',', requires = "scale", default_values_t = scale::Options::default().sizes)]
+    sizes: Vec<usize>,
+    /// With --scale: datagrams lost of a million
+    #[arg(long, requires = "scale", default_value_t = scale::Options::default().loss_per_million)]
+    loss: u64,
+    /// With --scale: paces as for a cluster of so many members, however many there are
+    #[arg(long, requires = "scale")]
+    paced_for: Option<usize>,
+    /// With --scale: one node in a hundred stalls for this many seconds all the time
+    #[arg(long, requires = "scale", default_value_t = 0)]
+    stalls: u64,
+    /// With --scale: where to draw it
+    #[arg(long, requires = "scale")]
+    svg: Option<PathBuf>,
+}
+
+impl ScaleArguments {
+    fn run(self, seed: u64) -> ExitCode {
+        let options = scale::Options {
+            seed,
+            sizes: self.sizes,
+            loss_per_million: self.loss,
+            paced_for: self.paced_for,
+            stall_s: self.stalls,
+            ..scale::Options::default()
+        };
+        let report = scale::run(&options);
+        println!("{report}");
+        if let Some(path) = &self.svg
+            && let Err(error) = report.draw(path)
+        {
+            println!("{error}");
+            return ExitCode::FAILURE;
+        }
+        if report.is_stable() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
 }
 
 impl Arguments {
@@ -63,6 +111,9 @@ impl Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if arguments.scale {
+        return arguments.scaled.run(arguments.seed);
+    }
     let options = arguments.options();
     #[cfg(feature = "mutations")]
     if arguments.hunt {

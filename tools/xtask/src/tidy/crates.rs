@@ -40,6 +40,8 @@ const LICENCES: &[&str] = &[
 const ACCEPTED: &[(&str, &str)] = &[
     // Copyleft of its own files only, which are used unchanged; glommio needs it.
     ("bitmaps", "MPL-2.0+"),
+    // The same: the failure detector, used unchanged.
+    ("foca", "MPL-2.0"),
 ];
 
 /// Dependencies between our crates.

@@ -1,0 +1,296 @@
+//! The control plane of a node: who is there, who answers, and which map they share.
+//!
+//! It joins the failure detector, what this node itself sees of its peers, and the gossip about the map. One per node; the
+//! cores hear of its results ([`NodeEffect::Liveness`], [`NodeEffect::MapChanged`]).
+//!
+//! ```text
+//!  datagram ──▶ tag ──┬─▶ failure detector ──▶ up, down ──▶ reachability ──▶ liveness
+//!                     ├─▶ news ──▶ gossip ──▶ pull                 ▲
+//!                     └─▶ fingerprint ──▶ gossip ──▶ compare       └── what the data plane observes
+//!  message ──▶ members ──▶ failure detector;   entries ──▶ map ──▶ gossip
+//! ```
+//!
+//! Invariant: the same events with the same seed give the same effects; bytes from outside change nothing before they are
+//! checked.
+
+mod effect;
+mod event;
+mod exchange;
+mod introduction;
+
+use std::net::SocketAddr;
+
+use crate::datagram::{self, Datagram, News, Secrets};
+use crate::failure_detector::{FailureDetector, Identity, Notice, Output};
+use crate::gossip::Gossip;
+use crate::ids::NodeId;
+use crate::limits::ControlLimits;
+use crate::random::Random;
+use crate::reachability::{Change, Outcome, Reachability};
+use crate::shared_map::SharedMap;
+pub use effect::{NodeEffect, NodeEffects};
+pub use event::NodeEvent;
+use introduction::Introduction;
+
+/// What a control plane starts with.
+#[derive(Debug, Clone)]
+pub struct NodeSetup {
+    /// Who this node is: its generation was stored before, and was never used.
+    pub identity: Identity,
+    /// What the cluster's datagrams are signed with.
+    pub secrets: Secrets,
+    /// For everything that is left to chance. Differs from node to node.
+    pub seed: u64,
+    /// Sizes and paces.
+    pub limits: ControlLimits,
+}
+
+/// What has happened so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NodeCounts {
+    /// Datagrams that were not taken: foreign, damaged, too many, or said again.
+    pub refused_datagrams: u64,
+    /// Messages that were not taken.
+    pub refused_messages: u64,
+    /// Entries of the map that were asked for.
+    pub pulls: u64,
+    /// Times that the whole map was compared.
+    pub compares: u64,
+    /// Entries that came and could not be read, or are too many.
+    pub bad_entries: u64,
+}
+
+/// See the module.
+pub struct ControlNode<M> {
+    own: NodeId,
+    map: M,
+    limits: ControlLimits,
+    secrets: Secrets,
+    detector: FailureDetector,
+    reachability: Reachability,
+    gossip: Gossip,
+    introduction: Introduction,
+    random: Random,
+    next_gossip_us: u64,
+    /// While we tell that we go, until then at most.
+    leaving_us: Option<u64>,
+    counts: NodeCounts,
+    /// Used again.
+    output: Output,
+    changes: Vec<Change>,
+}
+
+impl<M: SharedMap> ControlNode<M> {
+    /// A node that has not begun to look for others.
+    #[must_use]
+    pub fn new(setup: NodeSetup, map: M) -> Self {
+        setup.limits.assert_valid();
+        let mut random = Random::new(setup.seed);
+        Self {
+            own: setup.identity.node(),
+            map,
+            detector: FailureDetector::new(setup.identity, &setup.limits, random.draw()),
+            reachability: Reachability::new(&setup.limits, random.fork()),
+            gossip: Gossip::new(&setup.limits, random.fork()),
+            introduction: Introduction::new(),
+            random,
+            next_gossip_us: 0,
+            leaving_us: None,
+            counts: NodeCounts::default(),
+            output: Output::default(),
+            changes: Vec::new(),
+            limits: setup.limits,
+            secrets: setup.secrets,
+        }
+    }
+
+    /// The membership map.
+    pub const fn map(&self) -> &M {
+        &self.map
+    }
+
+    /// Who answers.
+    pub const fn detector(&self) -> &FailureDetector {
+        &self.detector
+    }
+
+    /// What has happened so far.
+    pub const fn counts(&self) -> NodeCounts {
+        self.counts
+    }
+
+    /// Whether requests may go to a node; to ourselves always.
+    #[must_use]
+    pub fn is_up(&self, node: NodeId) -> bool {
+        node == self.own || self.reachability.is_up(node)
+    }
+
+    /// When [`NodeEvent::Tick`] has something to do, if nothing comes before.
+    #[must_use]
+    pub fn next_due_us(&self) -> Option<u64> {
+        let gossip = self.has_gossip().then_some(self.next_gossip_us);
+        let parts = [
+            self.detector.next_due_us(),
+            gossip,
+            self.reachability.next_due_us(),
+            self.introduction.next_due_us(),
+            self.leaving_us,
+        ];
+        parts.into_iter().flatten().min()
+    }
+
+    /// Changes an entry of the map: our own, or on an operator's behalf another's. What is told to others has to be stored
+    /// before they are told: store on [`NodeEffect::MapChanged`] before the datagrams of later events leave.
+    pub fn change_map(&mut self, node: NodeId, effects: &mut NodeEffects, change: impl FnOnce(&mut M)) {
+        let before = self.map.stamp(node);
+        change(&mut self.map);
+        let after = self.map.stamp(node);
+        if let Some(stamp) = after.filter(|_| before != after) {
+            self.on_map_changed(effects);
+            self.gossip.tell(News { node, stamp });
+        }
+    }
+
+    /// Something has happened at `now_us` on the steady clock.
+    pub fn on_event(&mut self, now_us: u64, event: NodeEvent<'_>, effects: &mut NodeEffects) {
+        match event {
+            NodeEvent::Datagram(bytes) => self.on_datagram(now_us, bytes, effects),
+            NodeEvent::Message { from, bytes } => self.on_message(now_us, from, bytes, effects),
+            NodeEvent::Unreachable { peer } => {
+                self.introduction.on_unreachable(peer);
+                self.observe(now_us, peer, Outcome::Refused, effects);
+            }
+            NodeEvent::Observed { peer, outcome } => self.observe(now_us, peer, outcome, effects),
+            NodeEvent::Tick => self.on_tick(now_us, effects),
+            NodeEvent::Join { seeds } => {
+                self.leaving_us = None;
+                let mut output = std::mem::take(&mut self.output);
+                self.detector.join(now_us, seeds.to_vec(), &mut output);
+                self.carry_out(now_us, output, effects);
+            }
+            NodeEvent::Leave => self.on_leave(now_us, effects),
+            NodeEvent::Generation { generation } => {
+                let mut output = std::mem::take(&mut self.output);
+                self.detector.adopt_generation(now_us, generation, &mut output);
+                self.carry_out(now_us, output, effects);
+            }
+        }
+    }
+
+    fn on_datagram(&mut self, now_us: u64, bytes: &[u8], effects: &mut NodeEffects) {
+        let Ok(datagram) = Datagram::open(bytes, &self.secrets) else {
+            self.counts.refused_datagrams += 1;
+            return;
+        };
+        let mut output = std::mem::take(&mut self.output);
+        let sender = self.detector.on_datagram(now_us, datagram.detector, &mut output);
+        self.carry_out(now_us, output, effects);
+        match sender {
+            Ok(sender) => self.on_news(now_us, sender, &datagram, effects),
+            Err(_) => self.counts.refused_datagrams += 1,
+        }
+    }
+
+    fn on_tick(&mut self, now_us: u64, effects: &mut NodeEffects) {
+        let mut output = std::mem::take(&mut self.output);
+        self.detector.on_tick(now_us, &mut output);
+        let (map, reachability, own) = (&self.map, &self.reachability, self.own);
+        self.detector.knock(now_us, || unheard(map, reachability, own), &mut output);
+        self.carry_out(now_us, output, effects);
+        if self.has_gossip() && now_us >= self.next_gossip_us {
+            self.next_gossip_us = now_us + self.limits.gossip_every_us;
+            let mut output = std::mem::take(&mut self.output);
+            self.detector.gossip(now_us, &mut output);
+            self.carry_out(now_us, output, effects);
+        }
+        self.maybe_introduce(now_us, effects);
+        let mut changes = std::mem::take(&mut self.changes);
+        self.reachability.on_tick(now_us, &mut changes);
+        self.apply(changes, effects);
+        if let Some(until_us) = self.leaving_us
+            && (now_us >= until_us || !self.has_gossip())
+        {
+            self.leaving_us = None;
+            effects.push(NodeEffect::Left);
+        }
+    }
+
+    /// Whether there is anything to tell and anybody to tell it to.
+    fn has_gossip(&self) -> bool {
+        let is_telling = self.detector.is_connected() || self.leaving_us.is_some();
+        let backlog = self.detector.backlog() + self.gossip.backlog();
+        is_telling && self.detector.member_count() > 0 && backlog > 0
+    }
+
+    fn on_leave(&mut self, now_us: u64, effects: &mut NodeEffects) {
+        self.introduction.cancel();
+        self.leaving_us = Some(now_us + self.limits.leave_us);
+        let mut output = std::mem::take(&mut self.output);
+        self.detector.leave(now_us, &mut output);
+        self.carry_out(now_us, output, effects);
+    }
+
+    fn observe(&mut self, now_us: u64, peer: NodeId, outcome: Outcome, effects: &mut NodeEffects) {
+        let mut changes = std::mem::take(&mut self.changes);
+        self.reachability.on_outcome(now_us, peer, outcome, &mut changes);
+        self.apply(changes, effects);
+    }
+
+    /// What the failure detector has found out and wants sent. Takes its list back.
+    fn carry_out(&mut self, now_us: u64, mut output: Output, effects: &mut NodeEffects) {
+        for notice in output.notices() {
+            self.on_notice(now_us, *notice, effects);
+        }
+        for sending in output.sendings() {
+            let fingerprint = self.map.fingerprint();
+            let mut budget = self.gossip.backlog();
+            let (gossip, times) = (&mut self.gossip, self.detector.transmissions());
+            let (part, most) = (output.bytes(&sending.bytes), self.limits.datagram_bytes_max);
+            let news = || gossip.next_news(&mut budget, times);
+            let bytes = effects.write(|out| datagram::write(part, fingerprint, most, &self.secrets, news, out));
+            effects.push(NodeEffect::Datagram { to: sending.to, bytes });
+        }
+        output.clear();
+        self.output = output;
+    }
+
+    fn on_notice(&mut self, now_us: u64, notice: Notice, effects: &mut NodeEffects) {
+        let mut changes = std::mem::take(&mut self.changes);
+        match notice {
+            Notice::Up(member) => {
+                self.reachability.on_heard(now_us, member.node(), member.address(), &mut changes);
+            }
+            Notice::Down(member) => self.reachability.on_unheard(member.node(), &mut changes),
+            Notice::Replaced { after, .. } => {
+                // One that was heard under its old name only; of the others `Up` tells.
+                if self.reachability.is_heard(after.node()) {
+                    self.reachability.on_heard(now_us, after.node(), after.address(), &mut changes);
+                }
+            }
+            // Whom a notice before this one wants to be asked comes first.
+            Notice::Connected if self.introduction.next_due_us().is_some() => {}
+            Notice::Connected => self.introduction.want(None),
+            Notice::Alone => self.introduction.cancel(),
+            Notice::Renewed { by } => self.introduction.want(Some(by.node()).filter(|by| *by != self.own)),
+            Notice::Superseded { generation } => effects.push(NodeEffect::NeedGeneration { above: generation }),
+        }
+        self.apply(changes, effects);
+    }
+
+    /// Tells what follows from reachability. Takes its list back.
+    fn apply(&mut self, mut changes: Vec<Change>, effects: &mut NodeEffects) {
+        for change in changes.drain(..) {
+            match change {
+                Change::Reachable { node, up } => effects.push(NodeEffect::Liveness { node, up }),
+                Change::Probe { node, number } => self.probe(node, number, effects),
+            }
+        }
+        self.changes = changes;
+    }
+}
+
+/// Where those members might be found that the map names and the failure detector does not hear.
+fn unheard(map: &impl SharedMap, reachability: &Reachability, own: NodeId) -> Vec<SocketAddr> {
+    let nodes = map.nodes().filter(|node| *node != own && !reachability.is_heard(*node));
+    nodes.filter_map(|node| map.contact(node)).collect()
+}
