@@ -36,6 +36,7 @@ fn engine() -> Engine<MemoryDisk> {
         actor: Actor::new(7, 1),
         clock: Clock::ZERO,
         durability: Durability::Memory,
+        is_alone: true,
         hot_log_bytes: 1 << 30,
         hot_log_bytes_max: 1 << 30,
         cache_bytes: 1 << 20,

@@ -45,6 +45,9 @@ pub struct Config {
     pub clock: Clock,
     /// What a reply promises.
     pub durability: Durability,
+    /// No other node has versions of these keys, or will: a stamp covers all that was merged when the store opened, and deletes
+    /// and expired values may be forgotten when nothing older is left on the disk. Otherwise they stay.
+    pub is_alone: bool,
     /// Budget of this core's log.
     pub hot_log_bytes: u64,
     /// What the budget may grow to: with the data it is a twentieth of what is live.

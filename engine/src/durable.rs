@@ -7,12 +7,13 @@ use annulus_object::Clock;
 
 use crate::disk::{Completion, Disk};
 use crate::engine::{Engine, Event};
-use crate::entries::FieldsView;
+use crate::entries::{FieldsView, Pieces};
 use crate::frame::frame_bytes;
 use crate::hot_log::{Commit, InFlight};
 use crate::index::{Entry, Flags, IndexHash, Place, size_class};
 use crate::liveness::lost;
 use crate::record::{Kind, RecordRef};
+use crate::versions::Relation;
 use crate::write_path::{PendingWrite, commit_of};
 
 /// Records whose place in the index is asked for together.
@@ -96,11 +97,19 @@ impl<D: Disk> Engine<D> {
         // A mark that is not durable yet may fail; until it is known, it only hides.
         let is_dead = self.mark.is_some_and(|(mark, _)| dot.clock <= mark);
         let partition = record.partition();
-        if is_dead || self.index.get(partition, IndexHash::of(hash)).is_some_and(|entry| entry.clock > dot.clock) {
+        if is_dead {
             return;
         }
-        let context: Vec<_> = record.context_entries().collect();
-        let view = FieldsView::of_record(record, &context);
+        let pieces = Pieces::of(record);
+        let view = FieldsView::of_record(record, &pieces);
+        // Records of the other instance may become durable later than newer ones, which include them.
+        if let Some(entry) = self.index.get(partition, IndexHash::of(hash)) {
+            let relation = self.relation(partition, &entry, &view);
+            debug_assert_ne!(relation, Relation::Concurrent, "a record includes what was written of its key before");
+            if relation == Relation::Older {
+                return;
+            }
+        }
         let (entry, old) = self.enter(partition, &view, place, record.total_bytes());
         self.gained(partition, &entry);
         if let Some(old) = old {
@@ -201,7 +210,12 @@ impl<D: Disk> Engine<D> {
     fn bring_back(&mut self, hash: u128, earlier: Option<Box<PendingWrite>>) {
         let Some(earlier) = earlier else { return };
         let entry = self.index.get(earlier.partition, IndexHash::of(hash));
-        if entry.is_none_or(|entry| entry.clock < earlier.view().dot().clock) {
+        let is_newer = entry.is_none_or(|entry| {
+            let pieces = Pieces::of(&earlier.view());
+            let view = FieldsView::of_record(&earlier.view(), &pieces);
+            !matches!(self.relation(earlier.partition, &entry, &view), Relation::Older | Relation::Same)
+        });
+        if is_newer {
             let bytes = earlier.record.len();
             self.pending.insert(hash, *earlier, bytes);
         }
@@ -219,7 +233,7 @@ impl<D: Disk> Engine<D> {
         let change = |(hash, write): (u128, &PendingWrite)| {
             let entry = self.index.get(write.partition, IndexHash::of(hash));
             let record = write.view();
-            let is_value = record.kind() == Kind::Value && !self.is_flushed(record.dot().clock);
+            let is_value = !record.deletes() && !self.is_flushed(record.dot().clock);
             i64::from(is_value) - i64::from(entry.is_some_and(is_live))
         };
         self.pending.iter().filter(|(_, write)| of_partition(write)).map(change).sum()

@@ -44,18 +44,6 @@ pub enum Error {
         /// What is wrong.
         error: crate::frame::FrameError,
     },
-    /// Versions that did not see each other, which one lone node never writes.
-    #[error(
-        "partition {partition} holds versions of one key that did not see each other ({first} and {second}): these files were not written by one node on its own"
-    )]
-    Concurrent {
-        /// Which partition.
-        partition: u16,
-        /// Dot of one.
-        first: String,
-        /// Dot of the other.
-        second: String,
-    },
     /// More segments than places can name.
     #[error("the log has {0} segments; at most {max} can be used", max = crate::index::Place::LOG_FILES)]
     TooManySegments(usize),

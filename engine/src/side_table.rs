@@ -1,5 +1,5 @@
-//! What does not fit into an index entry: expiry instants, contexts with entries, actors beyond the
-//! actor table.
+//! What does not fit into an index entry: expiry instants, contexts with entries, siblings, actors beyond
+//! the actor table.
 //!
 //! What it is: for each partition a hash-ordered table of 24-byte slots, as the index is, and one
 //! queue of all expiry instants, so that what is due is found without looking at anything else.
@@ -18,7 +18,7 @@
 
 use crate::index::{IndexHash, Slot, Table};
 use crate::slab::Slab;
-use annulus_object::{Actor, Clock};
+use annulus_object::{Actor, Clock, Dot};
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -42,6 +42,8 @@ pub struct Extra<'a> {
     pub actor: Option<(Actor, Clock)>,
     /// Entries of the version's context.
     pub context: &'a [(Actor, Clock)],
+    /// Where there is not one version: the dots of all siblings, ascending, and whether each deletes.
+    pub siblings: &'a [(Dot, bool)],
 }
 
 impl Extra<'_> {
@@ -55,11 +57,12 @@ impl Extra<'_> {
 struct Details {
     actor: Option<(Actor, Clock)>,
     context: Box<[(Actor, Clock)]>,
+    siblings: Box<[(Dot, bool)]>,
 }
 
 impl Details {
     fn heap_bytes(&self) -> usize {
-        self.context.len() * size_of::<(Actor, Clock)>()
+        size_of_val(&*self.context) + size_of_val(&*self.siblings)
     }
 }
 
@@ -140,6 +143,7 @@ impl SideTable {
             let details = self.details.get(number).expect("details live as long as their slot");
             extra.actor = details.actor;
             extra.context = &details.context;
+            extra.siblings = &details.siblings;
         }
         Some(extra)
     }
@@ -151,8 +155,10 @@ impl SideTable {
             self.remove(partition, hash);
             return;
         }
-        let details = (extra.actor.is_some() || !extra.context.is_empty()).then(|| {
-            let details = Details { actor: extra.actor, context: extra.context.into() };
+        let has_details = extra.actor.is_some() || !extra.context.is_empty() || !extra.siblings.is_empty();
+        let details = has_details.then(|| {
+            let (context, siblings) = (extra.context.into(), extra.siblings.into());
+            let details = Details { actor: extra.actor, context, siblings };
             self.heap_bytes += details.heap_bytes();
             self.details.insert(details)
         });

@@ -1,14 +1,16 @@
 //! The Merkle trees of a core's partitions, kept in step with the index.
 //!
-//! Invariant: once a store is open, a partition's tree is the sum over its index entries, tombstones included; built anew from
-//! the index it is the same.
+//! Invariant: once a store is open, a partition's tree is the sum over the siblings of its index entries, tombstones included;
+//! built anew from the index it is the same.
 
 use std::ops::Range;
 
 use annulus_object::{Actor, Clock, Dot};
+use smallvec::{SmallVec, smallvec};
 
 use crate::disk::Disk;
 use crate::engine::Engine;
+use crate::entries::FieldsView;
 use crate::index::{ActorTable, Entry, Index, IndexHash};
 use crate::merkle::{MerkleTree, leaves_for};
 use crate::side_table::SideTable;
@@ -56,11 +58,19 @@ pub(crate) fn version_of(actors: &ActorTable, side: &SideTable, partition: u16, 
     })
 }
 
+/// The dots of an entry's siblings.
+fn dots_of(actors: &ActorTable, side: &SideTable, partition: u16, entry: &Entry) -> SmallVec<[Dot; 2]> {
+    if entry.has_siblings() {
+        let extra = side.get(partition, entry.hash);
+        return extra.map_or_else(SmallVec::new, |extra| extra.siblings.iter().map(|(dot, _)| *dot).collect());
+    }
+    smallvec![Dot::new(entry.clock, version_of(actors, side, partition, entry).0)]
+}
+
 fn built(index: &Index, actors: &ActorTable, side: &SideTable, partition: u16) -> MerkleTree {
     let mut tree = MerkleTree::build(leaves_for(index.len_in(partition)), []);
     index.scan(partition, 0, usize::MAX, |entry| {
-        let (actor, _) = version_of(actors, side, partition, &entry);
-        tree.add(entry.hash, Dot::new(entry.clock, actor));
+        dots_of(actors, side, partition, &entry).into_iter().for_each(|dot| tree.add(entry.hash, dot));
     });
     tree
 }
@@ -108,13 +118,33 @@ impl<D: Disk> Engine<D> {
         }
     }
 
+    /// As [`Engine::tree_took`], where one of the two may have any number of siblings. To be told while the side table still
+    /// has what belongs to the old entry.
+    pub(crate) fn tree_took_siblings(&mut self, partition: u16, new: &FieldsView<'_>, old: Option<Entry>) {
+        if !self.trees.follows {
+            return;
+        }
+        let hash = IndexHash::of(new.hash);
+        let old_dots = old.map(|old| dots_of(&self.actors, &self.side, partition, &old)).unwrap_or_default();
+        self.trees.change(partition, |tree| {
+            match new.siblings {
+                None => tree.add(hash, new.dot),
+                Some(siblings) => siblings.iter().for_each(|(dot, _)| tree.add(hash, *dot)),
+            }
+            old_dots.into_iter().for_each(|dot| tree.remove(hash, dot));
+        });
+        if old.is_none() {
+            self.fit_tree(partition);
+        }
+    }
+
     /// The index has an entry no more. To be told while the side table still has what belongs to it.
     pub(crate) fn tree_lost(&mut self, partition: u16, entry: &Entry) {
         if !self.trees.follows {
             return;
         }
-        let (actor, _) = version_of(&self.actors, &self.side, partition, entry);
-        self.trees.change(partition, |tree| tree.remove(entry.hash, Dot::new(entry.clock, actor)));
+        let dots = dots_of(&self.actors, &self.side, partition, entry);
+        self.trees.change(partition, |tree| dots.into_iter().for_each(|dot| tree.remove(entry.hash, dot)));
         self.fit_tree(partition);
     }
 

@@ -120,6 +120,7 @@ impl Cluster {
                 actor: Actor::new(NODE_ID, incarnation),
                 clock: Clock::ZERO,
                 durability: Durability::Sync,
+                is_alone: true,
                 hot_log_bytes: 4 << 20,
                 hot_log_bytes_max: 4 << 20,
                 cache_bytes,

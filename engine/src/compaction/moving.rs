@@ -91,6 +91,7 @@ impl<D: Disk> Engine<D> {
         let entry = self.index.update(partition, moved.hash, |entry| entry.place = place).expect("it is there");
         self.gained(partition, &entry);
         self.counts.records_moved += 1;
+        self.counts.siblings_moved += u64::from(entry.has_siblings());
     }
 
     /// Lets the input go; `None` while something else has to happen first.

@@ -122,7 +122,8 @@ impl<D: Disk> Engine<D> {
         let Some(entry) = self.index.get(partition, hash).filter(|entry| entry.place == place) else {
             return Ok(());
         };
-        if !entry.is_tombstone() {
+        // Where others may have older versions, nothing that hides them is forgotten.
+        if !entry.is_only_tombstone() || !self.config.is_alone {
             return self.copy(job, &record);
         }
         // A drain leaves older runs of the partition, and what they hold, where they are.

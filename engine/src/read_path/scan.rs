@@ -8,7 +8,7 @@ use super::{Record, ScanBatch, ScanEntry};
 use crate::disk::Disk;
 use crate::engine::Engine;
 use crate::index::{Entry, IndexHash};
-use crate::record::{Kind, RecordRef};
+use crate::record::RecordRef;
 use crate::write_path::{PendingWrite, is_expired};
 
 impl<D: Disk> Engine<D> {
@@ -61,7 +61,7 @@ impl<D: Disk> Engine<D> {
 
     fn pending_entry(&self, pending: &PendingWrite, now_ms: u64) -> Option<ScanEntry> {
         let record = pending.view();
-        let is_there = record.kind() == Kind::Value && !is_expired(record.expires_at_ms(), now_ms);
+        let is_there = !record.deletes() && !is_expired(record.expires_at_ms(), now_ms);
         (is_there && !self.is_flushed(record.dot().clock))
             .then(|| ScanEntry::InMemory(Rc::new(Record::new(Rc::clone(&pending.record)))))
     }

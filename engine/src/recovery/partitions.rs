@@ -114,7 +114,7 @@ impl<D: Disk> Engine<D> {
         let places = self.keep_files(partition, files, &runs).await?;
         for (file, run) in runs {
             let place_file = places[file].expect("a file with a run is kept");
-            self.merge_run(partition, place_file, &run)?;
+            self.merge_run(partition, place_file, &run);
         }
         Ok(())
     }
@@ -155,7 +155,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Merges what a run says into the index.
-    fn merge_run(&mut self, partition: u16, place_file: u16, run: &FoundRun) -> Result<(), Error> {
+    fn merge_run(&mut self, partition: u16, place_file: u16, run: &FoundRun) {
         let footer = run.footer();
         let mut classes = 0;
         self.index.reserve(partition, footer.len());
@@ -167,18 +167,17 @@ impl<D: Disk> Engine<D> {
                 floor: found.floor,
                 expires_at_ms: found.expires_at_ms,
                 context: &found.context,
+                siblings: found.siblings.as_deref(),
                 is_tombstone: entry.is_tombstone(),
             };
-            self.clock.observe(entry.clock);
             let bytes = class_bytes(entry.size_class);
             classes += bytes as u64;
             let place = Place { file: place_file, block: entry.place.block };
-            self.merge_version(partition, &view, place, bytes)?;
+            self.merge_version(partition, &view, place, bytes);
         }
         self.recovery.runs += 1;
         self.recovery.run_records += footer.len() as u64;
         self.partition_files.set_mut(partition).push_run(Run { file: place_file, trailer: run.trailer, classes });
-        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-type Owned = (u64, Option<(Actor, Clock)>, Vec<(Actor, Clock)>);
+type Owned = (u64, Option<(Actor, Clock)>, Vec<(Actor, Clock)>, Vec<(Dot, bool)>);
 
 fn hash(high: u64) -> IndexHash {
     IndexHash { high: high << 56, low: high as u8 }
@@ -25,9 +25,9 @@ fn due(table: &SideTable, now_ms: u64, max: usize) -> Vec<(u16, IndexHash)> {
 }
 
 fn check(table: &SideTable, truth: &BTreeMap<(u16, IndexHash), Owned>) {
-    for (&(partition, hash), (expires_at_ms, actor, context)) in truth {
+    for (&(partition, hash), (expires_at_ms, actor, context, siblings)) in truth {
         let extra = table.get(partition, hash).unwrap();
-        assert_eq!(extra, Extra { expires_at_ms: *expires_at_ms, actor: *actor, context });
+        assert_eq!(extra, Extra { expires_at_ms: *expires_at_ms, actor: *actor, context, siblings });
     }
     let mut expected: Vec<_> =
         truth.iter().filter(|(_, owned)| owned.0 != 0).map(|(key, owned)| (owned.0, *key)).collect();
@@ -38,9 +38,10 @@ fn check(table: &SideTable, truth: &BTreeMap<(u16, IndexHash), Owned>) {
     sorted.sort_unstable();
     assert_eq!(sorted, expected);
     assert_eq!((table.len, table.expiring()), (truth.len(), expected.len()));
-    assert_eq!(table.details.len(), truth.values().filter(|owned| owned.1.is_some() || !owned.2.is_empty()).count());
+    let has_details = |owned: &&Owned| owned.1.is_some() || !owned.2.is_empty() || !owned.3.is_empty();
+    assert_eq!(table.details.len(), truth.values().filter(has_details).count());
     assert_eq!(table.slot_bytes, table.tables.iter().map(Table::bytes).sum::<usize>());
-    assert_eq!(table.heap_bytes, truth.values().map(|owned| owned.2.len() * 16).sum::<usize>());
+    assert_eq!(table.heap_bytes, truth.values().map(|owned| owned.2.len() * 16 + owned.3.len() * 24).sum::<usize>());
     table.tables.iter().for_each(Table::check);
 }
 
@@ -56,7 +57,8 @@ proptest! {
             let (partition, hash) = (partition + 5, IndexHash { low, ..hash(key) });
             let context: Vec<_> = (0..more.saturating_sub(4)).map(pair).collect();
             let actor = (more == 3).then(|| pair(key));
-            let extra = Extra { expires_at_ms, actor, context: &context };
+            let siblings: Vec<_> = (0..more.saturating_sub(5)).map(|n| (Dot::new(pair(n).1, pair(n).0), n == 1)).collect();
+            let extra = Extra { expires_at_ms, actor, context: &context, siblings: &siblings };
             if extra.is_empty() {
                 truth.remove(&(partition, hash));
                 table.set(partition, hash, extra);
@@ -64,7 +66,7 @@ proptest! {
                 prop_assert_eq!(table.remove(partition, hash), truth.remove(&(partition, hash)).is_some());
             } else {
                 table.set(partition, hash, extra);
-                truth.insert((partition, hash), (expires_at_ms, actor, context));
+                truth.insert((partition, hash), (expires_at_ms, actor, context, siblings));
             }
             prop_assert_eq!(table.get(partition, hash).is_some(), truth.contains_key(&(partition, hash)));
         }
