@@ -9,6 +9,7 @@
 mod background;
 mod history;
 mod limits;
+pub mod objects;
 mod restart;
 
 use std::collections::BTreeMap;
@@ -91,6 +92,26 @@ pub struct Told {
     pub failed_reads: u64,
 }
 
+impl Told {
+    pub fn add(&mut self, other: &Told) {
+        self.acknowledged += other.acknowledged;
+        self.failed += other.failed;
+        self.stalls += other.stalls;
+        self.refusals += other.refusals;
+        self.disk_reads += other.disk_reads;
+        self.restarts += other.restarts;
+        self.migrations += other.migrations;
+        self.recycled += other.recycled;
+        self.drains += other.drains;
+        self.compactions += other.compactions;
+        self.interrupted_runs += other.interrupted_runs;
+        self.reaped += other.reaped;
+        self.corruption += other.corruption;
+        self.read_only += other.read_only;
+        self.failed_reads += other.failed_reads;
+    }
+}
+
 pub struct Node {
     pub disk: MemoryDisk,
     pub cores: Vec<Engine<MemoryDisk>>,
@@ -115,6 +136,8 @@ pub struct Node {
     pub work_steps: Option<usize>,
     /// Of the writes, if they are noted.
     pub history: Option<History>,
+    /// How commits have ended, by core, for whoever keeps a model of its own: in order, and whether well.
+    pub commits: Vec<(u16, Commit, bool)>,
     /// How snapshots have ended.
     pub snapshots: Vec<Result<SnapshotReport, SnapshotError>>,
     running: Vec<Running>,
@@ -158,6 +181,7 @@ impl Node {
             held_work: Vec::new(),
             work_steps: None,
             history: None,
+            commits: Vec::new(),
             snapshots: Vec::new(),
             running: Vec::new(),
             clock: Clock::ZERO,
@@ -352,9 +376,13 @@ impl Node {
         while let Some(event) = self.cores[core].next_event() {
             match event {
                 Event::Durable(commit) => {
+                    self.commits.push((core as u16, commit, true));
                     self.settle(core as u16, |open| open.instance == commit.instance && open <= commit, Fate::Durable)
                 }
-                Event::Failed(commit) => self.settle(core as u16, |open| open == commit, Fate::Failed),
+                Event::Failed(commit) => {
+                    self.commits.push((core as u16, commit, false));
+                    self.settle(core as u16, |open| open == commit, Fate::Failed);
+                }
                 Event::Read { token, result } => reads.push((token, result)),
                 Event::NeedIncarnation => {
                     self.incarnation += 1;

@@ -1,0 +1,618 @@
+//! A node among others, and a model of what each key's object may be.
+//!
+//! Three foreign actors have copies of the keys: they write, learn from each other and from the node, and send it their
+//! objects, new ones and old ones. The node's own coordinator stamps, and merges what it has stamped.
+//!
+//! Every write that was taken is a step: the whole object after it. While the node runs, the newest step that has not failed
+//! is what must be seen. After a crash the object is the last durable step, merged with any of those that were not.
+
+use std::rc::Rc;
+
+use annulus_engine::merkle::{MerkleTree, leaves_for};
+use annulus_engine::{
+    Commit, Found, Merge, MergeTicket, ObjectFound, ReadError, ReadPlan, Record, Refusal, Versions, index::IndexHash,
+};
+use annulus_object::{Actor, Clock, Comparison, Context, Dot, HybridClock, Object, ObjectRef};
+use std::collections::BTreeMap;
+
+use super::{Node, PARTITIONS, Random, owned, partition_of};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Open(u16, Commit),
+    Durable,
+    Failed,
+}
+
+#[derive(Clone, Debug)]
+struct Step {
+    object: Object,
+    fate: Fate,
+    /// A crash at this point of a recorded disk, or a later one, may leave it.
+    from: usize,
+    /// And one at this point or a later one must leave it, or what followed.
+    durable_at: Option<usize>,
+}
+
+impl Step {
+    fn certain(object: Object) -> Step {
+        Step { object, fate: Fate::Durable, from: 0, durable_at: Some(0) }
+    }
+}
+
+/// A merge that waits for a record.
+struct Waiting {
+    core: u16,
+    ticket: MergeTicket,
+    /// `None` while no read could be started.
+    token: Option<u64>,
+    plan: ReadPlan,
+    key: Vec<u8>,
+    object: Object,
+}
+
+/// Another node.
+struct Foreign {
+    actor: Actor,
+    clock: HybridClock,
+    /// How far its clock is ahead, or behind.
+    skew_ms: i64,
+    copies: BTreeMap<Vec<u8>, Object>,
+}
+
+/// What happened, so that a test can insist that something did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Met {
+    pub merges: u64,
+    pub unchanged: u64,
+    pub stamps: u64,
+    pub puts: u64,
+    pub deletes: u64,
+    pub waited: u64,
+    pub abandoned: u64,
+    pub too_long: u64,
+    pub refused: u64,
+    pub failed: u64,
+    pub siblings_max: u64,
+    pub objects_read: u64,
+    pub recovered: u64,
+    pub recovered_siblings: u64,
+    pub joined: u64,
+    pub siblings_written: u64,
+    pub siblings_moved: u64,
+}
+
+impl Met {
+    pub fn add(&mut self, other: &Met) {
+        self.merges += other.merges;
+        self.unchanged += other.unchanged;
+        self.stamps += other.stamps;
+        self.puts += other.puts;
+        self.deletes += other.deletes;
+        self.waited += other.waited;
+        self.abandoned += other.abandoned;
+        self.too_long += other.too_long;
+        self.refused += other.refused;
+        self.failed += other.failed;
+        self.siblings_max = self.siblings_max.max(other.siblings_max);
+        self.objects_read += other.objects_read;
+        self.recovered += other.recovered;
+        self.recovered_siblings += other.recovered_siblings;
+        self.joined += other.joined;
+        self.siblings_written += other.siblings_written;
+        self.siblings_moved += other.siblings_moved;
+    }
+}
+
+pub struct Objects {
+    pub node: Node,
+    pub met: Met,
+    /// Steps are kept for [`Objects::after_crash`].
+    pub keeps_steps: bool,
+    model: BTreeMap<Vec<u8>, Vec<Step>>,
+    waiting: Vec<Waiting>,
+    foreign: Vec<Foreign>,
+    read: BTreeMap<u64, Result<Rc<Record>, ReadError>>,
+}
+
+pub fn encoded(object: &Object) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    object.encode(&mut bytes);
+    bytes
+}
+
+pub fn versions_of(object: &Object) -> Versions {
+    let siblings = object.siblings().iter().map(|sibling| (sibling.dot, sibling.value.is_none()));
+    Versions { siblings: siblings.collect(), context: object.context().clone() }
+}
+
+fn merged(one: &Object, other: &Object) -> Object {
+    let mut merged = one.clone();
+    merged.merge(other.clone());
+    merged
+}
+
+/// What a plain GET shows.
+fn shown(object: &Object, now_ms: u64) -> Option<Vec<u8>> {
+    let newest = object.newest()?;
+    let is_expired = (1..=now_ms).contains(&newest.expires_at_ms);
+    newest.value.clone().filter(|_| !is_expired)
+}
+
+impl Objects {
+    pub fn new(node: Node) -> Objects {
+        let foreign = (1..=3).map(|number| Foreign {
+            actor: Actor::new(1000 + number, 1),
+            clock: HybridClock::new(Clock::ZERO),
+            // One is right, one an hour ahead, one ten seconds behind.
+            skew_ms: [0, 3_600_000, -10_000][number as usize - 1],
+            copies: BTreeMap::new(),
+        });
+        let (met, read) = (Met::default(), BTreeMap::new());
+        let (model, waiting, foreign) = (BTreeMap::new(), Vec::new(), foreign.collect());
+        Objects { node, met, keeps_steps: false, model, waiting, foreign, read }
+    }
+
+    /// What must be seen of a key.
+    pub fn visible(&self, key: &[u8]) -> Object {
+        let steps = self.model.get(key).into_iter().flatten();
+        steps.rev().find(|step| step.fate != Fate::Failed).map(|step| step.object.clone()).unwrap_or_default()
+    }
+
+    /// And of what waits for a read.
+    fn with_waiting(&self, key: &[u8]) -> Object {
+        let waiting = self.waiting.iter().filter(|waiting| waiting.key == key);
+        waiting.fold(self.visible(key), |object, waiting| merged(&object, &waiting.object))
+    }
+
+    fn push(&mut self, key: &[u8], object: Object) {
+        let core = self.node.core_of(key);
+        let engine = &self.node.cores[usize::from(core)];
+        let commit = engine.open_commit(&engine.key(key, partition_of(key)));
+        let fate = commit.map_or(Fate::Durable, |commit| Fate::Open(core, commit));
+        self.met.siblings_max = self.met.siblings_max.max(object.siblings().len() as u64);
+        let point = self.node.disk.recorded();
+        let durable_at = (fate == Fate::Durable).then_some(point);
+        self.model.entry(key.to_vec()).or_default().push(Step { object, fate, from: point + 1, durable_at });
+        self.trim();
+    }
+
+    /// Merges an object into the node's, as a message or its coordinator brings it.
+    pub fn merge(&mut self, key: &[u8], object: &Object) {
+        let core = self.node.core_of(key);
+        for _ in 0..1000 {
+            let (before, now_ms) = (self.visible(key), self.node.now_ms);
+            let engine = &mut self.node.cores[usize::from(core)];
+            let known = engine.key(key, partition_of(key));
+            let bytes = encoded(object);
+            let result = engine.merge(&known, &ObjectRef::check(&bytes).unwrap(), now_ms);
+            match result {
+                Ok(Merge::Done(done)) => return self.merged(key, object, &before, done.changed),
+                Ok(Merge::NeedsRead { ticket, plan }) => {
+                    self.met.waited += 1;
+                    let (key, object) = (key.to_vec(), object.clone());
+                    self.waiting.push(Waiting { core, ticket, token: None, plan, key, object });
+                    return self.start_reads();
+                }
+                Err(Refusal::Stall) => self.wait(),
+                Err(refusal) => return self.refused(&refusal),
+            }
+        }
+        panic!("a merge stalls for ever");
+    }
+
+    fn refused(&mut self, refusal: &Refusal) {
+        match refusal {
+            Refusal::TooLarge { .. } => self.met.too_long += 1,
+            _ => self.met.refused += 1,
+        }
+    }
+
+    fn merged(&mut self, key: &[u8], object: &Object, before: &Object, changed: bool) {
+        let after = merged(before, object);
+        assert_eq!(changed, after != *before, "of {}: {before:?} and {object:?}", String::from_utf8_lossy(key));
+        if changed {
+            self.met.merges += 1;
+            self.push(key, after);
+        } else {
+            self.met.unchanged += 1;
+        }
+    }
+
+    fn wait(&mut self) {
+        self.turn(3);
+        self.node.now_ms += 10;
+        self.tick();
+    }
+
+    fn start_reads(&mut self) {
+        for waiting in self.waiting.iter_mut().filter(|waiting| waiting.token.is_none()) {
+            let token = self.node.next_token;
+            if self.node.cores[usize::from(waiting.core)].start_read(&waiting.plan, token) {
+                self.node.next_token += 1;
+                waiting.token = Some(token);
+            }
+        }
+    }
+
+    pub fn tick(&mut self) {
+        self.node.tick();
+    }
+
+    /// One turn of every core; what has been read is merged.
+    pub fn turn(&mut self, completions: usize) {
+        let reads = self.node.turn(completions);
+        self.settle();
+        for (token, result) in reads {
+            match self.waiting.iter().position(|waiting| waiting.token == Some(token)) {
+                Some(index) => self.finish(index, result),
+                None => drop(self.read.insert(token, result)),
+            }
+        }
+        self.start_reads();
+    }
+
+    /// Ends the merge whose record came.
+    fn finish(&mut self, index: usize, result: Result<Rc<Record>, ReadError>) {
+        let waiting = self.waiting.swap_remove(index);
+        let (core, now_ms) = (usize::from(waiting.core), self.node.now_ms);
+        let record = match result {
+            Ok(record) => record,
+            // The key was written anew: the merge is tried once more. Or a call that a test lets fail.
+            Err(ReadError::Gone | ReadError::Disk(_)) => {
+                self.node.cores[core].abandon_merge(waiting.ticket);
+                self.met.abandoned += 1;
+                return;
+            }
+            Err(error) => panic!("{} cannot be read: {error}", String::from_utf8_lossy(&waiting.key)),
+        };
+        let before = self.visible(&waiting.key);
+        match self.node.cores[core].merge_with(waiting.ticket, &record, now_ms) {
+            Ok(Merge::Done(done)) => self.merged(&waiting.key, &waiting.object, &before, done.changed),
+            Ok(Merge::NeedsRead { ticket, plan }) => {
+                assert_eq!(ticket, waiting.ticket);
+                self.waiting.push(Waiting { plan, token: None, ..waiting });
+            }
+            Err(Refusal::Stall) => self.waiting.push(Waiting { token: None, ..waiting }),
+            Err(refusal) => {
+                self.node.cores[core].abandon_merge(waiting.ticket);
+                self.refused(&refusal);
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        for (core, commit, is_durable) in std::mem::take(&mut self.node.commits) {
+            for step in self.model.values_mut().flatten() {
+                let Fate::Open(of, open) = step.fate else { continue };
+                let is_of = of == core && open.instance == commit.instance;
+                if is_of && is_durable && open <= commit {
+                    (step.fate, step.durable_at) = (Fate::Durable, Some(self.node.disk.recorded()));
+                } else if is_of && !is_durable && open == commit {
+                    step.fate = Fate::Failed;
+                    self.met.failed += 1;
+                }
+            }
+        }
+        self.trim();
+    }
+
+    /// Forgets what a durable step has replaced. What has failed may be on the disk all the same.
+    fn trim(&mut self) {
+        if self.keeps_steps {
+            return;
+        }
+        for steps in self.model.values_mut() {
+            if let Some(last) = steps.iter().rposition(|step| step.fate == Fate::Durable) {
+                let mut index = 0;
+                steps.retain(|step| {
+                    index += 1;
+                    index > last || step.fate == Fate::Failed
+                });
+            }
+        }
+    }
+
+    /// A foreign actor writes: it has seen all of its copy, or only some siblings.
+    pub fn foreign_writes(&mut self, random: &mut Random, key: &[u8], value: Option<Vec<u8>>, expires_at_ms: u64) {
+        let number = random.below(3) as usize;
+        let now_ms = self.node.now_ms;
+        let foreign = &mut self.foreign[number];
+        let copy = foreign.copies.entry(key.to_vec()).or_default();
+        let seen = some_context(random, copy);
+        let wall_ms = now_ms.checked_add_signed(foreign.skew_ms).unwrap();
+        let clock = foreign.clock.stamp(wall_ms, copy.context().highest());
+        let expires_at_ms = if value.is_some() { expires_at_ms } else { 0 };
+        copy.write(Dot::new(clock, foreign.actor), &seen, value, expires_at_ms);
+    }
+
+    /// A foreign actor learns from another, or from the node.
+    pub fn foreign_learns(&mut self, random: &mut Random, key: &[u8]) {
+        let (to, from) = (random.below(3) as usize, random.below(4) as usize);
+        let object = match self.foreign.get(from) {
+            Some(foreign) => foreign.copies.get(key).cloned().unwrap_or_default(),
+            None => self.visible(key),
+        };
+        self.foreign[to].copies.entry(key.to_vec()).or_default().merge(object);
+    }
+
+    /// A foreign actor sends the node its copy.
+    pub fn foreign_sends(&mut self, random: &mut Random, key: &[u8]) {
+        let number = random.below(3) as usize;
+        if let Some(object) = self.foreign[number].copies.get(key).cloned() {
+            self.merge(key, &object);
+        }
+    }
+
+    /// The node's coordinator writes: its stamp is above all that it has, and its object is whole.
+    pub fn coordinate(&mut self, random: &mut Random, key: &[u8], value: Option<Vec<u8>>, expires_at_ms: u64) {
+        let core = usize::from(self.node.core_of(key));
+        let mut object = self.with_waiting(key);
+        let now_ms = self.node.now_ms;
+        let engine = &mut self.node.cores[core];
+        let versions = engine.versions(&engine.key(key, partition_of(key)));
+        assert_eq!(versions, versions_of(&object), "of {}", String::from_utf8_lossy(key));
+        let Some(dot) = engine.stamp(now_ms, versions.context.highest()) else { return };
+        let seen = some_context(random, &object);
+        let expires_at_ms = if value.is_some() { expires_at_ms } else { 0 };
+        object.write(dot, &seen, value, expires_at_ms);
+        self.met.stamps += 1;
+        self.merge(key, &object);
+    }
+
+    /// A plain write, or delete, which replaces all that the node has.
+    pub fn write(&mut self, key: &[u8], value: Option<(Vec<u8>, u64)>) {
+        let core = usize::from(self.node.core_of(key));
+        for _ in 0..1000 {
+            let (seen, mut object) = (self.with_waiting(key).context().clone(), self.visible(key));
+            let now_ms = self.node.now_ms;
+            let was_there = shown(&object, now_ms).is_some();
+            let engine = &mut self.node.cores[core];
+            let known = engine.key(key, partition_of(key));
+            let result = match &value {
+                Some((value, expires_at_ms)) => engine.put(&known, value, *expires_at_ms, now_ms).map(Some),
+                None => engine.delete(&known, now_ms),
+            };
+            match result {
+                Ok(Some(written)) => {
+                    assert_eq!(written.existed, was_there, "of {}", String::from_utf8_lossy(key));
+                    let (expires_at_ms, value) = match &value {
+                        Some((value, expires_at_ms)) => (*expires_at_ms, Some(value.clone())),
+                        None => (0, None),
+                    };
+                    *(if value.is_some() { &mut self.met.puts } else { &mut self.met.deletes }) += 1;
+                    object.write(written.dot, &seen, value, expires_at_ms);
+                    return self.push(key, object);
+                }
+                Ok(None) => return assert!(!was_there, "a delete found nothing of {}", String::from_utf8_lossy(key)),
+                Err(Refusal::Stall) => self.wait(),
+                Err(refusal) => return self.refused(&refusal),
+            }
+        }
+        panic!("a write stalls for ever");
+    }
+
+    /// The node's object of a key, through memory or disk.
+    fn object(&mut self, key: &[u8]) -> Result<Object, ReadError> {
+        let core = usize::from(self.node.core_of(key));
+        let mut fetched: Option<Rc<Record>> = None;
+        for _ in 0..100 {
+            let engine = &mut self.node.cores[core];
+            let known = engine.key(key, partition_of(key));
+            let mut bytes = Vec::new();
+            let plan = match engine.object_with(&known, fetched.as_ref(), &mut bytes) {
+                ObjectFound::Absent { .. } => return Ok(Object::default()),
+                ObjectFound::Here { .. } => return Ok(Object::decode(&bytes).unwrap()),
+                ObjectFound::OnDisk(plan) => plan,
+            };
+            fetched = match self.fetch(core, &plan) {
+                Err(ReadError::Gone) => None,
+                result => Some(result?),
+            };
+        }
+        panic!("a read never ends");
+    }
+
+    fn shown(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+        let core = usize::from(self.node.core_of(key));
+        let mut fetched: Option<Rc<Record>> = None;
+        for _ in 0..100 {
+            let now_ms = self.node.now_ms;
+            let engine = &mut self.node.cores[core];
+            let known = engine.key(key, partition_of(key));
+            let plan = match engine.find_with(&known, now_ms, fetched.as_ref()) {
+                Found::Absent { .. } => return Ok(None),
+                Found::Here { record, .. } => return Ok(Some(record.value().to_vec())),
+                Found::OnDisk(plan) => plan,
+            };
+            fetched = match self.fetch(core, &plan) {
+                Err(ReadError::Gone) => None,
+                result => Some(result?),
+            };
+        }
+        panic!("a read never ends");
+    }
+
+    fn fetch(&mut self, core: usize, plan: &ReadPlan) -> Result<Rc<Record>, ReadError> {
+        for _ in 0..1000 {
+            let token = self.node.next_token;
+            if !self.node.cores[core].start_read(plan, token) {
+                self.turn(1);
+                continue;
+            }
+            self.node.next_token += 1;
+            self.met.objects_read += 1;
+            for _ in 0..1000 {
+                self.turn(1);
+                if let Some(result) = self.read.remove(&token) {
+                    return result;
+                }
+            }
+        }
+        panic!("a read is lost");
+    }
+
+    /// Compares what the node says of a key with the model; turns go by while it is read.
+    pub fn check(&mut self, key: &[u8]) {
+        let name = String::from_utf8_lossy(key).into_owned();
+        let engine = &self.node.cores[usize::from(self.node.core_of(key))];
+        let versions = engine.versions(&engine.key(key, partition_of(key)));
+        assert_eq!(versions, versions_of(&self.with_waiting(key)), "versions of {name}");
+        match self.object(key) {
+            Ok(object) => assert_eq!(object, self.visible(key), "object of {name}"),
+            // A call that a test lets fail.
+            Err(ReadError::Disk(_)) => return,
+            Err(error) => panic!("{name} cannot be read: {error}"),
+        }
+        match self.shown(key) {
+            Ok(value) => assert_eq!(value, shown(&self.visible(key), self.node.now_ms), "value of {name}"),
+            Err(ReadError::Disk(_)) => {}
+            Err(error) => panic!("{name} cannot be read: {error}"),
+        }
+    }
+
+    /// Lets everything become durable, and every merge end.
+    pub fn settle_all(&mut self) {
+        for _ in 0..1000 {
+            self.turn(8);
+            self.node.now_ms += 5;
+            self.tick();
+            if self.waiting.is_empty() {
+                break;
+            }
+        }
+        assert!(self.waiting.is_empty(), "merges wait for ever");
+        self.node.settle_all();
+        self.settle();
+    }
+
+    /// What is durable is what the trees, the counts and the scans say. To be called when everything is.
+    pub fn check_sums(&mut self) {
+        self.node.check_trees();
+        let keys: Vec<Vec<u8>> = self.model.keys().cloned().collect();
+        let cores = self.node.cores.len() as u16;
+        for partition in 0..PARTITIONS {
+            let core = (0..cores).find(|core| owned(*core, cores).contains(&partition)).unwrap();
+            let engine = &self.node.cores[usize::from(core)];
+            let mut items = Vec::new();
+            for key in keys.iter().filter(|key| partition_of(key) == partition) {
+                let hash = IndexHash::of(engine.key(key, partition).hash);
+                items.extend(self.visible(key).siblings().iter().map(|sibling| (hash, sibling.dot)));
+            }
+            let expected = MerkleTree::build(leaves_for(items.len()), items);
+            assert_eq!(engine.merkle_tree(partition).root(), expected.root(), "the tree of partition {partition}");
+        }
+        let now_ms = self.node.now_ms;
+        let mut expected: Vec<_> = keys.into_iter().filter(|key| shown(&self.visible(key), now_ms).is_some()).collect();
+        expected.sort();
+        assert_eq!(self.node.counted_keys(), expected.len() as u64, "keys counted");
+        assert_eq!(self.node.scan_keys(3), expected, "keys scanned");
+    }
+
+    /// Stops cleanly or by a crash, and opens again.
+    pub fn restart(&mut self, clean: bool, cores: u16) {
+        if clean {
+            self.settle_all();
+        }
+        self.note_counts();
+        self.waiting.clear();
+        self.read.clear();
+        self.node.restart(clean, cores);
+        self.node.commits.clear();
+        for report in self.node.cores.iter().map(|core| core.recovery().clone()) {
+            assert_eq!(report.corruption, [], "no damage was done");
+            self.met.recovered_siblings += report.siblings;
+            self.met.joined += report.joined;
+        }
+        let keys: Vec<Vec<u8>> = self.model.keys().cloned().collect();
+        for key in keys {
+            let found = self.object(&key).unwrap();
+            self.met.recovered += 1;
+            let steps = self.model.remove(&key).unwrap();
+            assert_possible(&key, &found, &steps, clean);
+            self.model.insert(key, vec![Step::certain(found)]);
+        }
+    }
+
+    /// A node that was not started yet, on what a crash at a point has left of this one; it knows what may be there.
+    pub fn after_crash(&self, node: Node, point: usize) -> Objects {
+        let mut objects = Objects::new(node);
+        for (key, steps) in &self.model {
+            let durable = |step: &Step| step.durable_at.is_some_and(|at| at <= point);
+            let last = steps.iter().rposition(durable);
+            // What was on its way before the last durable step is a part of that.
+            let steps = steps[last.unwrap_or(0)..].iter().filter(|step| step.from <= point).map(|step| {
+                let fate = if durable(step) { Fate::Durable } else { Fate::Failed };
+                Step { fate, ..step.clone() }
+            });
+            objects.model.insert(key.clone(), steps.collect());
+        }
+        objects
+    }
+
+    /// Starts on what a crash has left, and compares it with what may be there; from now on that is certain.
+    pub fn start(&mut self) {
+        self.node.open(1, None).unwrap();
+        let report = self.node.cores[0].recovery().clone();
+        assert_eq!(report.corruption, [], "no damage was done");
+        self.met.recovered_siblings += report.siblings;
+        self.met.joined += report.joined;
+        let keys: Vec<Vec<u8>> = self.model.keys().cloned().collect();
+        for key in keys {
+            let found = self.object(&key).unwrap();
+            self.met.recovered += 1;
+            let steps = self.model.remove(&key).unwrap();
+            assert_possible(&key, &found, &steps, false);
+            self.model.insert(key, vec![Step::certain(found)]);
+        }
+        self.node.check_trees();
+    }
+
+    pub fn note_counts(&mut self) {
+        for counts in self.node.cores.iter().map(|core| core.statistics().counts) {
+            self.met.siblings_written += counts.siblings_written;
+            self.met.siblings_moved += counts.siblings_moved;
+        }
+    }
+
+    pub fn known_keys(&self) -> Vec<Vec<u8>> {
+        self.model.keys().cloned().collect()
+    }
+}
+
+/// A crash leaves the last durable object, merged with some of those that were on their way.
+fn assert_possible(key: &[u8], found: &Object, steps: &[Step], clean: bool) {
+    let durable = steps.iter().rev().find(|step| step.fate == Fate::Durable);
+    let durable = durable.map(|step| step.object.clone()).unwrap_or_default();
+    let others: Vec<&Object> =
+        steps.iter().filter(|step| step.fate != Fate::Durable).map(|step| &step.object).collect();
+    let name = String::from_utf8_lossy(key);
+    if clean && others.is_empty() {
+        return assert_eq!(*found, durable, "{name} after a clean stop");
+    }
+    let is_between = |low: &Object, high: &Object| matches!(high.compare(low), Comparison::Newer | Comparison::Equal);
+    let all = others.iter().fold(durable.clone(), |all, other| merged(&all, other));
+    assert!(is_between(&durable, found), "{name} holds {found:?}, which lacks what was durable: {durable:?}");
+    assert!(is_between(found, &all), "{name} holds {found:?}, which nobody wrote: {all:?}");
+    if others.len() <= 8 {
+        let mut subsets = (0..1_u32 << others.len()).map(|chosen| {
+            let some = others.iter().enumerate().filter(|(index, _)| chosen & 1 << index != 0);
+            some.fold(durable.clone(), |some, (_, other)| merged(&some, other))
+        });
+        assert!(subsets.any(|some| some == *found), "{name} holds {found:?}, a part of a write");
+    }
+}
+
+/// All that an object has seen, or the part of it that covers some siblings only: as a client says that had read an older one.
+fn some_context(random: &mut Random, object: &Object) -> Context {
+    if random.one_in(2) {
+        return object.context().clone();
+    }
+    let mut context = Context::default();
+    for sibling in object.siblings() {
+        if random.one_in(2) {
+            context.insert(sibling.dot);
+        }
+    }
+    context
+}
