@@ -61,7 +61,7 @@ pub use engine::{Engine, Event, Key, keyed_hash};
 pub use error::{Error, ReadError, Refusal};
 pub use hot_log::Commit;
 pub use limits::Limits;
-pub use merge_path::{Merge, Merged};
+pub use merge_path::{Merge, Merged, object_record};
 pub use partition_files::{parse_partition_name, partition_path};
 pub use read_path::{Description, Found, ObjectFound, ReadPlan, Record, ScanBatch, ScanEntry, WARM_STEPS};
 pub use record::RecordRef;

@@ -22,7 +22,7 @@ use crate::engine::{Engine, Key};
 use crate::hot_log::Commit;
 use crate::index::IndexHash;
 use crate::read_path::Stored;
-use crate::record::{Kind, RecordFields};
+use crate::record::{self, Kind, RecordFields};
 use crate::versions::Versions;
 use crate::waiting_merges::WaitingMerge;
 use crate::{MergeTicket, ReadPlan, Record, Refusal};
@@ -278,6 +278,19 @@ pub(crate) fn fields_of<'a>(
     }
     encode_siblings(context, siblings.iter().copied(), body);
     RecordFields { value: body, ..fields }
+}
+
+/// The record of an object, as a store writes it; `None` where it is too long for one.
+pub fn object_record(key: &Key<'_>, object: &ObjectRef<'_>) -> Option<Vec<u8>> {
+    let (context, mut body) = (object.context(), Vec::new());
+    let siblings: Vec<SiblingRef<'_>> = object.siblings().map(without_idle_expiry).collect();
+    let fields = fields_of(key, &siblings, &context, &mut body);
+    if key.bytes.len() > record::KEY_BYTES_MAX || fields.value.len() > record::VALUE_BYTES_MAX {
+        return None;
+    }
+    let mut bytes = vec![0; record::encoded_bytes(&fields)];
+    record::encode(&fields, &mut bytes);
+    Some(bytes)
 }
 
 /// What stands in for the newest dot where nothing is live.

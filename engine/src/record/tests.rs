@@ -111,6 +111,12 @@ fn objects_go_through_records() {
     let mut value = Vec::new();
     both.encode(&mut value);
     let siblings = RecordFields { dot: beside, kind: Kind::Siblings, value: &value, ..plain };
+    let higher = encoded(&RecordFields { floor: clock(500), ..siblings });
+    let mut context = both.context().clone();
+    context.raise_floor(clock(500));
+    let record = RecordRef::check(&higher).unwrap();
+    assert_eq!((record.context(), record.floor()), (context.clone(), clock(500)), "the floor counts of every record");
+    assert_eq!(record.object().unwrap().context(), &context);
     let bytes = encoded(&siblings);
     let record = RecordRef::check(&bytes).unwrap();
     assert_eq!(record.object(), Some(both.clone()));
@@ -130,7 +136,7 @@ fn objects_go_through_records() {
 
 #[test]
 fn a_record_of_siblings_shows_the_newest_and_one_of_none_shows_nothing() {
-    let plain = fields(b"key", b"");
+    let plain = RecordFields { floor: Clock::ZERO, ..fields(b"key", b"") };
     let beside = Dot::new(clock(1_001), Actor::new(8, 1));
     let mut object = Object::default();
     object.write(plain.dot, &Context::default(), Some(b"older".to_vec()), 0);

@@ -7,7 +7,7 @@
 
 use super::optional::{self, Fields, TAG_CONTEXT, TAG_EXPIRY, clock};
 use super::{Kind, RECORD_HEADER_BYTES, RecordError, RecordHeader, array, peek_total_bytes};
-use annulus_object::{Actor, Clock, Context, Dot, Object, ObjectRef, SiblingRef};
+use annulus_object::{Actor, Clock, Context, Dot, Object, ObjectRef, SiblingRef, encode_siblings};
 
 /// A view of one record: exactly its bytes, already checked.
 #[derive(Clone, Copy, Debug)]
@@ -160,24 +160,22 @@ impl<'a> RecordRef<'a> {
     #[must_use]
     #[inline]
     pub fn floor(&self) -> Clock {
-        match self.encoded_object() {
-            None => clock(self.header().floor),
-            Some(object) => object.context().floor(),
-        }
+        let of_siblings = self.context_of_siblings().map(|context| context.floor());
+        of_siblings.unwrap_or_else(|| clock(self.header().floor))
     }
 
     /// Entries of the context above the floor, sorted by actor; of a single version without the dot's own.
     pub fn context_entries(&self) -> impl Iterator<Item = (Actor, Clock)> + use<'a> {
         let field = self.fields().flatten().find(|field| field.0 == TAG_CONTEXT);
-        let of_siblings = self.encoded_object().map_or_else(Vec::new, |object| object.context().entries().to_vec());
+        let of_siblings = self.context_of_siblings().map_or_else(Vec::new, |context| context.entries().to_vec());
         optional::entries(field.map_or(&[], |field| field.1)).chain(of_siblings)
     }
 
     /// The whole context, the dots' own entries included.
     #[must_use]
     pub fn context(&self) -> Context {
-        if let Some(object) = self.encoded_object() {
-            return object.context();
+        if let Some(context) = self.context_of_siblings() {
+            return context;
         }
         let mut context = Context::from_parts(self.floor(), self.context_entries());
         context.insert(self.dot());
@@ -201,7 +199,11 @@ impl<'a> RecordRef<'a> {
     pub fn object(&self) -> Option<Object> {
         match self.kind() {
             Kind::Mark => None,
-            Kind::Siblings => self.encoded_object().map(|object| object.to_object()),
+            Kind::Siblings => {
+                let (siblings, mut bytes) = (self.siblings().collect::<Vec<_>>(), Vec::new());
+                encode_siblings(&self.context(), siblings.into_iter(), &mut bytes);
+                Some(Object::decode(&bytes).expect("what was encoded is decoded"))
+            }
             Kind::Value | Kind::Tombstone => {
                 let only = self.siblings().next().expect("a single version is one sibling");
                 Some(Object::single(only.to_sibling(), self.context()))
@@ -213,6 +215,13 @@ impl<'a> RecordRef<'a> {
     #[inline]
     fn encoded_object(&self) -> Option<ObjectRef<'a>> {
         (self.bytes[46] == Kind::Siblings as u8).then(|| ObjectRef::checked_before(self.body()))
+    }
+
+    /// Of siblings, what the encoded object says, and the floor that every record has.
+    fn context_of_siblings(&self) -> Option<Context> {
+        let mut context = self.encoded_object()?.context();
+        context.raise_floor(clock(self.header().floor));
+        Some(context)
     }
 
     fn newest(&self) -> Option<SiblingRef<'a>> {
