@@ -169,13 +169,6 @@ impl Context {
         Ok(Context { floor, entries })
     }
 
-    /// Passes over a context that was checked.
-    pub(crate) fn skip(reader: &mut Reader<'_>) -> Result<(), DecodeError> {
-        reader.u64()?;
-        let count = reader.u32()? as usize;
-        reader.take(count * ENTRY_BYTES).map(|_| ())
-    }
-
     fn position(&self, actor: Actor) -> Result<usize, usize> {
         self.entries.binary_search_by_key(&actor, |entry| entry.0)
     }

@@ -9,8 +9,13 @@
 //!
 //! Invariant: siblings are sorted by dot, no dot twice, each covered by the context, none dominated.
 
-use crate::{Clock, Context, DecodeError, Dot, ObjectRef, encode_siblings, encoded_object_bytes};
+use crate::{Actor, Clock, Context, DecodeError, Dot, Reader};
 use std::cmp::Ordering;
+
+const FORMAT: u8 = 1;
+const TOMBSTONE: u8 = 1;
+/// Clock, actor, expiry, flags, length of the value.
+const SIBLING_BYTES_MIN: usize = 8 + 8 + 8 + 1 + 4;
 
 /// One live version of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -139,26 +144,59 @@ impl Object {
     #[must_use]
     pub fn encoded_bytes(&self) -> usize {
         let values = self.siblings.iter().filter_map(|s| s.value.as_ref());
-        encoded_object_bytes(&self.context, self.siblings.len(), values.map(Vec::len).sum())
+        let value_bytes: usize = values.map(Vec::len).sum();
+        1 + self.context.encoded_bytes() + 4 + SIBLING_BYTES_MIN * self.siblings.len() + value_bytes
     }
 
-    /// Appends format, context, count and siblings, all little endian; see [`encode_siblings`].
+    /// Appends format, context, count and siblings, all little endian. Values are below 4 GiB and
+    /// the context fits (asserted).
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.reserve(self.encoded_bytes());
-        encode_siblings(&self.context, self.siblings.iter().map(Sibling::view), out);
+        out.push(FORMAT);
+        self.context.encode(out);
+        let count = u32::try_from(self.siblings.len()).expect("siblings are countable");
+        out.extend_from_slice(&count.to_le_bytes());
+        for sibling in &self.siblings {
+            let value = sibling.value.as_deref().unwrap_or_default();
+            let value_bytes = u32::try_from(value.len()).expect("a value is below 4 GiB");
+            let flags = if sibling.value.is_none() { TOMBSTONE } else { 0 };
+            out.extend_from_slice(&sibling.dot.clock.raw().to_le_bytes());
+            out.extend_from_slice(&sibling.dot.actor.raw().to_le_bytes());
+            out.extend_from_slice(&sibling.expires_at_ms.to_le_bytes());
+            out.push(flags);
+            out.extend_from_slice(&value_bytes.to_le_bytes());
+            out.extend_from_slice(value);
+        }
     }
 
     /// Reads an object that fills `bytes`. Only what [`Object::encode`] writes is accepted; the
     /// memory used is bounded by the length of `bytes`.
     pub fn decode(bytes: &[u8]) -> Result<Object, DecodeError> {
-        ObjectRef::check(bytes).map(|object| object.to_object())
-    }
-
-    /// What an encoding that was checked says.
-    pub(crate) fn from_checked(siblings: Vec<Sibling>, context: Context) -> Object {
-        let object = Object { siblings, context };
-        object.assert_invariant();
-        object
+        let mut reader = Reader { rest: bytes };
+        match reader.u8()? {
+            FORMAT => {}
+            format => return Err(DecodeError::Format(format)),
+        }
+        let context = Context::read(&mut reader)?;
+        let count = reader.u32()? as usize;
+        if count > reader.rest.len() / SIBLING_BYTES_MIN {
+            return Err(DecodeError::Truncated);
+        }
+        let mut siblings: Vec<Sibling> = Vec::with_capacity(count);
+        for _ in 0..count {
+            let sibling = read_sibling(&mut reader)?;
+            if !context.covers(sibling.dot) {
+                return Err(DecodeError::Uncovered);
+            }
+            if siblings.last().is_some_and(|last| last.dot >= sibling.dot) {
+                return Err(DecodeError::Order);
+            }
+            siblings.push(sibling);
+        }
+        if !reader.rest.is_empty() {
+            return Err(DecodeError::Trailing);
+        }
+        Ok(Object { siblings, context })
     }
 
     fn keep_unless_seen(&mut self, sibling: Sibling) {
@@ -182,6 +220,24 @@ impl Object {
         debug_assert!(self.siblings.is_sorted_by(|a, b| a.dot < b.dot));
         debug_assert!(self.siblings.iter().all(|s| self.context.covers(s.dot)));
     }
+}
+
+fn read_sibling(reader: &mut Reader<'_>) -> Result<Sibling, DecodeError> {
+    let clock = reader.clock()?;
+    let dot = Dot::new(clock, Actor::from_raw(reader.u64()?));
+    let expires_at_ms = reader.u64()?;
+    let flags = reader.u8()?;
+    let value_bytes = reader.u32()? as usize;
+    let value = reader.take(value_bytes)?;
+    let value = match flags {
+        0 => Some(value.to_vec()),
+        TOMBSTONE if value.is_empty() => None,
+        _ => return Err(DecodeError::Field),
+    };
+    if clock == Clock::ZERO {
+        return Err(DecodeError::Field);
+    }
+    Ok(Sibling { dot, expires_at_ms, value })
 }
 
 #[cfg(test)]
