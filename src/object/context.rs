@@ -8,7 +8,7 @@
 //! Invariant (normal form): entries are sorted by actor, one per actor, each above the floor. Equal
 //! sets are therefore equal values with equal encodings.
 
-use crate::{Actor, Clock, DecodeError, Dot, Reader};
+use crate::{Actor, Clock, ContextView, DecodeError, Dot};
 use smallvec::SmallVec;
 
 /// The most entries that a decoder accepts. Merging is not limited; who merges contexts from
@@ -17,12 +17,26 @@ pub const CONTEXT_ENTRIES_MAX: usize = 4_095;
 
 const HEADER_BYTES: usize = 8 + 4;
 const ENTRY_BYTES: usize = 8 + 8;
+/// A merge of no more entries than this puts them in one by one, which needs no new list.
+const INSERTED_ENTRIES_MAX: usize = 4;
 
 /// A set of dots: see the module. The default is the empty set.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub struct Context {
     floor: Clock,
     entries: SmallVec<[(Actor, Clock); 2]>,
+}
+
+/// By hand for `clone_from`, which allocates only where the old value had less room.
+impl Clone for Context {
+    fn clone(&self) -> Context {
+        Context { floor: self.floor, entries: self.entries.clone() }
+    }
+
+    fn clone_from(&mut self, source: &Context) {
+        self.floor = source.floor;
+        self.entries.clone_from(&source.entries);
+    }
 }
 
 impl Context {
@@ -120,6 +134,12 @@ impl Context {
             self.entries.extend(above.copied());
             return;
         }
+        if other.entries.len() <= INSERTED_ENTRIES_MAX {
+            for &(actor, clock) in &other.entries {
+                self.insert(Dot::new(clock, actor));
+            }
+            return;
+        }
         let ours = std::mem::take(&mut self.entries);
         self.entries = union(&ours, &other.entries, self.floor);
     }
@@ -144,29 +164,20 @@ impl Context {
 
     /// Reads a context that fills `bytes`. Only the normal form is accepted.
     pub fn decode(bytes: &[u8]) -> Result<Context, DecodeError> {
-        let mut reader = Reader { rest: bytes };
-        let context = Context::read(&mut reader)?;
-        if reader.rest.is_empty() { Ok(context) } else { Err(DecodeError::Trailing) }
+        ContextView::check(bytes).map(ContextView::to_context)
     }
 
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Context, DecodeError> {
-        let floor = reader.clock()?;
-        let count = reader.u32()? as usize;
-        if count > CONTEXT_ENTRIES_MAX {
-            return Err(DecodeError::TooManyEntries);
-        }
-        // What was announced is there before anything is allocated for it.
-        let mut reader = Reader { rest: reader.take(count * ENTRY_BYTES)? };
-        let mut entries: SmallVec<[(Actor, Clock); 2]> = SmallVec::with_capacity(count);
-        for _ in 0..count {
-            let actor = Actor::from_raw(reader.u64()?);
-            let clock = reader.clock()?;
-            if clock <= floor || entries.last().is_some_and(|last| last.0 >= actor) {
-                return Err(DecodeError::Order);
-            }
-            entries.push((actor, clock));
-        }
-        Ok(Context { floor, entries })
+    /// From what is in normal form.
+    pub(crate) fn from_normal(floor: Clock, entries: impl ExactSizeIterator<Item = (Actor, Clock)>) -> Context {
+        let mut list = SmallVec::with_capacity(entries.len());
+        list.extend(entries);
+        Context { floor, entries: list }
+    }
+
+    /// Becomes the empty set; keeps the memory.
+    pub fn clear(&mut self) {
+        self.floor = Clock::ZERO;
+        self.entries.clear();
     }
 
     fn position(&self, actor: Actor) -> Result<usize, usize> {

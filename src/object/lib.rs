@@ -22,10 +22,12 @@
 mod context;
 mod dot;
 mod object;
+mod view;
 
 pub use context::{CONTEXT_ENTRIES_MAX, Context};
 pub use dot::{Actor, Clock, Dot, HybridClock};
 pub use object::{Comparison, Object, Sibling};
+pub use view::{ContextView, ObjectView, SiblingRef, encode_object};
 
 /// Why bytes are not the encoding of a context or an object. Nothing was changed; the caller drops
 /// the bytes and reports whence they came.

@@ -9,13 +9,9 @@
 //!
 //! Invariant: siblings are sorted by dot, no dot twice, each covered by the context, none dominated.
 
-use crate::{Actor, Clock, Context, DecodeError, Dot, Reader};
+use crate::view::{ObjectView, SIBLING_BYTES_MIN, SiblingRef, encode_object};
+use crate::{Clock, Context, DecodeError, Dot};
 use std::cmp::Ordering;
-
-const FORMAT: u8 = 1;
-const TOMBSTONE: u8 = 1;
-/// Clock, actor, expiry, flags, length of the value.
-const SIBLING_BYTES_MIN: usize = 8 + 8 + 8 + 1 + 4;
 
 /// One live version of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,6 +25,12 @@ pub struct Sibling {
 }
 
 impl Sibling {
+    /// The same without a copy of the value.
+    #[must_use]
+    pub fn borrowed(&self) -> SiblingRef<'_> {
+        SiblingRef { dot: self.dot, expires_at_ms: self.expires_at_ms, value: self.value.as_deref() }
+    }
+
     fn compare_payload(&self, other: &Sibling) -> Ordering {
         let ours = (&self.value, self.expires_at_ms);
         ours.cmp(&(&other.value, other.expires_at_ms))
@@ -152,51 +154,13 @@ impl Object {
     /// the context fits (asserted).
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.reserve(self.encoded_bytes());
-        out.push(FORMAT);
-        self.context.encode(out);
-        let count = u32::try_from(self.siblings.len()).expect("siblings are countable");
-        out.extend_from_slice(&count.to_le_bytes());
-        for sibling in &self.siblings {
-            let value = sibling.value.as_deref().unwrap_or_default();
-            let value_bytes = u32::try_from(value.len()).expect("a value is below 4 GiB");
-            let flags = if sibling.value.is_none() { TOMBSTONE } else { 0 };
-            out.extend_from_slice(&sibling.dot.clock.raw().to_le_bytes());
-            out.extend_from_slice(&sibling.dot.actor.raw().to_le_bytes());
-            out.extend_from_slice(&sibling.expires_at_ms.to_le_bytes());
-            out.push(flags);
-            out.extend_from_slice(&value_bytes.to_le_bytes());
-            out.extend_from_slice(value);
-        }
+        encode_object(&self.context, self.siblings.iter().map(Sibling::borrowed), out);
     }
 
     /// Reads an object that fills `bytes`. Only what [`Object::encode`] writes is accepted; the
     /// memory used is bounded by the length of `bytes`.
     pub fn decode(bytes: &[u8]) -> Result<Object, DecodeError> {
-        let mut reader = Reader { rest: bytes };
-        match reader.u8()? {
-            FORMAT => {}
-            format => return Err(DecodeError::Format(format)),
-        }
-        let context = Context::read(&mut reader)?;
-        let count = reader.u32()? as usize;
-        if count > reader.rest.len() / SIBLING_BYTES_MIN {
-            return Err(DecodeError::Truncated);
-        }
-        let mut siblings: Vec<Sibling> = Vec::with_capacity(count);
-        for _ in 0..count {
-            let sibling = read_sibling(&mut reader)?;
-            if !context.covers(sibling.dot) {
-                return Err(DecodeError::Uncovered);
-            }
-            if siblings.last().is_some_and(|last| last.dot >= sibling.dot) {
-                return Err(DecodeError::Order);
-            }
-            siblings.push(sibling);
-        }
-        if !reader.rest.is_empty() {
-            return Err(DecodeError::Trailing);
-        }
-        Ok(Object { siblings, context })
+        ObjectView::check(bytes).map(Object::from)
     }
 
     fn keep_unless_seen(&mut self, sibling: Sibling) {
@@ -222,23 +186,16 @@ impl Object {
     }
 }
 
-fn read_sibling(reader: &mut Reader<'_>) -> Result<Sibling, DecodeError> {
-    let clock = reader.clock()?;
-    let dot = Dot::new(clock, Actor::from_raw(reader.u64()?));
-    let expires_at_ms = reader.u64()?;
-    let flags = reader.u8()?;
-    let value_bytes = reader.u32()? as usize;
-    let value = reader.take(value_bytes)?;
-    let value = match flags {
-        0 => Some(value.to_vec()),
-        TOMBSTONE if value.is_empty() => None,
-        _ => return Err(DecodeError::Field),
-    };
-    if clock == Clock::ZERO {
-        return Err(DecodeError::Field);
+impl From<ObjectView<'_>> for Object {
+    fn from(view: ObjectView<'_>) -> Object {
+        let owned = |seen: SiblingRef<'_>| Sibling {
+            dot: seen.dot,
+            expires_at_ms: seen.expires_at_ms,
+            value: seen.value.map(<[u8]>::to_vec),
+        };
+        Object { siblings: view.siblings().map(owned).collect(), context: view.context().to_context() }
     }
-    Ok(Sibling { dot, expires_at_ms, value })
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

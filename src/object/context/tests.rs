@@ -4,7 +4,7 @@ use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
-const ACTORS: u64 = 4;
+const ACTORS: u64 = 7;
 const CLOCKS: u64 = 9;
 
 fn dot(clock: u64, actor: u64) -> Dot {
@@ -20,7 +20,7 @@ fn members(context: &Context) -> BTreeSet<Dot> {
 }
 
 pub(crate) fn any_context() -> impl Strategy<Value = Context> {
-    let entries = prop::collection::vec((0..ACTORS, 1..CLOCKS), 0..5);
+    let entries = prop::collection::vec((0..ACTORS, 1..CLOCKS), 0..9);
     (0..4u64, entries).prop_map(|(floor, entries)| {
         let entries =
             entries.into_iter().map(|(actor, clock)| (Actor::from_raw(actor), Clock::from_raw(clock).unwrap()));

@@ -1,6 +1,7 @@
 //! The laws of the lattice, and what writes and deletes do to it.
 
 use super::*;
+use crate::Actor;
 use crate::context::tests::any_context;
 use proptest::prelude::*;
 
@@ -24,7 +25,7 @@ fn sibling(dot: Dot, variant: u8) -> Sibling {
 
 /// Any state at all, reachable or not: some covered dots are live, the others dead. `variants`
 /// above one lets one dot carry different payloads, which only a fault can do.
-fn any_object(variants: u8) -> impl Strategy<Value = Object> {
+pub(crate) fn any_object(variants: u8) -> impl Strategy<Value = Object> {
     let live = prop::collection::btree_map((1..9u64, 0..4u64), 0..variants, 0..5);
     (any_context(), live).prop_map(|(mut context, live)| {
         let dots = live.into_iter().map(|((clock, actor), variant)| (dot(clock, actor), variant));
