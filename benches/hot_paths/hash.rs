@@ -31,6 +31,7 @@ fn engine() -> Engine<MemoryDisk> {
         layout: 0,
         migrate_from: None,
         partitions: 0..1,
+        hints_from: u16::MAX,
         hash_key: *b"sixteen key byte",
         cluster_id: [0; 16],
         actor: Actor::new(7, 1),

@@ -35,6 +35,8 @@ pub struct Config {
     pub migrate_from: Option<(u32, Vec<Range<u16>>)>,
     /// The partitions of this core.
     pub partitions: Range<u16>,
+    /// Partitions of hints are numbered from here on: behind all partitions of the cluster.
+    pub hints_from: u16,
     /// Key of the keyed hash of keys.
     pub hash_key: [u8; 16],
     /// The cluster that the files belong to.

@@ -112,11 +112,12 @@ impl<D: Disk> Engine<D> {
         }
         let (entry, old) = self.enter(partition, &view, place, record.total_bytes());
         self.gained(partition, &entry);
-        if let Some(old) = old {
-            self.lost(partition, &old);
+        match old {
+            Some(old) => self.lost(partition, &old),
+            None => self.note_added_hint(partition, false),
         }
         // Without one, a newer write had replaced the pending entry and failed.
-        if self.pending_mark.is_none() && was_pending {
+        if self.pending_mark.is_none() && was_pending && !self.partitions.is_hints(partition) {
             let was_live = old.is_some_and(|old| !old.is_tombstone());
             self.pending_keys -= i64::from(!view.is_tombstone) - i64::from(was_live);
         }
@@ -151,7 +152,7 @@ impl<D: Disk> Engine<D> {
     pub(crate) fn drop_up_to(&mut self, clock: Clock) {
         let mut any = Vec::new();
         let Self { index, side, segments, partition_files, .. } = self;
-        for partition in self.config.partitions.clone() {
+        for partition in self.partitions.all() {
             let mut dropped = Vec::new();
             let removed = index.retain(partition, |entry| {
                 let keep = entry.clock > clock;
@@ -223,13 +224,17 @@ impl<D: Disk> Engine<D> {
 
     /// Counts anew what pending writes change in the number of keys.
     pub(crate) fn recount_pending(&mut self) {
+        self.recount_hints();
         self.pending_keys = self.change_by_pending(None);
     }
 
     /// What pending writes change in the number of keys, of one partition or of all.
     pub(crate) fn change_by_pending(&self, partition: Option<u16>) -> i64 {
         let is_live = |entry: Entry| !entry.is_tombstone() && !self.is_flushed(entry.clock);
-        let of_partition = |write: &PendingWrite| partition.is_none_or(|partition| write.partition == partition);
+        let of_partition = |write: &PendingWrite| match partition {
+            Some(partition) => write.partition == partition,
+            None => !self.partitions.is_hints(write.partition),
+        };
         let change = |(hash, write): (u128, &PendingWrite)| {
             let entry = self.index.get(write.partition, IndexHash::of(hash));
             let record = write.view();

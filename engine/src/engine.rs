@@ -17,11 +17,13 @@ use crate::cache::Cache;
 use crate::compaction::{Compaction, Pacing};
 use crate::config::{Config, Durability};
 use crate::disk::{Completion, Disk, OperationId};
+use crate::hints::Hints;
 use crate::hot_log::{Commit, HotLog, Identity, LARGE, SMALL};
 use crate::housekeeping::{DiskState, Failures};
 use crate::index::{ActorTable, Index};
 use crate::memory_store::MemoryStore;
 use crate::partition_files::PartitionFiles;
+use crate::partitions::Partitions;
 use crate::pending::Pending;
 use crate::read_path::{Reading, Record};
 use crate::recovery::{RecoveryReport, Scattered};
@@ -81,6 +83,9 @@ pub struct Engine<D: Disk> {
     pub(crate) floor: Clock,
     /// The largest clock of a sibling that was met, whoever stamped it.
     pub(crate) highest: Clock,
+    /// Its own, and those for hints.
+    pub(crate) partitions: Partitions,
+    pub(crate) hints: Hints,
     pub(crate) index: Index,
     pub(crate) actors: ActorTable,
     pub(crate) side: SideTable,
@@ -145,16 +150,17 @@ impl<D: Disk> Engine<D> {
         };
         let cache_bytes = if config.durability == Durability::Memory { 0 } else { config.cache_bytes };
         let resident_bytes = (cache_bytes / 2).min(config.limits.resident_bytes_max);
+        let partitions = Partitions::new(config.partitions.clone(), config.hints_from);
         Self {
             disk,
             actor: config.actor,
             clock: HybridClock::new(config.clock),
             floor: if config.is_alone { config.clock } else { Clock::ZERO },
             highest: Clock::ZERO,
-            index: Index::new(config.partitions.clone()),
+            index: Index::over(&partitions),
             actors: ActorTable::new(),
-            side: SideTable::new(config.partitions.clone()),
-            trees: Trees::new(config.partitions.clone()),
+            side: SideTable::new(&partitions),
+            trees: Trees::new(&partitions),
             resident: Resident::new(resident_bytes),
             resident_hits: 0,
             cache: Cache::new(cache_bytes - resident_bytes),
@@ -168,7 +174,7 @@ impl<D: Disk> Engine<D> {
             mark: None,
             logs: [HotLog::new(SMALL), HotLog::new(LARGE)],
             segments: Segments::new(),
-            partition_files: PartitionFiles::new(config.partitions.clone()),
+            partition_files: PartitionFiles::new(&partitions),
             compaction: None,
             pacing: Pacing::default(),
             scrub: Scrub::new(config.now_unix_ms),
@@ -188,6 +194,8 @@ impl<D: Disk> Engine<D> {
             counts: Counts::default(),
             recovery: RecoveryReport::default(),
             scan_buffers: Vec::new(),
+            partitions,
+            hints: Hints::default(),
             config,
         }
     }
@@ -195,7 +203,7 @@ impl<D: Disk> Engine<D> {
     /// A key of one of this core's partitions.
     #[inline]
     pub fn key<'a>(&self, bytes: &'a [u8], partition: u16) -> Key<'a> {
-        debug_assert!(self.config.partitions.contains(&partition), "the core owns the partition");
+        debug_assert!(self.partitions.owned().contains(&partition), "the core owns the partition");
         Key { bytes, partition, hash: keyed_hash(&self.config.hash_key, bytes) }
     }
 

@@ -4,6 +4,7 @@
 //!   `housekeeping` are its parts. [`Versions`]: what it knows of a key without reading.
 //! * `hot_log`, `segments`: the log on disk and which of its files are still needed; [`record`], [`frame`], [`segment`]: its
 //!   formats. [`sealed_run`]: the format of partition files. [`merkle`]: the hash tree of a partition.
+//! * `hints`: what is kept for other nodes.
 //! * `compaction`, `scrub`: what makes files short, and what finds rot in them.
 //! * [`index`], `side_table`, `resident`, `cache`, `memory_store`, `pending`, `waiting_merges`: what is in memory.
 //! * [`snapshot`]: what the store holds at one moment, kept beside it.
@@ -23,6 +24,7 @@ mod engine;
 mod entries;
 mod error;
 pub mod frame;
+mod hints;
 mod hot_log;
 mod housekeeping;
 pub mod index;
@@ -34,6 +36,7 @@ mod memory_store;
 mod merge_path;
 pub mod merkle;
 mod partition_files;
+mod partitions;
 mod pending;
 mod prefetch;
 mod read_path;

@@ -35,6 +35,8 @@ pub struct Limits {
     pub clock_ceiling_ms: u64,
     /// Clocks of others are adopted up to so far ahead of the wall clock.
     pub clock_adopt_ms: u64,
+    /// Nodes that hints can be kept for.
+    pub hint_partitions_max: usize,
     /// Keys expired by one housekeeping.
     pub expire_per_tick: usize,
     /// Emptied segments kept for reuse.
@@ -88,6 +90,7 @@ impl Limits {
         recovery_read_bytes: 1 << 20,
         clock_ceiling_ms: 250,
         clock_adopt_ms: 500,
+        hint_partitions_max: 4096,
         expire_per_tick: 4096,
         spare_segments: 3,
         compaction_read_bytes: 256 << 10,

@@ -14,7 +14,7 @@
 
 use std::rc::Rc;
 
-use annulus_object::{Clock, Context, Dot, ObjectRef, SiblingRef, encode_siblings};
+use annulus_object::{Clock, Context, Dot, ObjectView, SiblingRef, encode_object};
 use smallvec::SmallVec;
 
 use crate::disk::Disk;
@@ -25,6 +25,7 @@ use crate::read_path::Stored;
 use crate::record::{self, Kind, RecordFields};
 use crate::versions::Versions;
 use crate::waiting_merges::WaitingMerge;
+use crate::write_path::Counted;
 use crate::{MergeTicket, ReadPlan, Record, Refusal};
 
 /// What became of a merge.
@@ -99,7 +100,7 @@ impl<D: Disk> Engine<D> {
 
     /// Merges an object into what is stored of a key. Refusals change nothing. A tombstone is a version like any other; a merge
     /// is not bound by any number of siblings, only by the length of a record.
-    pub fn merge(&mut self, key: &Key<'_>, object: &ObjectRef<'_>, now_ms: u64) -> Result<Merge, Refusal> {
+    pub fn merge(&mut self, key: &Key<'_>, object: &ObjectView<'_>, now_ms: u64) -> Result<Merge, Refusal> {
         match self.try_merge(key, object, None, now_ms)? {
             Tried::Done(merged) => Ok(Merge::Done(merged)),
             Tried::NeedsRead(_) if self.waiting_merges.len() >= self.config.limits.reads_max => {
@@ -138,7 +139,7 @@ impl<D: Disk> Engine<D> {
     fn try_merge(
         &mut self,
         key: &Key<'_>,
-        object: &ObjectRef<'_>,
+        object: &ObjectView<'_>,
         fetched: Option<&Rc<Record>>,
         now_ms: u64,
     ) -> Result<Tried, Refusal> {
@@ -165,10 +166,10 @@ impl<D: Disk> Engine<D> {
                 Err(plan) => return Ok(Tried::NeedsRead(plan)),
             },
         };
-        let source = joined.as_deref().map_or(*object, ObjectRef::checked_before);
+        let source = joined.as_deref().map_or(*object, ObjectView::checked_before);
         // Where another key has the same hash its state is none of this one's.
         let merged = if has_all || joined.is_some() { merged } else { incoming };
-        self.write_merged(key, &merged, &source, counted.counts).map(|after| {
+        self.write_merged(key, &merged, &source, &counted).map(|after| {
             self.adopt_clocks(&merged, now_ms);
             self.counts.merges += 1;
             self.counts.siblings_written += u64::from(merged.siblings.len() > 1);
@@ -181,7 +182,7 @@ impl<D: Disk> Engine<D> {
         &mut self,
         key: &Key<'_>,
         merged: &Versions,
-        object: &ObjectRef<'_>,
+        object: &ObjectView<'_>,
         fetched: Option<&Rc<Record>>,
     ) -> Result<Option<Vec<u8>>, ReadPlan> {
         let missing = |dot: &Dot| object.sibling(*dot).is_none();
@@ -208,7 +209,7 @@ impl<D: Disk> Engine<D> {
             })
             .collect();
         let mut joined = Vec::new();
-        encode_siblings(&merged.context, siblings.into_iter(), &mut joined);
+        encode_object(&merged.context, siblings.into_iter(), &mut joined);
         Ok(Some(joined))
     }
 
@@ -217,8 +218,8 @@ impl<D: Disk> Engine<D> {
         &mut self,
         key: &Key<'_>,
         merged: &Versions,
-        source: &ObjectRef<'_>,
-        counts: bool,
+        source: &ObjectView<'_>,
+        counted: &Counted,
     ) -> Result<Option<Commit>, Refusal> {
         let tombstone = |dot: Dot| SiblingRef { dot, expires_at_ms: 0, value: None };
         let siblings: SmallVec<[SiblingRef<'_>; 4]> = merged
@@ -235,7 +236,7 @@ impl<D: Disk> Engine<D> {
             return Ok(None);
         }
         let instance = self.instance_for(bytes)?;
-        let commit = self.append(key, &fields, (bytes, instance), counts);
+        let commit = self.append(key, &fields, (bytes, instance), counted);
         Ok(self.wait_for(commit))
     }
 
@@ -276,13 +277,13 @@ pub(crate) fn fields_of<'a>(
         let (expires_at_ms, value) = (only.expires_at_ms, only.value.unwrap_or_default());
         return RecordFields { kind, expires_at_ms, context: context.entries(), value, ..fields };
     }
-    encode_siblings(context, siblings.iter().copied(), body);
+    encode_object(context, siblings.iter().copied(), body);
     RecordFields { value: body, ..fields }
 }
 
 /// The record of an object, as a store writes it; `None` where it is too long for one.
-pub fn object_record(key: &Key<'_>, object: &ObjectRef<'_>) -> Option<Vec<u8>> {
-    let (context, mut body) = (object.context(), Vec::new());
+pub fn object_record(key: &Key<'_>, object: &ObjectView<'_>) -> Option<Vec<u8>> {
+    let (context, mut body) = (object.context().to_context(), Vec::new());
     let siblings: Vec<SiblingRef<'_>> = object.siblings().map(without_idle_expiry).collect();
     let fields = fields_of(key, &siblings, &context, &mut body);
     if key.bytes.len() > record::KEY_BYTES_MAX || fields.value.len() > record::VALUE_BYTES_MAX {

@@ -13,6 +13,7 @@
 
 mod chain;
 mod files;
+mod hints;
 mod merge;
 mod migrate;
 mod partitions;
@@ -32,6 +33,7 @@ use crate::{Error, work};
 
 use self::partitions::tail_of;
 
+pub(crate) use hints::MovedHint;
 pub use progress::Progress;
 pub(crate) use scattered::Scattered;
 

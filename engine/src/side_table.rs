@@ -20,7 +20,8 @@ use crate::index::{IndexHash, Slot, Table};
 use crate::slab::Slab;
 use annulus_object::{Actor, Clock, Dot};
 use std::collections::BTreeSet;
-use std::ops::Range;
+
+use crate::partitions::Partitions;
 
 #[cfg(test)]
 mod tests;
@@ -104,9 +105,9 @@ impl Slot for Packed {
     }
 }
 
-/// One core's side table over a range of partitions. All methods panic for a partition outside.
+/// One core's side table over its partitions. All methods panic for one that it does not have.
 pub struct SideTable {
-    first: u16,
+    partitions: Partitions,
     tables: Vec<Table<Packed>>,
     details: Slab<Details>,
     /// Instant and partition, then the hash's upper bits: entries that share all three share one.
@@ -120,10 +121,10 @@ pub struct SideTable {
 impl SideTable {
     /// An empty table over `partitions`.
     #[must_use]
-    pub fn new(partitions: Range<u16>) -> SideTable {
+    pub(crate) fn new(partitions: &Partitions) -> SideTable {
         SideTable {
-            first: partitions.start,
-            tables: partitions.map(Table::new).collect(),
+            partitions: partitions.clone(),
+            tables: partitions.all().map(Table::new).collect(),
             details: Slab::new(),
             queue: BTreeSet::new(),
             len: 0,
@@ -131,6 +132,12 @@ impl SideTable {
             slot_bytes: 0,
             heap_bytes: 0,
         }
+    }
+
+    /// Covers one more partition, for hints.
+    pub(crate) fn add_hints(&mut self) {
+        let partition = self.partitions.add_hints().expect("whoever adds a partition has a number for it");
+        self.tables.push(Table::new(partition));
     }
 
     /// What is stored for the key.
@@ -255,8 +262,7 @@ impl SideTable {
     }
 
     fn change_table<R>(&mut self, partition: u16, change: impl FnOnce(&mut Table<Packed>) -> R) -> R {
-        let index = usize::from(partition).wrapping_sub(usize::from(self.first));
-        let table = self.tables.get_mut(index).expect("the partition is this core's");
+        let table = self.tables.get_mut(self.partitions.slot(partition)).expect("the partition is this core's");
         let bytes = table.bytes();
         let result = change(table);
         self.slot_bytes = self.slot_bytes + table.bytes() - bytes;
@@ -265,7 +271,6 @@ impl SideTable {
 
     #[inline]
     fn table(&self, partition: u16) -> &Table<Packed> {
-        let index = usize::from(partition).wrapping_sub(usize::from(self.first));
-        self.tables.get(index).expect("the partition is this core's")
+        self.tables.get(self.partitions.slot(partition)).expect("the partition is this core's")
     }
 }

@@ -57,6 +57,8 @@ pub struct Counts {
     pub merges_unchanged: u64,
     /// Merges that had to wait for a record from the disk.
     pub merge_reads: u64,
+    /// Hints that were forgotten.
+    pub hints_forgotten: u64,
     /// Records with several siblings that merges wrote.
     pub siblings_written: u64,
     /// Records and frames that compaction could not read.

@@ -3,8 +3,6 @@
 //! Invariant: once a store is open, a partition's tree is the sum over the siblings of its index entries, tombstones included;
 //! built anew from the index it is the same.
 
-use std::ops::Range;
-
 use annulus_object::{Actor, Clock, Dot};
 use smallvec::{SmallVec, smallvec};
 
@@ -13,11 +11,12 @@ use crate::engine::Engine;
 use crate::entries::FieldsView;
 use crate::index::{ActorTable, Entry, Index, IndexHash};
 use crate::merkle::{MerkleTree, leaves_for};
+use crate::partitions::Partitions;
 use crate::side_table::SideTable;
 
 /// One tree for each partition of a core.
 pub(crate) struct Trees {
-    first: u16,
+    partitions: Partitions,
     trees: Vec<MerkleTree>,
     /// False while a store opens: the trees are built when all is merged.
     follows: bool,
@@ -26,9 +25,15 @@ pub(crate) struct Trees {
 
 impl Trees {
     /// Empty ones, which follow nothing yet.
-    pub(crate) fn new(partitions: Range<u16>) -> Self {
-        let first = partitions.start;
-        Self { first, trees: partitions.map(|_| MerkleTree::new()).collect(), follows: false, bytes: 0 }
+    pub(crate) fn new(partitions: &Partitions) -> Self {
+        let trees = partitions.all().map(|_| MerkleTree::new()).collect();
+        Self { partitions: partitions.clone(), trees, follows: false, bytes: 0 }
+    }
+
+    /// One more, of hints.
+    pub(crate) fn add_hints(&mut self) {
+        self.partitions.add_hints().expect("whoever adds a partition has a number for it");
+        self.trees.push(MerkleTree::new());
     }
 
     /// Bytes of memory.
@@ -37,12 +42,12 @@ impl Trees {
     }
 
     fn tree(&self, partition: u16) -> &MerkleTree {
-        &self.trees[usize::from(partition - self.first)]
+        &self.trees[self.partitions.slot(partition)]
     }
 
     #[inline]
     fn change(&mut self, partition: u16, change: impl FnOnce(&mut MerkleTree)) {
-        let tree = &mut self.trees[usize::from(partition - self.first)];
+        let tree = &mut self.trees[self.partitions.slot(partition)];
         let before = tree.bytes();
         change(tree);
         self.bytes = self.bytes + tree.bytes() - before;
@@ -89,7 +94,7 @@ impl<D: Disk> Engine<D> {
     /// Builds all trees; from now on they follow the index.
     pub(crate) fn build_trees(&mut self) {
         self.trees.follows = true;
-        self.config.partitions.clone().for_each(|partition| self.rebuild_tree(partition));
+        self.partitions.all().for_each(|partition| self.rebuild_tree(partition));
     }
 
     /// Builds a partition's tree anew, after many of its entries have gone.

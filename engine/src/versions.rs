@@ -6,7 +6,7 @@
 //!
 //! Invariant: siblings ascend by dot, none twice; each is covered by the context.
 
-use annulus_object::{Actor, Clock, Context, Dot, ObjectRef};
+use annulus_object::{Actor, Clock, Context, Dot, ObjectView};
 use smallvec::SmallVec;
 
 use crate::record::{Kind, RecordRef};
@@ -42,9 +42,9 @@ pub(crate) enum Relation {
 impl Versions {
     /// Those of an encoded object.
     #[must_use]
-    pub fn of_object(object: &ObjectRef<'_>) -> Self {
+    pub fn of_object(object: &ObjectView<'_>) -> Self {
         let siblings = object.siblings().map(|sibling| (sibling.dot, sibling.value.is_none()));
-        Self { siblings: siblings.collect(), context: object.context() }
+        Self { siblings: siblings.collect(), context: object.context().to_context() }
     }
 
     /// Those of a record; of a mark, none.

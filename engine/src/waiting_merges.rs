@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use annulus_object::ObjectRef;
+use annulus_object::ObjectView;
 use smallvec::SmallVec;
 
 use crate::engine::Key;
@@ -28,7 +28,7 @@ pub(crate) struct WaitingMerge {
 }
 
 impl WaitingMerge {
-    pub(crate) fn new(key: &Key<'_>, object: &ObjectRef<'_>) -> Self {
+    pub(crate) fn new(key: &Key<'_>, object: &ObjectView<'_>) -> Self {
         let (bytes, partition, hash) = (key.bytes.into(), key.partition, key.hash);
         Self { key: bytes, partition, hash, object: object.bytes().into(), versions: Versions::of_object(object) }
     }
@@ -37,8 +37,8 @@ impl WaitingMerge {
         Key { bytes: &self.key, partition: self.partition, hash: self.hash }
     }
 
-    pub(crate) fn object(&self) -> ObjectRef<'_> {
-        ObjectRef::checked_before(&self.object)
+    pub(crate) fn object(&self) -> ObjectView<'_> {
+        ObjectView::checked_before(&self.object)
     }
 
     fn bytes(&self) -> usize {

@@ -16,7 +16,7 @@ mod before;
 
 use std::rc::Rc;
 
-use annulus_object::{CONTEXT_ENTRIES_MAX, Clock, Context, Dot, ObjectRef};
+use annulus_object::{CONTEXT_ENTRIES_MAX, Clock, Context, Dot, ObjectView};
 
 use crate::Refusal;
 use crate::config::Durability;
@@ -224,7 +224,7 @@ impl<D: Disk> Engine<D> {
         }
         let instance = self.instance_for(bytes)?;
         fields.dot.clock = self.clock.stamp(now_ms, before.above);
-        let commit = self.append(key, &fields, (bytes, instance), before.counted.counts);
+        let commit = self.append(key, &fields, (bytes, instance), &before.counted);
         Ok(Written { dot: fields.dot, existed: before.counted.existed, after: self.wait_for(commit) })
     }
 
@@ -254,14 +254,13 @@ impl<D: Disk> Engine<D> {
         Ok(instance)
     }
 
-    /// Appends a record, for which there is room, to what waits in its instance, and makes it visible. `counts`: whether the
-    /// key was counted before.
+    /// Appends a record, for which there is room, to what waits in its instance, and makes it visible.
     pub(crate) fn append(
         &mut self,
         key: &Key<'_>,
         fields: &RecordFields<'_>,
         (bytes, instance): (usize, u8),
-        counts: bool,
+        counted: &Counted,
     ) -> Commit {
         let log = &mut self.logs[usize::from(instance)];
         let (commit, place) = log.append(bytes, oldest_clock(fields), self.now_us, &self.config.limits);
@@ -279,7 +278,13 @@ impl<D: Disk> Engine<D> {
             self.has_hidden_writes |= earlier.is_some();
             self.pending.get_mut(key.hash).expect("just inserted").earlier = earlier;
         }
-        self.pending_keys += i64::from(!deletes) - i64::from(counts);
+        if self.partitions.is_hints(key.partition) {
+            if !counted.known {
+                self.note_added_hint(key.partition, true);
+            }
+        } else {
+            self.pending_keys += i64::from(!deletes) - i64::from(counted.counts);
+        }
         commit
     }
 
@@ -333,7 +338,7 @@ pub(crate) fn oldest_clock(fields: &RecordFields<'_>) -> Clock {
     if fields.kind != Kind::Siblings {
         return fields.dot.clock;
     }
-    let oldest = ObjectRef::checked_before(fields.value).siblings().next();
+    let oldest = ObjectView::checked_before(fields.value).siblings().next();
     oldest.map_or(fields.dot.clock, |oldest| oldest.dot.clock)
 }
 

@@ -18,11 +18,15 @@ struct Mix {
     crashes: bool,
     faults: bool,
     expiry: bool,
+    hints: bool,
     durability: Durability,
 }
 
+/// Nodes that something is kept for.
+const TARGETS: u8 = 3;
+
 const BASE: Mix =
-    Mix { steps: 2000, keys: 30, crashes: false, faults: false, expiry: false, durability: Durability::Sync };
+    Mix { steps: 2000, keys: 30, crashes: false, faults: false, expiry: false, hints: false, durability: Durability::Sync };
 
 fn value(random: &mut Random, step: u64) -> Option<Vec<u8>> {
     if random.one_in(5) {
@@ -44,6 +48,14 @@ fn operate(objects: &mut Objects, random: &mut Random, mix: &Mix, step: u64) {
     let key = format!("key-{}", random.below(mix.keys)).into_bytes();
     let expires = mix.expiry && random.one_in(5);
     let expires_at_ms = if expires { objects.node.now_ms + 1 + random.below(400) } else { 0 };
+    let target = 1 + random.below(u64::from(TARGETS)) as u8;
+    if mix.hints && random.one_in(4) {
+        return match random.below(8) {
+            0..5 => objects.foreign_leaves(random, target, &key),
+            5 => objects.check(&support::objects::hint(target, &key)),
+            _ => objects.forget(target, &key),
+        };
+    }
     match random.below(100) {
         0..18 => {
             let value = value(random, step);
@@ -78,6 +90,7 @@ fn operate(objects: &mut Objects, random: &mut Random, mix: &Mix, step: u64) {
             objects.node.now_ms += 1;
             objects.tick();
             objects.check_sums();
+            objects.check_hints(1..=TARGETS);
         }
         _ => {}
     }
@@ -99,6 +112,7 @@ fn run(seed: u64, mix: &Mix) -> (Met, Told) {
         objects.restart(true, 2);
         objects.tick();
         objects.check_sums();
+        objects.check_hints(1..=TARGETS);
         objects.known_keys().iter().for_each(|key| objects.check(key));
     }
     objects.note_counts();
@@ -155,11 +169,21 @@ fn everything_with_failing_calls() {
 }
 
 #[test]
+fn hints() {
+    let mix = Mix { crashes: true, expiry: true, faults: true, hints: true, keys: 12, ..BASE };
+    campaign("hints", &mix, |met, told| {
+        let enough = met.hints > 1000 && met.forgotten > 100 && met.hints_listed > 300;
+        is_enough(met, told) && enough && told.migrations > 10
+    });
+}
+
+#[test]
 fn everything_with_interval_durability() {
-    let mix = Mix { crashes: true, expiry: true, faults: true, durability: Durability::Interval { ms: 20 }, ..BASE };
+    let durability = Durability::Interval { ms: 20 };
+    let mix = Mix { steps: 5000, crashes: true, expiry: true, faults: true, durability, ..BASE };
     // Frames are longer then, so that there is less to drain.
     campaign("interval", &mix, |met, told| {
-        met.merges > 3000 && met.siblings_written > 500 && told.restarts > 50 && told.drains > 5 && met.failed > 20
+        met.merges > 3000 && met.siblings_written > 500 && told.restarts > 50 && told.drains > 3 && met.failed > 20
     });
 }
 
@@ -204,6 +228,6 @@ fn what_was_called_lost_and_is_there_becomes_a_sibling() {
 
 #[test]
 fn memory_only() {
-    let mix = Mix { expiry: true, durability: Durability::Memory, ..BASE };
-    campaign("memory", &mix, |met, _| met.merges > 3000 && met.siblings_written > 500);
+    let mix = Mix { expiry: true, hints: true, durability: Durability::Memory, ..BASE };
+    campaign("memory", &mix, |met, _| met.merges > 3000 && met.siblings_written > 500 && met.forgotten > 100);
 }

@@ -122,6 +122,7 @@ fn engine_config(start: &Start, core: u16) -> engine::Config {
             (layout, (0..cores).map(|core| range(before.owned(core))).collect())
         }),
         partitions: range(start.node.map.owned(core)),
+        hints_from: partition(start.node.map.partitions()),
         hash_key: start.meta.hash_key,
         cluster_id: start.meta.cluster_id,
         actor: Actor::new(start.meta.node_id, start.meta.incarnation),

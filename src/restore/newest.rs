@@ -10,7 +10,7 @@ use std::collections::hash_map::Entry;
 
 use annulus_engine::record::Kind;
 use annulus_engine::{Key, RecordRef, Versions, object_record};
-use annulus_object::{Clock, Dot, Object, ObjectRef};
+use annulus_object::{Clock, Dot, Object, ObjectView};
 
 /// What a key's records say, by its hash.
 #[derive(Debug, Default)]
@@ -117,7 +117,7 @@ pub(super) fn joined_record(records: &[Vec<u8>]) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     joined.encode(&mut bytes);
     let key = Key { bytes: first.key(), partition: first.partition(), hash: first.hash() };
-    object_record(&key, &ObjectRef::check(&bytes).expect("it was just encoded"))
+    object_record(&key, &ObjectView::check(&bytes).expect("it was just encoded"))
 }
 
 #[cfg(test)]
@@ -138,7 +138,7 @@ mod tests {
         let mut bytes = Vec::new();
         object.encode(&mut bytes);
         let key = Key { bytes: b"key", partition: 1, hash: 7 };
-        object_record(&key, &ObjectRef::check(&bytes).unwrap()).unwrap()
+        object_record(&key, &ObjectView::check(&bytes).unwrap()).unwrap()
     }
 
     fn taken(records: &[&[u8]]) -> Vec<Taken> {

@@ -115,6 +115,7 @@ impl Cluster {
                 layout: 1,
                 migrate_from: None,
                 partitions: u16::try_from(owned.start).unwrap()..u16::try_from(owned.end).unwrap(),
+                hints_from: u16::MAX,
                 hash_key: [7; 16],
                 cluster_id: [9; 16],
                 actor: Actor::new(NODE_ID, incarnation),

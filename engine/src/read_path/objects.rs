@@ -7,7 +7,7 @@
 
 use std::rc::Rc;
 
-use annulus_object::{Dot, SiblingRef, encode_siblings};
+use annulus_object::{Dot, SiblingRef, encode_object};
 use smallvec::SmallVec;
 
 use super::{Record, plan};
@@ -74,6 +74,32 @@ impl<D: Disk> Engine<D> {
         }
     }
 
+    /// As [`Engine::object_with`], of a key that is known by its hash; its bytes are appended to `key_out`.
+    pub(crate) fn object_by_hash(
+        &mut self,
+        (partition, hash): (u16, u128),
+        fetched: Option<&Rc<Record>>,
+        key_out: &mut Vec<u8>,
+        object_out: &mut Vec<u8>,
+    ) -> ObjectFound {
+        let key = Key { bytes: &[], partition, hash };
+        if !self.is_known(&key) {
+            return ObjectFound::Absent { after: self.after_flush() };
+        }
+        let after = self.open_commit(&key).and_then(|commit| self.wait_for(commit));
+        let versions = self.stored_versions(&key);
+        let live = versions.siblings.iter().filter(|(_, deletes)| !deletes);
+        let wanted: SmallVec<[Dot; 2]> = live.map(|(dot, _)| *dot).collect();
+        match self.stored_record((partition, hash), &wanted, fetched) {
+            Stored::OnDisk(plan) => ObjectFound::OnDisk(plan),
+            Stored::Here(record) => {
+                key_out.extend_from_slice(record.key());
+                encode(&versions, Some(&record), object_out);
+                ObjectFound::Here { after }
+            }
+        }
+    }
+
     /// Whether anything was seen of a key that no FLUSHALL hides.
     fn is_known(&self, key: &Key<'_>) -> bool {
         let clock = match self.pending.get(key.hash) {
@@ -134,5 +160,5 @@ fn encode(versions: &Versions, record: Option<&RecordRef<'_>>, out: &mut Vec<u8>
             }
         })
         .collect();
-    encode_siblings(&versions.context, siblings.into_iter(), out);
+    encode_object(&versions.context, siblings.into_iter(), out);
 }

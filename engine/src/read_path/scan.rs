@@ -56,7 +56,8 @@ impl<D: Disk> Engine<D> {
                 return Some(self.scan_entry(partition, &entry));
             }
         }
-        self.pending.iter().find_map(|(_, pending)| self.pending_entry(pending, now_ms))
+        let own = self.pending.iter().filter(|(_, pending)| !self.partitions.is_hints(pending.partition));
+        own.into_iter().find_map(|(_, pending)| self.pending_entry(pending, now_ms))
     }
 
     fn pending_entry(&self, pending: &PendingWrite, now_ms: u64) -> Option<ScanEntry> {

@@ -121,7 +121,7 @@ fn objects_go_through_records() {
     let record = RecordRef::check(&bytes).unwrap();
     assert_eq!(record.object(), Some(both.clone()));
     assert_eq!((record.context(), record.floor()), (both.context().clone(), both.context().floor()));
-    assert!(record.siblings().eq(both.siblings().iter().map(Sibling::view)));
+    assert!(record.siblings().eq(both.siblings().iter().map(Sibling::borrowed)));
     assert!(record.deletes() && record.value().is_empty() && record.body() == value, "the newest deletes");
     let older = RecordFields { dot: plain.dot, ..siblings };
     assert_eq!(RecordRef::check(&encoded(&older)).map(|_| ()), Err(RecordError::Contents));
@@ -148,7 +148,7 @@ fn a_record_of_siblings_shows_the_newest_and_one_of_none_shows_nothing() {
     assert_eq!((record.value(), record.expires_at_ms(), record.deletes()), (&b"newer"[..], 77, false));
 
     let mut dead = Vec::new();
-    annulus_object::encode_siblings(object.context(), [].into_iter(), &mut dead);
+    annulus_object::encode_object(object.context(), [].into_iter(), &mut dead);
     let bytes = encoded(&RecordFields { dot: beside, kind: Kind::Siblings, value: &dead, ..plain });
     let record = RecordRef::check(&bytes).unwrap();
     assert_eq!((record.value(), record.expires_at_ms(), record.deletes()), (&b""[..], 0, true));

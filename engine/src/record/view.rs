@@ -7,7 +7,7 @@
 
 use super::optional::{self, Fields, TAG_CONTEXT, TAG_EXPIRY, clock};
 use super::{Kind, RECORD_HEADER_BYTES, RecordError, RecordHeader, array, peek_total_bytes};
-use annulus_object::{Actor, Clock, Context, Dot, Object, ObjectRef, SiblingRef, encode_siblings};
+use annulus_object::{Actor, Clock, Context, Dot, Object, ObjectView, Sibling, SiblingRef, encode_object};
 
 /// A view of one record: exactly its bytes, already checked.
 #[derive(Clone, Copy, Debug)]
@@ -201,25 +201,26 @@ impl<'a> RecordRef<'a> {
             Kind::Mark => None,
             Kind::Siblings => {
                 let (siblings, mut bytes) = (self.siblings().collect::<Vec<_>>(), Vec::new());
-                encode_siblings(&self.context(), siblings.into_iter(), &mut bytes);
+                encode_object(&self.context(), siblings.into_iter(), &mut bytes);
                 Some(Object::decode(&bytes).expect("what was encoded is decoded"))
             }
             Kind::Value | Kind::Tombstone => {
-                let only = self.siblings().next().expect("a single version is one sibling");
-                Some(Object::single(only.to_sibling(), self.context()))
+                let SiblingRef { dot, expires_at_ms, value } = self.siblings().next().expect("there is one version");
+                let sibling = Sibling { dot, expires_at_ms, value: value.map(<[u8]>::to_vec) };
+                Some(Object::single(sibling, self.context()))
             }
         }
     }
 
     /// The encoded object of siblings.
     #[inline]
-    fn encoded_object(&self) -> Option<ObjectRef<'a>> {
-        (self.bytes[46] == Kind::Siblings as u8).then(|| ObjectRef::checked_before(self.body()))
+    fn encoded_object(&self) -> Option<ObjectView<'a>> {
+        (self.bytes[46] == Kind::Siblings as u8).then(|| ObjectView::checked_before(self.body()))
     }
 
     /// Of siblings, what the encoded object says, and the floor that every record has.
     fn context_of_siblings(&self) -> Option<Context> {
-        let mut context = self.encoded_object()?.context();
+        let mut context = self.encoded_object()?.context().to_context();
         context.raise_floor(clock(self.header().floor));
         Some(context)
     }
@@ -274,7 +275,7 @@ impl<'a> RecordRef<'a> {
             optional::check(self.fields().rest, kind, floor, own)?;
         }
         if kind == Kind::Siblings {
-            let object = ObjectRef::check(self.body()).map_err(RecordError::Siblings)?;
+            let object = ObjectView::check(self.body()).map_err(RecordError::Siblings)?;
             let is_newest = |newest: SiblingRef<'_>| newest.dot == self.dot();
             if !object.newest().is_none_or(is_newest) {
                 return Err(RecordError::Contents);

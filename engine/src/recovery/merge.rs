@@ -11,6 +11,7 @@ use crate::disk::{Disk, File};
 use crate::engine::Engine;
 use crate::entries::{FieldsView, Pieces};
 use crate::frame::{FRAME_HEADER_BYTES, FrameRef};
+use crate::hints::target_of;
 use crate::index::{Entry, Flags, IndexHash, Place, size_class};
 use crate::liveness::gained;
 use crate::record::{Kind, RecordRef};
@@ -41,14 +42,14 @@ impl<D: Disk> Engine<D> {
                 self.segments.wrote(place.file, record.total_bytes(), size_class(record.total_bytes()));
                 let segment = self.segments.get_mut(place.file);
                 segment.min_clock = segment.min_clock.min(record.oldest_clock());
-                self.merge_record(&record, place);
+                self.merge_record(&record, place)?;
             }
         }
         Ok(())
     }
 
     /// Merges one record into the index.
-    fn merge_record(&mut self, record: &RecordRef<'_>, place: Place) {
+    fn merge_record(&mut self, record: &RecordRef<'_>, place: Place) -> Result<(), Error> {
         self.recovery.records += 1;
         if record.kind() == Kind::Mark {
             let clock = record.dot().clock;
@@ -56,17 +57,25 @@ impl<D: Disk> Engine<D> {
             if self.mark.is_none_or(|(mark, _)| mark < clock) {
                 self.mark = Some((clock, place.file));
             }
-            return;
+            return Ok(());
         }
         let partition = record.partition();
-        if !self.config.partitions.contains(&partition) {
+        if self.partitions.is_hints(partition) {
+            if self.config.migrate_from.is_some() {
+                return self.take_hint(record);
+            }
+            if !self.adopt_hints(partition, target_of(record.hash())) {
+                return Err(Error::HintsOfTwo { partition, path: self.segments.get(place.file).path.clone() });
+            }
+        } else if !self.partitions.owned().contains(&partition) {
             assert!(self.config.migrate_from.is_some(), "a core logs its own partitions only");
             record.siblings().for_each(|sibling| self.meet(sibling.dot));
-            return;
+            return Ok(());
         }
         let pieces = Pieces::of(record);
         let view = FieldsView::of_record(record, &pieces);
         self.merge_version(partition, &view, place, record.total_bytes());
+        Ok(())
     }
 
     /// Merges what one record says into the index.
@@ -90,7 +99,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Takes note of a dot: later stamps are above it. Clocks far ahead are adopted of this node only.
-    fn meet(&mut self, dot: Dot) {
+    pub(super) fn meet(&mut self, dot: Dot) {
         self.highest = self.highest.max(dot.clock);
         let is_own = self.config.is_alone || dot.actor.node() == self.config.actor.node();
         let latest = self.config.now_unix_ms.saturating_add(self.config.limits.clock_adopt_ms);
@@ -121,7 +130,7 @@ impl<D: Disk> Engine<D> {
     /// Counts what points where, drops what FLUSHALL deleted, notes what has expired.
     pub(super) fn finish_recovery(&mut self) {
         if let Some((clock, _)) = self.mark {
-            self.drop_flushed(clock, self.config.partitions.clone());
+            self.drop_flushed(clock, self.partitions.all());
         }
         // What migration wrote anew was counted when it became durable.
         let counts_log = self.config.migrate_from.is_none();
@@ -129,7 +138,7 @@ impl<D: Disk> Engine<D> {
             self.segments.gained_mark(file);
         }
         let Self { index, segments, partition_files, recovery, .. } = self;
-        for partition in self.config.partitions.clone() {
+        for partition in self.partitions.all() {
             index.scan(partition, 0, usize::MAX, |entry| {
                 recovery.siblings += u64::from(entry.has_siblings());
                 if counts_log || entry.place.is_cold() {

@@ -43,13 +43,14 @@ impl<D: Disk> Engine<D> {
             if let Some((clock, _)) = self.mark.take() {
                 let partitions = &owned[usize::from(core)];
                 // What an old core had is of its partitions, in its log or in their files.
-                let own = self.config.partitions.clone();
+                let own = self.partitions.owned();
                 self.drop_flushed(clock, partitions.clone().filter(|partition| own.contains(partition)));
                 flushed.extend(self.flushed_sets(clock, partitions));
             }
             self.mark = mark;
             foreign.extend(found);
         }
+        self.move_hints(layout, cores).await?;
         self.join_scattered(true).await?;
         self.write_anew(&foreign).await?;
         tracing::info!(core = self.config.core, from = %layout_directory(layout), moved = self.recovery.moved, "moved");
@@ -99,7 +100,7 @@ impl<D: Disk> Engine<D> {
                 let frame = FrameRef::check_any(&scanned.bytes.as_slice()[*offset..]).expect("it was checked");
                 for (at, record) in frame.records().map_while(Result::ok) {
                     let place = Place::at(*file, (offset + FRAME_HEADER_BYTES + at) as u64);
-                    if !self.config.partitions.contains(&record.partition()) {
+                    if !self.partitions.owned().contains(&record.partition()) {
                         continue;
                     }
                     let entry = self.index.get(record.partition(), IndexHash::of(record.hash()));
@@ -113,7 +114,7 @@ impl<D: Disk> Engine<D> {
         self.flush_now(LARGE).await
     }
 
-    async fn copy_record(&mut self, record: &RecordRef<'_>) -> Result<(), Error> {
+    pub(super) async fn copy_record(&mut self, record: &RecordRef<'_>) -> Result<(), Error> {
         let bytes = record.total_bytes();
         let instance = if bytes <= self.config.limits.small_record_bytes_max { SMALL } else { LARGE };
         if !self.logs[usize::from(instance)].has_room(bytes, &self.config.limits) {

@@ -15,7 +15,7 @@ use crate::entries::FieldsView;
 use crate::hot_log::{LARGE, SMALL};
 use crate::index::{Place, class_bytes};
 use crate::join;
-use crate::partition_files::{DIRECTORY, Run, parse_partition_name, partition_path};
+use crate::partition_files::{DIRECTORY, Run, parse_hints_name, parse_partition_name, partition_path};
 use crate::sealed_run::Replayed;
 use crate::segment::SegmentHeader;
 use annulus_object::Dot;
@@ -69,19 +69,15 @@ impl<D: Disk> Engine<D> {
     /// Reads the files of this core's partitions and merges what counts.
     pub(super) async fn recover_partitions(&mut self, tails: &[Tail]) -> Result<(), Error> {
         let disk = self.disk.clone();
-        let names = disk.list(DIRECTORY).await;
-        let names = names.map_err(|error| Error::Disk { path: DIRECTORY.to_owned(), error })?;
-        let mut files: Vec<(u16, u64)> = names.iter().filter_map(|name| parse_partition_name(name)).collect();
-        files.retain(|(partition, _)| self.config.partitions.contains(partition));
-        files.sort_unstable();
-        let partitions: Vec<&[(u16, u64)]> = files.chunk_by(|a, b| a.0 == b.0).collect();
+        let files = self.list_partition_files().await?;
+        let partitions: Vec<&[(u16, u64, String)]> = files.chunk_by(|a, b| a.0 == b.0).collect();
         let step = self.config.limits.recovery_read_bytes;
         self.config.progress.expect(files.len() as u64 * FILE_PROGRESS_BYTES);
         for batch in partitions.chunks(SIDE_BY_SIDE) {
-            let reading = batch.iter().flat_map(|files| files.iter()).map(|(partition, number)| {
+            let reading = batch.iter().flat_map(|files| files.iter()).map(|(partition, number, path)| {
                 let owner =
                     Owner { cluster_id: self.config.cluster_id, node: self.config.actor.node(), partition: *partition };
-                read_runs(disk.clone(), partition_path(*partition, *number), *number, owner, step, |trailer| {
+                read_runs(disk.clone(), path.clone(), *number, owner, step, |trailer| {
                     is_replayed(tails, trailer.drained)
                 })
             });
@@ -93,6 +89,33 @@ impl<D: Disk> Engine<D> {
             }
         }
         Ok(())
+    }
+
+    /// Partition, number and path of every file of this core's partitions, in this order.
+    async fn list_partition_files(&mut self) -> Result<Vec<(u16, u64, String)>, Error> {
+        let names = self.list(DIRECTORY).await?;
+        let mut files: Vec<(u16, u64, String)> = Vec::new();
+        for (partition, number) in names.iter().filter_map(|name| parse_partition_name(name)) {
+            if self.partitions.owned().contains(&partition) {
+                files.push((partition, number, partition_path(partition, number)));
+            }
+        }
+        let directory = self.config.directory();
+        for name in self.list(&directory).await? {
+            let Some((partition, target, number)) = parse_hints_name(&name) else { continue };
+            let path = format!("{directory}/{name}");
+            if !self.adopt_hints(partition, target) {
+                return Err(Error::HintsOfTwo { partition, path });
+            }
+            files.push((partition, number, path));
+        }
+        files.sort_unstable();
+        Ok(files)
+    }
+
+    pub(super) async fn list(&self, directory: &str) -> Result<Vec<String>, Error> {
+        let names = self.disk.list(directory).await;
+        names.map_err(|error| Error::Disk { path: directory.to_owned(), error })
     }
 
     async fn recover_partition(&mut self, partition: u16, mut files: Vec<FoundFile<D::File>>) -> Result<(), Error> {
@@ -148,8 +171,10 @@ impl<D: Disk> Engine<D> {
             places.push(Some(place.ok_or(Error::TooManyPartitionFiles(partition))?));
         }
         if removed {
-            let synced = self.disk.sync_directory(DIRECTORY).await;
-            synced.map_err(|error| Error::Disk { path: DIRECTORY.to_owned(), error })?;
+            let is_hints = self.partitions.is_hints(partition);
+            let directory = if is_hints { self.config.directory() } else { DIRECTORY.to_owned() };
+            let synced = self.disk.sync_directory(&directory).await;
+            synced.map_err(|error| Error::Disk { path: directory, error })?;
         }
         Ok(places)
     }

@@ -57,6 +57,11 @@ pub(super) struct FoundFile<F> {
 }
 
 impl FoundRun {
+    /// Where its records are in the file.
+    pub(super) fn records(&self) -> std::ops::Range<u64> {
+        self.trailer.run_start..self.trailer.footer_start()
+    }
+
     /// What the footer says.
     pub(super) fn footer(&self) -> FooterRef<'_> {
         let trailer = self.read_by.as_ref().unwrap_or(&self.trailer);

@@ -1,11 +1,12 @@
 //! Keys whose state is the merge of several records: none of them includes the others.
 //!
 //! While it runs, a store writes records that include what was written of their key before. But a write whose failure was
-//! reported may lie on the disk all the same, and so may records that were restored beside others. Such records are *joined*
-//! before the store is used: their values are read, and the whole state is written anew, as one record at the log's end, which
-//! is durable when the store opens. Until then the records stay where they are and the next start finds them again, so a crash
-//! on the way changes nothing; and as nothing else runs meanwhile, no drain or compaction has to know that a key may have
-//! several records. The price is that a store with such keys does not open while the disk takes no write at all.
+//! reported may lie on the disk all the same, as may a hint that was forgotten, or a record that was restored beside others.
+//! Such records are *joined* before the store is used: their values are read, and the whole state is written anew, as one
+//! record at the log's end, which is durable when the store opens. Until then the records stay where they are and the next
+//! start finds them again, so a crash on the way changes nothing; and as nothing else runs meanwhile, no drain or compaction
+//! has to know that a key may have several records. The price is that a store with such keys does not open while the disk
+//! takes no write at all; on a full disk the segment that is kept for deletes takes them.
 //!
 //! Invariant: once a store is open, every key's state is in the one record that the index names.
 

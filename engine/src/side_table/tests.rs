@@ -50,7 +50,7 @@ proptest! {
     fn histories_agree_with_a_map(
         operations in prop::collection::vec((0..3u16, 0..40u64, 0..2u8, 0..6u64, 0..8u64), 1..300),
     ) {
-        let mut table = SideTable::new(5..8);
+        let mut table = SideTable::new(&Partitions::new(5..8, 100));
         let mut truth = BTreeMap::new();
         for (partition, key, low, expires_at_ms, more) in operations {
             // Some keys share the upper bits of their hash.
@@ -78,7 +78,7 @@ proptest! {
 
 #[test]
 fn what_is_due_comes_in_order_and_stays_until_it_is_removed() {
-    let mut table = SideTable::new(0..2);
+    let mut table = SideTable::new(&Partitions::new(0..2, 100));
     for key in 0..100 {
         table.set((key % 2) as u16, hash(key), expiring(1_000 + (key * 37) % 100));
     }
@@ -94,7 +94,7 @@ fn what_is_due_comes_in_order_and_stays_until_it_is_removed() {
 
 #[test]
 fn overwriting_an_instant_leaves_nothing_behind() {
-    let mut table = SideTable::new(0..1);
+    let mut table = SideTable::new(&Partitions::new(0..1, 100));
     for instant in 1..10_000 {
         table.set(0, hash(1), expiring(instant));
     }
@@ -110,7 +110,7 @@ fn overwriting_an_instant_leaves_nothing_behind() {
 
 #[test]
 fn the_far_future_is_the_last_instant() {
-    let mut table = SideTable::new(0..1);
+    let mut table = SideTable::new(&Partitions::new(0..1, 100));
     table.set(0, hash(1), expiring(u64::MAX));
     assert_eq!(table.get(0, hash(1)).unwrap().expires_at_ms, EXPIRY_MS_MAX);
     assert!(table.remove(0, hash(1)));

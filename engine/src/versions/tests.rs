@@ -27,7 +27,7 @@ fn any_object() -> impl Strategy<Value = Object> {
             })
             .collect();
         siblings.iter().for_each(|sibling| all.insert(sibling.dot));
-        annulus_object::encode_siblings(&all, siblings.iter().map(Sibling::view), &mut bytes);
+        annulus_object::encode_object(&all, siblings.iter().map(Sibling::borrowed), &mut bytes);
         Object::decode(&bytes).unwrap()
     })
 }
@@ -35,7 +35,7 @@ fn any_object() -> impl Strategy<Value = Object> {
 fn versions(object: &Object) -> Versions {
     let mut bytes = Vec::new();
     object.encode(&mut bytes);
-    Versions::of_object(&ObjectRef::check(&bytes).unwrap())
+    Versions::of_object(&ObjectView::check(&bytes).unwrap())
 }
 
 /// What [`relation_of_plain`] takes, if that says all of a state.

@@ -198,6 +198,7 @@ impl Node {
             migrate_from: migrate_from
                 .map(|(layout, cores)| (layout, (0..cores).map(|core| owned(core, cores)).collect())),
             partitions: owned(core, cores),
+            hints_from: PARTITIONS,
             hash_key: [7; 16],
             cluster_id: [9; 16],
             actor: Actor::new(NODE, self.incarnation),

@@ -3,16 +3,19 @@
 //! Three foreign actors have copies of the keys: they write, learn from each other and from the node, and send it their
 //! objects, new ones and old ones. The node's own coordinator stamps, and merges what it has stamped.
 //!
+//! Some objects are kept for other nodes: hints, each of which has a name of its own in the model.
+//!
 //! Every write that was taken is a step: the whole object after it. While the node runs, the newest step that has not failed
 //! is what must be seen. After a crash the object is the last durable step, merged with any of those that were not.
 
 use std::rc::Rc;
 
+use annulus_engine::disk::memory::MemoryDisk;
 use annulus_engine::merkle::{MerkleTree, leaves_for};
 use annulus_engine::{
-    Commit, Found, Merge, MergeTicket, ObjectFound, ReadError, ReadPlan, Record, Refusal, Versions, index::IndexHash,
+    Commit, Engine, Found, Key, Merge, MergeTicket, ObjectFound, ReadError, ReadPlan, Record, Refusal, Versions, index::IndexHash,
 };
-use annulus_object::{Actor, Clock, Comparison, Context, Dot, HybridClock, Object, ObjectRef};
+use annulus_object::{Actor, Clock, Comparison, Context, Dot, HybridClock, Object, ObjectView};
 use std::collections::BTreeMap;
 
 use super::{Node, PARTITIONS, Random, owned, partition_of};
@@ -22,6 +25,8 @@ enum Fate {
     Open(u16, Commit),
     Durable,
     Failed,
+    /// A hint that was handed over. It, or what it was before, may be on the disk all the same.
+    Forgotten,
 }
 
 #[derive(Clone, Debug)]
@@ -35,6 +40,10 @@ struct Step {
 }
 
 impl Step {
+    fn is_gone(&self) -> bool {
+        matches!(self.fate, Fate::Failed | Fate::Forgotten)
+    }
+
     fn certain(object: Object) -> Step {
         Step { object, fate: Fate::Durable, from: 0, durable_at: Some(0) }
     }
@@ -80,6 +89,9 @@ pub struct Met {
     pub joined: u64,
     pub siblings_written: u64,
     pub siblings_moved: u64,
+    pub hints: u64,
+    pub forgotten: u64,
+    pub hints_listed: u64,
 }
 
 impl Met {
@@ -101,6 +113,9 @@ impl Met {
         self.joined += other.joined;
         self.siblings_written += other.siblings_written;
         self.siblings_moved += other.siblings_moved;
+        self.hints += other.hints;
+        self.forgotten += other.forgotten;
+        self.hints_listed += other.hints_listed;
     }
 }
 
@@ -124,6 +139,29 @@ pub fn encoded(object: &Object) -> Vec<u8> {
 pub fn versions_of(object: &Object) -> Versions {
     let siblings = object.siblings().iter().map(|sibling| (sibling.dot, sibling.value.is_none()));
     Versions { siblings: siblings.collect(), context: object.context().clone() }
+}
+
+/// The name of a hint in the model. No key begins with a zero.
+pub fn hint(target: u8, key: &[u8]) -> Vec<u8> {
+    [&[0, target], key].concat()
+}
+
+/// For whom something is kept, and its key; target 0 is the node itself.
+fn parse(name: &[u8]) -> (u8, &[u8]) {
+    match name {
+        [0, target, key @ ..] => (*target, key),
+        key => (0, key),
+    }
+}
+
+fn engine_key<'a>(engine: &mut Engine<MemoryDisk>, name: &'a [u8]) -> Key<'a> {
+    let (target, bytes) = parse(name);
+    let key = engine.key(bytes, partition_of(bytes));
+    if target == 0 {
+        return key;
+    }
+    engine.add_hint_partition(u64::from(target)).unwrap();
+    engine.hint_key(&key, u64::from(target)).unwrap()
 }
 
 fn merged(one: &Object, other: &Object) -> Object {
@@ -153,10 +191,14 @@ impl Objects {
         Objects { node, met, keeps_steps: false, model, waiting, foreign, read }
     }
 
+    fn core_of(&self, name: &[u8]) -> usize {
+        usize::from(self.node.core_of(parse(name).1))
+    }
+
     /// What must be seen of a key.
     pub fn visible(&self, key: &[u8]) -> Object {
         let steps = self.model.get(key).into_iter().flatten();
-        steps.rev().find(|step| step.fate != Fate::Failed).map(|step| step.object.clone()).unwrap_or_default()
+        steps.rev().find(|step| !step.is_gone()).map(|step| step.object.clone()).unwrap_or_default()
     }
 
     /// And of what waits for a read.
@@ -166,9 +208,10 @@ impl Objects {
     }
 
     fn push(&mut self, key: &[u8], object: Object) {
-        let core = self.node.core_of(key);
-        let engine = &self.node.cores[usize::from(core)];
-        let commit = engine.open_commit(&engine.key(key, partition_of(key)));
+        let core = self.core_of(key) as u16;
+        let engine = &mut self.node.cores[usize::from(core)];
+        let known = engine_key(engine, key);
+        let commit = engine.open_commit(&known);
         let fate = commit.map_or(Fate::Durable, |commit| Fate::Open(core, commit));
         self.met.siblings_max = self.met.siblings_max.max(object.siblings().len() as u64);
         let point = self.node.disk.recorded();
@@ -179,13 +222,13 @@ impl Objects {
 
     /// Merges an object into the node's, as a message or its coordinator brings it.
     pub fn merge(&mut self, key: &[u8], object: &Object) {
-        let core = self.node.core_of(key);
+        let core = self.core_of(key) as u16;
         for _ in 0..1000 {
             let (before, now_ms) = (self.visible(key), self.node.now_ms);
             let engine = &mut self.node.cores[usize::from(core)];
-            let known = engine.key(key, partition_of(key));
+            let known = engine_key(engine, key);
             let bytes = encoded(object);
-            let result = engine.merge(&known, &ObjectRef::check(&bytes).unwrap(), now_ms);
+            let result = engine.merge(&known, &ObjectView::check(&bytes).unwrap(), now_ms);
             match result {
                 Ok(Merge::Done(done)) => return self.merged(key, object, &before, done.changed),
                 Ok(Merge::NeedsRead { ticket, plan }) => {
@@ -307,7 +350,7 @@ impl Objects {
                 let mut index = 0;
                 steps.retain(|step| {
                     index += 1;
-                    index > last || step.fate == Fate::Failed
+                    index > last || step.is_gone()
                 });
             }
         }
@@ -336,6 +379,86 @@ impl Objects {
         self.foreign[to].copies.entry(key.to_vec()).or_default().merge(object);
     }
 
+    /// A foreign actor sends the node its copy, to be kept for another.
+    pub fn foreign_leaves(&mut self, random: &mut Random, target: u8, key: &[u8]) {
+        let number = random.below(3) as usize;
+        if let Some(object) = self.foreign[number].copies.get(key).cloned() {
+            self.met.hints += 1;
+            self.merge(&hint(target, key), &object);
+        }
+    }
+
+    /// What is kept of a key for another node was handed over.
+    pub fn forget(&mut self, target: u8, key: &[u8]) {
+        let name = hint(target, key);
+        let (core, Some(newest)) = (self.core_of(&name), self.visible(&name).newest().map(|newest| newest.dot)) else {
+            return;
+        };
+        let is_open = |step: &Step| matches!(step.fate, Fate::Open(..));
+        let waits = self.model[&name].iter().any(is_open) || self.waiting.iter().any(|waiting| waiting.key == name);
+        let engine = &mut self.node.cores[core];
+        let known = engine_key(engine, &name);
+        let older = Dot::new(Clock::from_raw(1).unwrap(), newest.actor);
+        assert!(!engine.forget(&known, older), "something newer came");
+        if engine.forget(&known, newest) {
+            assert!(!waits, "what is on its way is not forgotten");
+            self.met.forgotten += 1;
+            // A restart may find it again, or older states of it.
+            self.model.get_mut(&name).unwrap().iter_mut().for_each(|step| step.fate = Fate::Forgotten);
+        }
+    }
+
+    /// Compares the lists of hints with the model. To be called when no merge waits.
+    pub fn check_hints(&mut self, targets: std::ops::RangeInclusive<u8>) {
+        for (core, target) in (0..self.node.cores.len()).flat_map(|core| targets.clone().map(move |target| (core, target))) {
+            let names: Vec<Vec<u8>> = self.model.keys().filter(|name| parse(name).0 == target).cloned().collect();
+            let names = names.into_iter().filter(|name| self.core_of(name) == core && !self.visible(name).is_empty());
+            let names: Vec<Vec<u8>> = names.collect();
+            let engine = &mut self.node.cores[core];
+            let mut expected: Vec<(u16, u128, Vec<u8>)> = names
+                .into_iter()
+                .map(|name| (partition_of(parse(&name).1), engine_key(engine, &name).hash, name))
+                .collect();
+            expected.sort_by_key(|(_, hash, _)| *hash);
+            let (target, mut found, mut from) = (u64::from(target), Vec::new(), Some(0));
+            while let Some(start) = from.take() {
+                let before = found.len();
+                engine.hints(target, start, 3, |partition, name, dot| found.push((partition, name, dot)));
+                from = (found.len() == before + 3).then(|| found[found.len() - 1].1 + 1);
+            }
+            assert_eq!(engine.hint_count(target), expected.len() as u64, "hints counted");
+            assert_eq!(found.len(), expected.len(), "hints listed");
+            for ((partition, hash, name), (home, listed, dot)) in expected.into_iter().zip(found) {
+                let object = self.visible(&name);
+                assert_eq!((home, listed, Some(dot)), (partition, hash, object.newest().map(|newest| newest.dot)));
+                assert_eq!(self.hint_object(core, target, hash), Some((parse(&name).1.to_vec(), object)));
+                let engine = &self.node.cores[core];
+                let mut kept_for = Vec::new();
+                engine.hinted_for(&engine.key(parse(&name).1, partition), |target| kept_for.push(target));
+                assert!(kept_for.contains(&target) && kept_for.is_sorted());
+                self.met.hints_listed += 1;
+            }
+        }
+    }
+
+    fn hint_object(&mut self, core: usize, target: u64, name: u128) -> Option<(Vec<u8>, Object)> {
+        let mut fetched: Option<Rc<Record>> = None;
+        for _ in 0..100 {
+            let (mut key, mut object) = (Vec::new(), Vec::new());
+            let engine = &mut self.node.cores[core];
+            let plan = match engine.hint_object(target, name, fetched.as_ref(), (&mut key, &mut object)) {
+                ObjectFound::Absent { .. } => return None,
+                ObjectFound::Here { .. } => return Some((key, Object::decode(&object).unwrap())),
+                ObjectFound::OnDisk(plan) => plan,
+            };
+            fetched = match self.fetch(core, &plan) {
+                Err(ReadError::Gone) => None,
+                result => Some(result.unwrap()),
+            };
+        }
+        panic!("a read never ends");
+    }
+
     /// A foreign actor sends the node its copy.
     pub fn foreign_sends(&mut self, random: &mut Random, key: &[u8]) {
         let number = random.below(3) as usize;
@@ -346,11 +469,12 @@ impl Objects {
 
     /// The node's coordinator writes: its stamp is above all that it has, and its object is whole.
     pub fn coordinate(&mut self, random: &mut Random, key: &[u8], value: Option<Vec<u8>>, expires_at_ms: u64) {
-        let core = usize::from(self.node.core_of(key));
+        let core = self.core_of(key);
         let mut object = self.with_waiting(key);
         let now_ms = self.node.now_ms;
         let engine = &mut self.node.cores[core];
-        let versions = engine.versions(&engine.key(key, partition_of(key)));
+        let known = engine_key(engine, key);
+        let versions = engine.versions(&known);
         assert_eq!(versions, versions_of(&object), "of {}", String::from_utf8_lossy(key));
         let Some(dot) = engine.stamp(now_ms, versions.context.highest()) else { return };
         let seen = some_context(random, &object);
@@ -362,13 +486,13 @@ impl Objects {
 
     /// A plain write, or delete, which replaces all that the node has.
     pub fn write(&mut self, key: &[u8], value: Option<(Vec<u8>, u64)>) {
-        let core = usize::from(self.node.core_of(key));
+        let core = self.core_of(key);
         for _ in 0..1000 {
             let (seen, mut object) = (self.with_waiting(key).context().clone(), self.visible(key));
             let now_ms = self.node.now_ms;
             let was_there = shown(&object, now_ms).is_some();
             let engine = &mut self.node.cores[core];
-            let known = engine.key(key, partition_of(key));
+            let known = engine_key(engine, key);
             let result = match &value {
                 Some((value, expires_at_ms)) => engine.put(&known, value, *expires_at_ms, now_ms).map(Some),
                 None => engine.delete(&known, now_ms),
@@ -394,11 +518,11 @@ impl Objects {
 
     /// The node's object of a key, through memory or disk.
     fn object(&mut self, key: &[u8]) -> Result<Object, ReadError> {
-        let core = usize::from(self.node.core_of(key));
+        let core = self.core_of(key);
         let mut fetched: Option<Rc<Record>> = None;
         for _ in 0..100 {
             let engine = &mut self.node.cores[core];
-            let known = engine.key(key, partition_of(key));
+            let known = engine_key(engine, key);
             let mut bytes = Vec::new();
             let plan = match engine.object_with(&known, fetched.as_ref(), &mut bytes) {
                 ObjectFound::Absent { .. } => return Ok(Object::default()),
@@ -414,12 +538,12 @@ impl Objects {
     }
 
     fn shown(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
-        let core = usize::from(self.node.core_of(key));
+        let core = self.core_of(key);
         let mut fetched: Option<Rc<Record>> = None;
         for _ in 0..100 {
             let now_ms = self.node.now_ms;
             let engine = &mut self.node.cores[core];
-            let known = engine.key(key, partition_of(key));
+            let known = engine_key(engine, key);
             let plan = match engine.find_with(&known, now_ms, fetched.as_ref()) {
                 Found::Absent { .. } => return Ok(None),
                 Found::Here { record, .. } => return Ok(Some(record.value().to_vec())),
@@ -455,8 +579,10 @@ impl Objects {
     /// Compares what the node says of a key with the model; turns go by while it is read.
     pub fn check(&mut self, key: &[u8]) {
         let name = String::from_utf8_lossy(key).into_owned();
-        let engine = &self.node.cores[usize::from(self.node.core_of(key))];
-        let versions = engine.versions(&engine.key(key, partition_of(key)));
+        let core = self.core_of(key);
+        let engine = &mut self.node.cores[core];
+        let known = engine_key(engine, key);
+        let versions = engine.versions(&known);
         assert_eq!(versions, versions_of(&self.with_waiting(key)), "versions of {name}");
         match self.object(key) {
             Ok(object) => assert_eq!(object, self.visible(key), "object of {name}"),
@@ -489,7 +615,7 @@ impl Objects {
     /// What is durable is what the trees, the counts and the scans say. To be called when everything is.
     pub fn check_sums(&mut self) {
         self.node.check_trees();
-        let keys: Vec<Vec<u8>> = self.model.keys().cloned().collect();
+        let keys: Vec<Vec<u8>> = self.model.keys().filter(|name| parse(name).0 == 0).cloned().collect();
         let cores = self.node.cores.len() as u16;
         for partition in 0..PARTITIONS {
             let core = (0..cores).find(|core| owned(*core, cores).contains(&partition)).unwrap();
@@ -594,7 +720,7 @@ fn assert_possible(key: &[u8], found: &Object, steps: &[Step], clean: bool) {
     let all = others.iter().fold(durable.clone(), |all, other| merged(&all, other));
     assert!(is_between(&durable, found), "{name} holds {found:?}, which lacks what was durable: {durable:?}");
     assert!(is_between(found, &all), "{name} holds {found:?}, which nobody wrote: {all:?}");
-    if others.len() <= 8 {
+    if others.len() <= 8 && steps.iter().all(|step| step.fate != Fate::Forgotten) {
         let mut subsets = (0..1_u32 << others.len()).map(|chosen| {
             let some = others.iter().enumerate().filter(|(index, _)| chosen & 1 << index != 0);
             some.fold(durable.clone(), |some, (_, other)| merged(&some, other))

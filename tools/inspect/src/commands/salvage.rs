@@ -12,7 +12,7 @@ use std::path::Path;
 
 use annulus::node_meta;
 use annulus_engine::{Key, RecordRef, object_record};
-use annulus_object::{Object, ObjectRef};
+use annulus_object::{Object, ObjectView};
 
 use super::{Verdict, tell};
 use crate::failure::Failure;
@@ -143,7 +143,7 @@ fn whole_record<'a>(
     let key = Key { bytes: record.key(), partition: record.partition(), hash: record.hash() };
     let mut encoded = Vec::new();
     joined.encode(&mut encoded);
-    let object = ObjectRef::check(&encoded).expect("it was just encoded");
+    let object = ObjectView::check(&encoded).expect("it was just encoded");
     let record = object_record(&key, &object);
     if record.is_none() {
         let what = "the key's siblings are too long for one record; the key is not in the copy";
