@@ -61,6 +61,7 @@ impl<D: Disk> Engine<D> {
             offset += bytes;
         }
         assert_eq!(offset, payload.len(), "a frame holds the records that it counts");
+        self.purge_forgotten();
         self.has_hidden_writes &= !self.pending.is_empty();
         self.counts.commits += 1;
         self.counts.records_written += u64::from(written.records);
@@ -97,7 +98,7 @@ impl<D: Disk> Engine<D> {
         // A mark that is not durable yet may fail; until it is known, it only hides.
         let is_dead = self.mark.is_some_and(|(mark, _)| dot.clock <= mark);
         let partition = record.partition();
-        if is_dead {
+        if is_dead || self.was_forgotten(hash, commit) {
             return;
         }
         let pieces = Pieces::of(record);
@@ -188,6 +189,7 @@ impl<D: Disk> Engine<D> {
                 self.bring_back(record.hash(), failed.earlier);
             }
         }
+        self.purge_forgotten();
         self.recount_pending();
         self.events.push_back(Event::Failed(commit));
     }

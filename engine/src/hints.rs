@@ -26,6 +26,7 @@ use annulus_object::Dot;
 use crate::Record;
 use crate::disk::Disk;
 use crate::engine::{Engine, Key};
+use crate::hot_log::{Commit, HotLog};
 use crate::index::{Flags, IndexHash};
 use crate::partition_files::{DIRECTORY, hints_path, partition_path};
 use crate::read_path::ObjectFound;
@@ -46,6 +47,9 @@ pub(crate) struct Hints {
     by_target: BTreeMap<u64, u16>,
     /// Keys that pending writes add, by slot.
     added: Vec<u64>,
+    /// Names that were forgotten while something was in flight: of each instance the first commit that is not older. Nothing of
+    /// them is stored before all older ones have ended.
+    forgotten: BTreeMap<u128, [u64; 2]>,
     /// While a store opens with another number of cores: what is this core's now, by name.
     pub(crate) moved: BTreeMap<u128, MovedHint>,
     /// Bytes of the records that this came from.
@@ -190,6 +194,11 @@ impl<D: Disk> Engine<D> {
         }
         let entry = self.index.remove(partition, hash).expect("it was just seen");
         self.counts.hints_forgotten += 1;
+        // An older record of it may still be on its way in the other instance.
+        if !self.logs.iter().all(HotLog::is_quiet) {
+            let first = [0, 1].map(|instance: usize| self.logs[instance].next_ordinal());
+            self.hints.forgotten.insert(hint.hash, first);
+        }
         if self.is_memory() {
             self.forget_in_memory(partition, &entry);
             return true;
@@ -200,6 +209,31 @@ impl<D: Disk> Engine<D> {
             self.side.remove(partition, hash);
         }
         true
+    }
+
+    /// Whether a name was forgotten and older records of it may be on their way.
+    #[inline]
+    pub(crate) fn is_settling(&self, name: u128) -> bool {
+        !self.hints.forgotten.is_empty() && self.hints.forgotten.contains_key(&name)
+    }
+
+    /// Whether a record that has become durable is of a hint that was forgotten since it was written.
+    #[inline]
+    pub(crate) fn was_forgotten(&self, name: u128, commit: Commit) -> bool {
+        if self.hints.forgotten.is_empty() {
+            return false;
+        }
+        let first = self.hints.forgotten.get(&name);
+        first.is_some_and(|first| commit.ordinal < first[usize::from(commit.instance)])
+    }
+
+    /// Lets go of forgotten names of which nothing older is on its way any more.
+    pub(crate) fn purge_forgotten(&mut self) {
+        if !self.hints.forgotten.is_empty() {
+            let logs = &self.logs;
+            let is_open = |first: &[u64; 2]| !logs.iter().zip(first).all(|(log, first)| log.is_durable_before(*first));
+            self.hints.forgotten.retain(|_, first| is_open(first));
+        }
     }
 
     fn hint_slot(&self, partition: u16) -> usize {

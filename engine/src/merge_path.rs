@@ -152,6 +152,10 @@ impl<D: Disk> Engine<D> {
             return Ok(Tried::Done(Merged { changed: false, after }));
         }
         merged.merge(&incoming);
+        if self.is_settling(key.hash) {
+            self.counts.stalls += 1;
+            return Err(Refusal::Stall);
+        }
         let frees = merged.siblings.iter().all(|(_, deletes)| *deletes);
         self.check_may_write(!counted.known, frees)?;
         if !merged.context.fits() {

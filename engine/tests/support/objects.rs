@@ -253,7 +253,7 @@ impl Objects {
 
     fn merged(&mut self, key: &[u8], object: &Object, before: &Object, changed: bool) {
         let after = merged(before, object);
-        assert_eq!(changed, after != *before, "of {}: {before:?} and {object:?}", String::from_utf8_lossy(key));
+        assert_eq!(changed, after != *before, "of {}: {before:?} and {object:?}", key.escape_ascii());
         if changed {
             self.met.merges += 1;
             self.push(key, after);
@@ -307,7 +307,7 @@ impl Objects {
                 self.met.abandoned += 1;
                 return;
             }
-            Err(error) => panic!("{} cannot be read: {error}", String::from_utf8_lossy(&waiting.key)),
+            Err(error) => panic!("{} cannot be read: {error}", waiting.key.escape_ascii()),
         };
         let before = self.visible(&waiting.key);
         match self.node.cores[core].merge_with(waiting.ticket, &record, now_ms) {
@@ -426,8 +426,10 @@ impl Objects {
                 engine.hints(target, start, 3, |partition, name, dot| found.push((partition, name, dot)));
                 from = (found.len() == before + 3).then(|| found[found.len() - 1].1 + 1);
             }
+            let listed: Vec<u128> = found.iter().map(|(_, name, _)| *name).collect();
+            let wanted: Vec<u128> = expected.iter().map(|(_, name, _)| *name).collect();
+            assert_eq!(listed, wanted, "hints of {target} listed");
             assert_eq!(engine.hint_count(target), expected.len() as u64, "hints counted");
-            assert_eq!(found.len(), expected.len(), "hints listed");
             for ((partition, hash, name), (home, listed, dot)) in expected.into_iter().zip(found) {
                 let object = self.visible(&name);
                 assert_eq!((home, listed, Some(dot)), (partition, hash, object.newest().map(|newest| newest.dot)));
@@ -475,7 +477,7 @@ impl Objects {
         let engine = &mut self.node.cores[core];
         let known = engine_key(engine, key);
         let versions = engine.versions(&known);
-        assert_eq!(versions, versions_of(&object), "of {}", String::from_utf8_lossy(key));
+        assert_eq!(versions, versions_of(&object), "of {}", key.escape_ascii());
         let Some(dot) = engine.stamp(now_ms, versions.context.highest()) else { return };
         let seen = some_context(random, &object);
         let expires_at_ms = if value.is_some() { expires_at_ms } else { 0 };
@@ -499,7 +501,7 @@ impl Objects {
             };
             match result {
                 Ok(Some(written)) => {
-                    assert_eq!(written.existed, was_there, "of {}", String::from_utf8_lossy(key));
+                    assert_eq!(written.existed, was_there, "of {}", key.escape_ascii());
                     let (expires_at_ms, value) = match &value {
                         Some((value, expires_at_ms)) => (*expires_at_ms, Some(value.clone())),
                         None => (0, None),
@@ -508,7 +510,7 @@ impl Objects {
                     object.write(written.dot, &seen, value, expires_at_ms);
                     return self.push(key, object);
                 }
-                Ok(None) => return assert!(!was_there, "a delete found nothing of {}", String::from_utf8_lossy(key)),
+                Ok(None) => return assert!(!was_there, "a delete found nothing of {}", key.escape_ascii()),
                 Err(Refusal::Stall) => self.wait(),
                 Err(refusal) => return self.refused(&refusal),
             }
@@ -578,10 +580,15 @@ impl Objects {
 
     /// Compares what the node says of a key with the model; turns go by while it is read.
     pub fn check(&mut self, key: &[u8]) {
-        let name = String::from_utf8_lossy(key).into_owned();
+        let name = key.escape_ascii().to_string();
         let core = self.core_of(key);
         let engine = &mut self.node.cores[core];
         let known = engine_key(engine, key);
+        // A core that becomes read-only gives up what waits behind a write in flight, and shows that one again when it ends.
+        let is_open = |step: &Step| matches!(step.fate, Fate::Open(..));
+        if engine.statistics().is_read_only && self.model.get(key).into_iter().flatten().any(is_open) {
+            return;
+        }
         let versions = engine.versions(&known);
         assert_eq!(versions, versions_of(&self.with_waiting(key)), "versions of {name}");
         match self.object(key) {
@@ -712,7 +719,7 @@ fn assert_possible(key: &[u8], found: &Object, steps: &[Step], clean: bool) {
     let durable = durable.map(|step| step.object.clone()).unwrap_or_default();
     let others: Vec<&Object> =
         steps.iter().filter(|step| step.fate != Fate::Durable).map(|step| &step.object).collect();
-    let name = String::from_utf8_lossy(key);
+    let name = key.escape_ascii();
     if clean && others.is_empty() {
         return assert_eq!(*found, durable, "{name} after a clean stop");
     }
