@@ -8,6 +8,7 @@
 //! Invariant: the snapshot is looked through before anything is written, and the next start takes a new incarnation, because
 //! acknowledged writes that came after the snapshot may be lost.
 
+mod newest;
 mod partition;
 mod records;
 mod source;

@@ -35,6 +35,8 @@ pub struct Config {
     pub migrate_from: Option<(u32, Vec<Range<u16>>)>,
     /// The partitions of this core.
     pub partitions: Range<u16>,
+    /// Partitions of hints are numbered from here on: behind all partitions of the cluster.
+    pub hints_from: u16,
     /// Key of the keyed hash of keys.
     pub hash_key: [u8; 16],
     /// The cluster that the files belong to.
@@ -45,6 +47,9 @@ pub struct Config {
     pub clock: Clock,
     /// What a reply promises.
     pub durability: Durability,
+    /// No other node has versions of these keys, or will: a stamp covers all that was merged when the store opened, and deletes
+    /// and expired values may be forgotten when nothing older is left on the disk. Otherwise they stay.
+    pub is_alone: bool,
     /// Budget of this core's log.
     pub hot_log_bytes: u64,
     /// What the budget may grow to: with the data it is a twentieth of what is live.

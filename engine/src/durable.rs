@@ -7,12 +7,13 @@ use annulus_object::Clock;
 
 use crate::disk::{Completion, Disk};
 use crate::engine::{Engine, Event};
-use crate::entries::FieldsView;
+use crate::entries::{FieldsView, Pieces};
 use crate::frame::frame_bytes;
 use crate::hot_log::{Commit, InFlight};
 use crate::index::{Entry, Flags, IndexHash, Place, size_class};
 use crate::liveness::lost;
 use crate::record::{Kind, RecordRef};
+use crate::versions::Relation;
 use crate::write_path::{PendingWrite, commit_of};
 
 /// Records whose place in the index is asked for together.
@@ -60,6 +61,7 @@ impl<D: Disk> Engine<D> {
             offset += bytes;
         }
         assert_eq!(offset, payload.len(), "a frame holds the records that it counts");
+        self.purge_forgotten();
         self.has_hidden_writes &= !self.pending.is_empty();
         self.counts.commits += 1;
         self.counts.records_written += u64::from(written.records);
@@ -96,18 +98,27 @@ impl<D: Disk> Engine<D> {
         // A mark that is not durable yet may fail; until it is known, it only hides.
         let is_dead = self.mark.is_some_and(|(mark, _)| dot.clock <= mark);
         let partition = record.partition();
-        if is_dead || self.index.get(partition, IndexHash::of(hash)).is_some_and(|entry| entry.clock > dot.clock) {
+        if is_dead || self.was_forgotten(hash, commit) {
             return;
         }
-        let context: Vec<_> = record.context_entries().collect();
-        let view = FieldsView::of_record(record, &context);
+        let pieces = Pieces::of(record);
+        let view = FieldsView::of_record(record, &pieces);
+        // Records of the other instance may become durable later than newer ones, which include them.
+        if let Some(entry) = self.index.get(partition, IndexHash::of(hash)) {
+            let relation = self.relation(partition, &entry, &view);
+            debug_assert_ne!(relation, Relation::Concurrent, "a record includes what was written of its key before");
+            if relation == Relation::Older {
+                return;
+            }
+        }
         let (entry, old) = self.enter(partition, &view, place, record.total_bytes());
         self.gained(partition, &entry);
-        if let Some(old) = old {
-            self.lost(partition, &old);
+        match old {
+            Some(old) => self.lost(partition, &old),
+            None => self.note_added_hint(partition, false),
         }
         // Without one, a newer write had replaced the pending entry and failed.
-        if self.pending_mark.is_none() && was_pending {
+        if self.pending_mark.is_none() && was_pending && !self.partitions.is_hints(partition) {
             let was_live = old.is_some_and(|old| !old.is_tombstone());
             self.pending_keys -= i64::from(!view.is_tombstone) - i64::from(was_live);
         }
@@ -142,7 +153,7 @@ impl<D: Disk> Engine<D> {
     pub(crate) fn drop_up_to(&mut self, clock: Clock) {
         let mut any = Vec::new();
         let Self { index, side, segments, partition_files, .. } = self;
-        for partition in self.config.partitions.clone() {
+        for partition in self.partitions.all() {
             let mut dropped = Vec::new();
             let removed = index.retain(partition, |entry| {
                 let keep = entry.clock > clock;
@@ -178,6 +189,7 @@ impl<D: Disk> Engine<D> {
                 self.bring_back(record.hash(), failed.earlier);
             }
         }
+        self.purge_forgotten();
         self.recount_pending();
         self.events.push_back(Event::Failed(commit));
     }
@@ -201,7 +213,12 @@ impl<D: Disk> Engine<D> {
     fn bring_back(&mut self, hash: u128, earlier: Option<Box<PendingWrite>>) {
         let Some(earlier) = earlier else { return };
         let entry = self.index.get(earlier.partition, IndexHash::of(hash));
-        if entry.is_none_or(|entry| entry.clock < earlier.view().dot().clock) {
+        let is_newer = entry.is_none_or(|entry| {
+            let pieces = Pieces::of(&earlier.view());
+            let view = FieldsView::of_record(&earlier.view(), &pieces);
+            !matches!(self.relation(earlier.partition, &entry, &view), Relation::Older | Relation::Same)
+        });
+        if is_newer {
             let bytes = earlier.record.len();
             self.pending.insert(hash, *earlier, bytes);
         }
@@ -209,17 +226,21 @@ impl<D: Disk> Engine<D> {
 
     /// Counts anew what pending writes change in the number of keys.
     pub(crate) fn recount_pending(&mut self) {
+        self.recount_hints();
         self.pending_keys = self.change_by_pending(None);
     }
 
     /// What pending writes change in the number of keys, of one partition or of all.
     pub(crate) fn change_by_pending(&self, partition: Option<u16>) -> i64 {
         let is_live = |entry: Entry| !entry.is_tombstone() && !self.is_flushed(entry.clock);
-        let of_partition = |write: &PendingWrite| partition.is_none_or(|partition| write.partition == partition);
+        let of_partition = |write: &PendingWrite| match partition {
+            Some(partition) => write.partition == partition,
+            None => !self.partitions.is_hints(write.partition),
+        };
         let change = |(hash, write): (u128, &PendingWrite)| {
             let entry = self.index.get(write.partition, IndexHash::of(hash));
             let record = write.view();
-            let is_value = record.kind() == Kind::Value && !self.is_flushed(record.dot().clock);
+            let is_value = !record.deletes() && !self.is_flushed(record.dot().clock);
             i64::from(is_value) - i64::from(entry.is_some_and(is_live))
         };
         self.pending.iter().filter(|(_, write)| of_partition(write)).map(change).sum()

@@ -1,10 +1,10 @@
 //! One core's store: the state, the events it gives out, and what it is asked about itself.
 //!
-//! How it writes is in `write_path`, what becomes of a write in `durable` and `entries`, how it reads in `read_path`, how it
+//! How it writes is in `write_path` and `merge_path`, what becomes of a write in `durable` and `entries`, how it reads in `read_path`, how it
 //! starts in `recovery`, what it does on the side in `housekeeping`.
 //!
-//! Invariant: the index names exactly the durable, newest record of every key (with memory durability: the newest); what is
-//! newer and not yet durable is in `pending`.
+//! Invariant: the index names exactly the durable, newest record of every key (with memory durability: the newest), which says
+//! the key's whole state: all siblings and their context. What is newer and not yet durable is in `pending`.
 
 use std::collections::VecDeque;
 use std::hash::Hasher;
@@ -17,14 +17,16 @@ use crate::cache::Cache;
 use crate::compaction::{Compaction, Pacing};
 use crate::config::{Config, Durability};
 use crate::disk::{Completion, Disk, OperationId};
+use crate::hints::Hints;
 use crate::hot_log::{Commit, HotLog, Identity, LARGE, SMALL};
 use crate::housekeeping::{DiskState, Failures};
 use crate::index::{ActorTable, Index};
 use crate::memory_store::MemoryStore;
 use crate::partition_files::PartitionFiles;
+use crate::partitions::Partitions;
 use crate::pending::Pending;
 use crate::read_path::{Reading, Record};
-use crate::recovery::RecoveryReport;
+use crate::recovery::{RecoveryReport, Scattered};
 use crate::resident::Resident;
 use crate::scrub::Scrub;
 use crate::segments::Segments;
@@ -33,6 +35,7 @@ use crate::slab::Slab;
 use crate::snapshot::{Snapshot, SnapshotError, SnapshotReport};
 use crate::statistics::Counts;
 use crate::trees::Trees;
+use crate::waiting_merges::WaitingMerges;
 use crate::work::Work;
 use crate::write_path::{PendingMark, PendingWrite};
 use crate::{ReadError, Statistics};
@@ -76,8 +79,13 @@ pub struct Engine<D: Disk> {
     pub(crate) config: Config,
     pub(crate) actor: Actor,
     pub(crate) clock: HybridClock,
-    /// What every stamp's context covers: all that was merged when this store opened.
+    /// What every stamp's context covers: of a node alone, all that was merged when this store opened.
     pub(crate) floor: Clock,
+    /// The largest clock of a sibling that was met, whoever stamped it.
+    pub(crate) highest: Clock,
+    /// Its own, and those for hints.
+    pub(crate) partitions: Partitions,
+    pub(crate) hints: Hints,
     pub(crate) index: Index,
     pub(crate) actors: ActorTable,
     pub(crate) side: SideTable,
@@ -87,6 +95,10 @@ pub struct Engine<D: Disk> {
     pub(crate) cache: Cache,
     pub(crate) store: MemoryStore,
     pub(crate) pending: Pending<PendingWrite>,
+    /// What cannot be merged before a record is read.
+    pub(crate) waiting_merges: WaitingMerges,
+    /// While a store opens: keys whose state is the merge of several records, and where these lie.
+    pub(crate) scattered: Scattered,
     /// Some pending write may hide an earlier one of the other instance.
     pub(crate) has_hidden_writes: bool,
     /// Keys that pending writes add, less those that they remove.
@@ -138,27 +150,31 @@ impl<D: Disk> Engine<D> {
         };
         let cache_bytes = if config.durability == Durability::Memory { 0 } else { config.cache_bytes };
         let resident_bytes = (cache_bytes / 2).min(config.limits.resident_bytes_max);
+        let partitions = Partitions::new(config.partitions.clone(), config.hints_from);
         Self {
             disk,
             actor: config.actor,
             clock: HybridClock::new(config.clock),
-            floor: config.clock,
-            index: Index::new(config.partitions.clone()),
+            floor: if config.is_alone { config.clock } else { Clock::ZERO },
+            highest: Clock::ZERO,
+            index: Index::over(&partitions),
             actors: ActorTable::new(),
-            side: SideTable::new(config.partitions.clone()),
-            trees: Trees::new(config.partitions.clone()),
+            side: SideTable::new(&partitions),
+            trees: Trees::new(&partitions),
             resident: Resident::new(resident_bytes),
             resident_hits: 0,
             cache: Cache::new(cache_bytes - resident_bytes),
             store: MemoryStore::new(),
             pending: Pending::new(crate::write_path::PENDING_LIMITS),
+            waiting_merges: WaitingMerges::default(),
+            scattered: Scattered::default(),
             has_hidden_writes: false,
             pending_keys: 0,
             pending_mark: None,
             mark: None,
             logs: [HotLog::new(SMALL), HotLog::new(LARGE)],
             segments: Segments::new(),
-            partition_files: PartitionFiles::new(config.partitions.clone()),
+            partition_files: PartitionFiles::new(&partitions),
             compaction: None,
             pacing: Pacing::default(),
             scrub: Scrub::new(config.now_unix_ms),
@@ -178,6 +194,8 @@ impl<D: Disk> Engine<D> {
             counts: Counts::default(),
             recovery: RecoveryReport::default(),
             scan_buffers: Vec::new(),
+            partitions,
+            hints: Hints::default(),
             config,
         }
     }
@@ -185,7 +203,7 @@ impl<D: Disk> Engine<D> {
     /// A key of one of this core's partitions.
     #[inline]
     pub fn key<'a>(&self, bytes: &'a [u8], partition: u16) -> Key<'a> {
-        debug_assert!(self.config.partitions.contains(&partition), "the core owns the partition");
+        debug_assert!(self.partitions.owned().contains(&partition), "the core owns the partition");
         Key { bytes, partition, hash: keyed_hash(&self.config.hash_key, bytes) }
     }
 
@@ -256,8 +274,10 @@ impl<D: Disk> Engine<D> {
     pub fn adopt_incarnation(&mut self, actor: Actor) {
         assert_ne!(actor, self.actor, "an actor that may have lost a write is not used again");
         self.actor = actor;
-        // The new actor's versions replace what earlier ones stamped, all of which this store has merged.
-        self.floor = self.clock.last();
+        // A lone node's new actor replaces what earlier ones stamped, all of which this store has merged.
+        if self.config.is_alone {
+            self.floor = self.clock.last();
+        }
         self.identity.node = actor.node();
         self.failures.awaits_incarnation = false;
     }
@@ -297,6 +317,7 @@ impl<D: Disk> Engine<D> {
             + self.cache.capacity_bytes()
             + self.store.bytes()
             + self.pending.bytes()
+            + self.waiting_merges.bytes()
             + self.compaction.as_ref().map_or(0, |compaction| compaction.memory_bytes())
             + self.scrub.memory_bytes()
             + self.logs.iter().map(HotLog::memory_bytes).sum::<usize>()

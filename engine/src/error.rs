@@ -44,18 +44,17 @@ pub enum Error {
         /// What is wrong.
         error: crate::frame::FrameError,
     },
-    /// Versions that did not see each other, which one lone node never writes.
-    #[error(
-        "partition {partition} holds versions of one key that did not see each other ({first} and {second}): these files were not written by one node on its own"
-    )]
-    Concurrent {
+    /// Files or records say of a partition for hints that it is kept for two nodes, or of two that they are for one.
+    #[error("{path}: partition {partition} holds hints for another node; this file does not belong here: move it away")]
+    HintsOfTwo {
         /// Which partition.
         partition: u16,
-        /// Dot of one.
-        first: String,
-        /// Dot of the other.
-        second: String,
+        /// Where that was found.
+        path: String,
     },
+    /// The hints that have to move to other cores do not fit memory.
+    #[error("{0} bytes of hints for other nodes have to move to other cores, more than memory holds: let them be handed over with the old number of cores first")]
+    TooManyHints(usize),
     /// More segments than places can name.
     #[error("the log has {0} segments; at most {max} can be used", max = crate::index::Place::LOG_FILES)]
     TooManySegments(usize),

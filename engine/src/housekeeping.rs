@@ -90,31 +90,41 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Notes that a value has expired: it is a tombstone from now on, with memory durability nothing.
+    /// Notes that a value has expired: there is nothing to be shown from now on. Of a node alone it is a tombstone, with memory
+    /// durability nothing; where others have copies, or siblings are beside it, it stays until something replaces it, since
+    /// their clocks may not agree that its instant has come.
     pub(crate) fn expire(&mut self, partition: u16, hash: IndexHash) {
         self.counts.expired += 1;
-        if self.is_memory() {
+        let entry = self.index.get(partition, hash).expect("what expires is indexed");
+        let keeps_value = !self.config.is_alone || entry.has_siblings();
+        if self.is_memory() && !keeps_value {
             let entry = self.index.remove(partition, hash).expect("what expires is indexed");
             return self.forget_in_memory(partition, &entry);
         }
         let extra = self.side.get(partition, hash).expect("what expires is in the side table");
-        let (actor, context) = (extra.actor, extra.context.to_vec());
-        let rest = Extra { expires_at_ms: 0, actor, context: &context };
+        let (actor, context, siblings) = (extra.actor, extra.context.to_vec(), extra.siblings.to_vec());
+        let rest = Extra { expires_at_ms: 0, actor, context: &context, siblings: &siblings };
         let keeps_extra = !rest.is_empty();
         self.side.set(partition, hash, rest);
         let mut old = None;
         let entry = self.index.update(partition, hash, |entry| {
             old = Some(*entry);
             entry.flags = entry.flags.with(Flags::TOMBSTONE);
-            // What has to be kept of it is a tombstone: the value's bytes are garbage.
-            entry.size_class = entry.size_class.min(1);
+            if keeps_value {
+                entry.flags = entry.flags.with(Flags::EXPIRED);
+            } else {
+                // What has to be kept of it is a tombstone: the value's bytes are garbage.
+                entry.size_class = entry.size_class.min(1);
+            }
             if !keeps_extra {
                 entry.flags = entry.flags.without(Flags::EXTRA);
             }
         });
         let entry: Entry = entry.expect("what expires is indexed");
-        self.lost(partition, &old.expect("it was updated"));
-        self.gained(partition, &entry);
+        if !self.is_memory() {
+            self.lost(partition, &old.expect("it was updated"));
+            self.gained(partition, &entry);
+        }
     }
 
     /// Whether so many bytes may be taken without reaching the mark at which writes are refused. Asked each time, because a

@@ -25,11 +25,14 @@ pub(crate) use table::{Slot, Table, fast_range};
 pub(crate) use entry::PackedEntry;
 use std::ops::Range;
 
-/// One core's index over a range of partitions. All methods panic for a partition outside of it.
+use crate::partitions::Partitions;
+
+/// One core's index over its partitions. All methods panic for a partition that it does not have.
 pub struct Index {
-    first: u16,
+    partitions: Partitions,
     tables: Vec<PartitionTable>,
     len: usize,
+    /// Hints, which are nobody's keys, are not among them.
     live: usize,
     slot_bytes: usize,
 }
@@ -43,14 +46,25 @@ impl Index {
     /// An empty index over `partitions`.
     #[must_use]
     pub fn new(partitions: Range<u16>) -> Index {
-        let tables = partitions.clone().map(|partition| PartitionTable { table: Table::new(partition), live: 0 });
-        Index { first: partitions.start, tables: tables.collect(), len: 0, live: 0, slot_bytes: 0 }
+        Index::over(&Partitions::new(partitions, u16::MAX))
     }
 
-    /// The partitions that the index covers.
+    /// An empty index over what a core has.
+    pub(crate) fn over(partitions: &Partitions) -> Index {
+        let tables = partitions.all().map(|partition| PartitionTable { table: Table::new(partition), live: 0 });
+        Index { partitions: partitions.clone(), tables: tables.collect(), len: 0, live: 0, slot_bytes: 0 }
+    }
+
+    /// Covers one more partition, for hints.
+    pub(crate) fn add_hints(&mut self) {
+        let partition = self.partitions.add_hints().expect("whoever adds a partition has a number for it");
+        self.tables.push(PartitionTable { table: Table::new(partition), live: 0 });
+    }
+
+    /// The partitions of the cluster that the index covers.
     #[must_use]
     pub fn partitions(&self) -> Range<u16> {
-        self.first..self.first + self.tables.len() as u16
+        self.partitions.owned()
     }
 
     /// The entry of `hash`, tombstones included.
@@ -160,7 +174,9 @@ impl Index {
         let removed = len - of.table.len();
         let grown = of.table.bytes().wrapping_sub(bytes);
         self.len -= removed;
-        self.live -= live - live_left;
+        if !self.partitions.is_hints(partition) {
+            self.live -= live - live_left;
+        }
         self.slot_bytes = self.slot_bytes.wrapping_add(grown);
         removed
     }
@@ -171,7 +187,7 @@ impl Index {
         assert!(self.len_in(partition) == 0 && self.live_in(partition) == 0);
     }
 
-    /// Removes every entry and frees all tables.
+    /// Removes every entry, and frees all tables.
     pub fn clear(&mut self) {
         for of in &mut self.tables {
             of.table.clear();
@@ -186,7 +202,7 @@ impl Index {
     #[must_use]
     pub fn random(&self, random: u64) -> Option<(u16, Entry)> {
         let mut rank = fast_range(random, self.live);
-        for (of, partition) in self.tables.iter().zip(self.first..) {
+        for (of, partition) in self.tables.iter().zip(self.partitions.owned()) {
             if rank < of.live {
                 // Other bits than those that chose the partition.
                 let position = random.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
@@ -211,16 +227,17 @@ impl Index {
         self.len == 0
     }
 
-    /// Entries that are not tombstones.
+    /// Entries that are not tombstones, hints left out.
     #[must_use]
     pub fn live(&self) -> usize {
         self.live
     }
 
-    /// Entries that are tombstones.
+    /// Entries that are tombstones, hints left out.
     #[must_use]
     pub fn tombstones(&self) -> usize {
-        self.len - self.live
+        let hints: usize = self.partitions.hints().map(|partition| self.len_in(partition)).sum();
+        self.len - hints - self.live
     }
 
     /// Entries of `partition`, tombstones included.
@@ -243,14 +260,12 @@ impl Index {
 
     #[inline]
     fn table(&self, partition: u16) -> &PartitionTable {
-        let index = usize::from(partition).wrapping_sub(usize::from(self.first));
-        self.tables.get(index).expect("the partition is this core's")
+        self.tables.get(self.partitions.slot(partition)).expect("the partition is this core's")
     }
 
     #[inline]
     fn table_mut(&mut self, partition: u16) -> &mut PartitionTable {
-        let index = usize::from(partition).wrapping_sub(usize::from(self.first));
-        self.tables.get_mut(index).expect("the partition is this core's")
+        self.tables.get_mut(self.partitions.slot(partition)).expect("the partition is this core's")
     }
 
     #[inline]
@@ -258,7 +273,9 @@ impl Index {
         if was_live != is_live {
             let of = self.table_mut(partition);
             of.live = of.live + usize::from(is_live) - usize::from(was_live);
-            self.live = self.live + usize::from(is_live) - usize::from(was_live);
+            if !self.partitions.is_hints(partition) {
+                self.live = self.live + usize::from(is_live) - usize::from(was_live);
+            }
         }
     }
 }

@@ -33,6 +33,10 @@ pub struct Limits {
     pub recovery_read_bytes: usize,
     /// How far above the clock a frame says that stamps stay.
     pub clock_ceiling_ms: u64,
+    /// Clocks of others are adopted up to so far ahead of the wall clock.
+    pub clock_adopt_ms: u64,
+    /// Nodes that hints can be kept for.
+    pub hint_partitions_max: usize,
     /// Keys expired by one housekeeping.
     pub expire_per_tick: usize,
     /// Emptied segments kept for reuse.
@@ -87,6 +91,8 @@ impl Limits {
         read_bytes_max: 1 << 20,
         recovery_read_bytes: 1 << 20,
         clock_ceiling_ms: 250,
+        clock_adopt_ms: 500,
+        hint_partitions_max: 4096,
         expire_per_tick: 4096,
         spare_segments: 3,
         // It stays below, as writers are delayed most at one and a half.

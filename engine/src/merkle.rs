@@ -1,7 +1,7 @@
 //! One partition's hash tree, kept up to date key by key.
 //!
 //! ```text
-//! item   of a key's version: leaf sum 64, root sums 2 × 64, mixed from hash 72, clock 56 and actor 64
+//! item   of a sibling of a key: leaf sum 64, root sums 2 × 64, mixed from hash 72, clock 56 and actor 64
 //! leaf   wrapping sum of the leaf sums of the keys whose hash begins with the leaf's number
 //! level  2^bits sums, each of neighbouring leaves
 //! root   wrapping sums of all root sums, 128 bits
@@ -48,7 +48,7 @@ pub struct Item {
     pub root: [u64; 2],
 }
 
-/// The item of a key whose newest version is `dot`; a tombstone is a version like any other.
+/// The item of a key with a sibling of this dot; a tombstone is a sibling like any other.
 #[must_use]
 #[inline]
 pub fn item_of(hash: IndexHash, dot: Dot) -> Item {

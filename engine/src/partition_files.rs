@@ -5,11 +5,10 @@
 //! Invariants: the runs of a partition have consecutive sequences, and the newest one is at the end of the newest file; the
 //! class bytes of a partition are those of its runs' records and of the index entries that point at them.
 
-use std::ops::Range;
-
 use annulus_object::Clock;
 
 use crate::index::{Place, class_bytes};
+use crate::partitions::Partitions;
 use crate::sealed_run::{RUN_BLOCK_BYTES, Trailer};
 use crate::segments::share;
 
@@ -27,6 +26,20 @@ pub fn parse_partition_name(name: &str) -> Option<(u16, u64)> {
     let well_formed = partition.len() == 5 && number.len() >= 8;
     well_formed.then_some(())?;
     Some((partition.parse().ok()?, number.parse().ok()?))
+}
+
+/// The path of a file of hints: with the log of the core that keeps them, because they belong to it.
+pub(crate) fn hints_path(log_directory: &str, partition: u16, target: u64, number: u64) -> String {
+    format!("{log_directory}/h{partition:05}-{target:012x}-{number:08}.part")
+}
+
+/// Partition, target and number of the name of a file of hints; `None` for other files.
+pub(crate) fn parse_hints_name(name: &str) -> Option<(u16, u64, u64)> {
+    let (partition, rest) = name.strip_prefix('h')?.strip_suffix(".part")?.split_once('-')?;
+    let (target, number) = rest.split_once('-')?;
+    let well_formed = partition.len() == 5 && target.len() == 12 && number.len() >= 8;
+    well_formed.then_some(())?;
+    Some((partition.parse().ok()?, u64::from_str_radix(target, 16).ok()?, number.parse().ok()?))
 }
 
 /// An open file of a partition.
@@ -75,7 +88,7 @@ pub(crate) struct Set<F> {
 /// All partitions of a core.
 #[derive(Debug)]
 pub(crate) struct PartitionFiles<F> {
-    first: u16,
+    partitions: Partitions,
     sets: Vec<Set<F>>,
     next_id: u64,
 }
@@ -213,25 +226,30 @@ impl<F> Set<F> {
 
 impl<F> PartitionFiles<F> {
     /// None, for the partitions of a core.
-    pub(crate) fn new(partitions: Range<u16>) -> Self {
-        Self { first: partitions.start, sets: partitions.map(|_| Set::default()).collect(), next_id: 1 }
+    pub(crate) fn new(partitions: &Partitions) -> Self {
+        let sets = partitions.all().map(|_| Set::default()).collect();
+        Self { partitions: partitions.clone(), sets, next_id: 1 }
+    }
+
+    /// One more partition, of hints.
+    pub(crate) fn add_hints(&mut self) {
+        self.partitions.add_hints().expect("whoever adds a partition has a number for it");
+        self.sets.push(Set::default());
     }
 
     /// A partition's files.
     pub(crate) fn set(&self, partition: u16) -> &Set<F> {
-        let index = usize::from(partition).wrapping_sub(usize::from(self.first));
-        self.sets.get(index).expect("the partition is this core's")
+        self.sets.get(self.partitions.slot(partition)).expect("the partition is this core's")
     }
 
     /// A partition's files.
     pub(crate) fn set_mut(&mut self, partition: u16) -> &mut Set<F> {
-        let index = usize::from(partition).wrapping_sub(usize::from(self.first));
-        self.sets.get_mut(index).expect("the partition is this core's")
+        self.sets.get_mut(self.partitions.slot(partition)).expect("the partition is this core's")
     }
 
     /// All partitions.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u16, &Set<F>)> {
-        (self.first..).zip(&self.sets)
+        self.partitions.all().zip(&self.sets)
     }
 
     /// Adds a file to a partition; its file number for places, `None` when no number is left.

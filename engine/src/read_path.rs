@@ -6,9 +6,12 @@
 //! Invariant (I8): bytes with a bad checksum are never given out.
 
 mod found;
+mod objects;
 mod scan;
 
 use std::rc::Rc;
+
+use annulus_object::Dot;
 
 use crate::ReadError;
 use crate::buffer::AlignedBuffer;
@@ -19,11 +22,14 @@ use crate::index::{Entry, IndexHash, Place, class_bytes};
 use crate::liveness::file_use;
 use crate::partition_files::PartitionFiles;
 use crate::prefetch::prefetch_bytes;
-use crate::record::{Kind, RecordRef};
+use crate::record::RecordRef;
 use crate::segments::Segments;
+use crate::trees::version_of;
 use crate::write_path::is_expired;
 
 pub use found::{Description, Found, ReadPlan, Record, ScanBatch, ScanEntry};
+pub use objects::ObjectFound;
+pub(crate) use objects::Stored;
 
 /// Steps of [`Engine::warm`].
 pub const WARM_STEPS: u8 = 4;
@@ -44,7 +50,7 @@ pub(crate) struct Reading<F> {
 }
 
 impl<D: Disk> Engine<D> {
-    /// Looks a key up.
+    /// Looks a key up: of several siblings the newest is shown, and nothing where that deletes.
     #[inline]
     pub fn find(&mut self, key: &Key<'_>, now_ms: u64) -> Found<'_> {
         self.find_with(key, now_ms, None)
@@ -57,7 +63,7 @@ impl<D: Disk> Engine<D> {
             if self.is_flushed(record.dot().clock) {
                 return Found::Absent { after: self.after_flush() };
             }
-            return match record.kind() == Kind::Value && !is_expired(record.expires_at_ms(), now_ms) {
+            return match !record.deletes() && !is_expired(record.expires_at_ms(), now_ms) {
                 true if record.key() == key.bytes => Found::Here { record, after },
                 _ => Found::Absent { after },
             };
@@ -70,9 +76,11 @@ impl<D: Disk> Engine<D> {
             let bytes = self.store.get(entry.place.raw()).expect("the index names records that are there");
             return same_key(RecordRef::checked_before(bytes), key);
         }
+        // Two siblings may have one clock, of which only the larger actor's is shown.
+        let dot = Dot::new(entry.clock, version_of(&self.actors, &self.side, key.partition, &entry).0);
         if let Some(fetched) = fetched {
             let record = fetched.view();
-            if record.dot().clock == entry.clock {
+            if record.dot() == dot {
                 return same_key(record, key);
             }
         }
@@ -88,10 +96,10 @@ impl<D: Disk> Engine<D> {
             }
             return same_key(record, key);
         }
-        // The cache may hold an older version; the clock tells.
+        // The cache may hold an older version; the dot tells.
         if let Some(bytes) = cache.get(key.hash) {
             let record = RecordRef::checked_before(bytes);
-            if record.dot().clock == entry.clock {
+            if record.dot() == dot {
                 return same_key(record, key);
             }
         }
@@ -141,7 +149,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// What a reply that calls a key absent waits for while a FLUSHALL is under way.
-    fn after_flush(&self) -> Option<Commit> {
+    pub(crate) fn after_flush(&self) -> Option<Commit> {
         self.pending_mark.and_then(|mark| self.wait_for(mark.commit))
     }
 
@@ -156,7 +164,7 @@ impl<D: Disk> Engine<D> {
         if let Some(pending) = self.pending.get(key.hash) {
             let record = pending.view();
             let expires_at_ms = record.expires_at_ms();
-            let is_there = record.kind() == Kind::Value && !is_expired(expires_at_ms, now_ms);
+            let is_there = !record.deletes() && !is_expired(expires_at_ms, now_ms);
             return (is_there && !self.is_flushed(record.dot().clock)).then(|| Description {
                 clock: record.dot().clock,
                 expires_at_ms,
@@ -211,7 +219,7 @@ impl<D: Disk> Engine<D> {
         if self.file_use(old.partition, old.file) == Some(old.file_use) {
             return Some(old.clone());
         }
-        let entry = self.index.get(old.partition, old.hash).filter(|entry| !entry.is_tombstone())?;
+        let entry = self.index.get(old.partition, old.hash).filter(|entry| !entry.is_only_tombstone())?;
         Some(self.plan(old.partition, &entry))
     }
 

@@ -9,6 +9,7 @@
 //!
 //! All numbers are little endian; the CRC-32 covers everything behind it, padding included. The
 //! context of the record's version is its floor, its own dot, and the entries of an optional field.
+//! Several versions are a record whose value is the encoded object; its dot is that of the newest.
 //! An optional field is `tag u16, zero u16, length u32, bytes, zeros up to a multiple of 8`, tags
 //! ascending. A reader that does not know a tag passes over it when [`TAG_SKIPPABLE`] is set in it
 //! and refuses the record otherwise.
@@ -26,7 +27,7 @@ mod view;
 
 pub use view::RecordRef;
 
-use annulus_object::{Actor, CONTEXT_ENTRIES_MAX, Clock, Dot};
+use annulus_object::{Actor, CONTEXT_ENTRIES_MAX, Clock, DecodeError, Dot};
 use bytemuck::{Pod, Zeroable};
 
 /// Bytes of the fixed header.
@@ -88,7 +89,8 @@ pub enum Kind {
     Value = 1,
     /// One version that deletes.
     Tombstone = 2,
-    /// Several versions: the value is an encoded `Object`, the dot its newest.
+    /// Any number of versions: the value is an encoded `Object`, the dot its newest sibling's. Without any sibling, which says
+    /// that all of its context is dead, the dot is one that the context covers.
     Siblings = 3,
     /// No key: every version with a clock at or below the dot's is dead.
     Mark = 4,
@@ -140,6 +142,9 @@ pub enum RecordError {
     /// An optional field with a value that no writer writes.
     #[error("malformed record field {0}")]
     Field(u16),
+    /// Siblings that are no encoded object.
+    #[error("the siblings of the record cannot be read: {0}")]
+    Siblings(DecodeError),
     /// Contents that no writer writes: a clock out of range, a tombstone with a value, dirty padding.
     #[error("the record's contents are impossible")]
     Contents,

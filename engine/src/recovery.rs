@@ -6,18 +6,20 @@
 //! acknowledged), or has lost frames, which is reported.
 //!
 //! What was accepted is synced before it is served, and the log goes on in a new segment. When the number of cores has
-//! changed, each core reads every core's old log, keeps what is its own, and writes it anew; tombstones and expired values
-//! are left out then, because nothing older remains.
+//! changed, each core reads every core's old log, keeps what is its own, and writes it anew. Where several records say one
+//! key's state, they are joined into one (`scattered`).
 //!
 //! Invariant: what is in the index afterwards is the merge of all valid records, and every place in it can be read.
 
 mod chain;
 mod files;
+mod hints;
 mod merge;
 mod migrate;
 mod partitions;
 mod progress;
 mod runs;
+mod scattered;
 
 use std::collections::VecDeque;
 
@@ -31,7 +33,9 @@ use crate::{Error, work};
 
 use self::partitions::tail_of;
 
+pub(crate) use hints::MovedHint;
 pub use progress::Progress;
+pub(crate) use scattered::Scattered;
 
 /// Every incarnation of the node has sequences of its own.
 const INCARNATION_SHIFT: u32 = 32;
@@ -53,6 +57,10 @@ pub struct RecoveryReport {
     pub rebuilt_runs: u64,
     /// Runs that a crash had interrupted; the log still has their records.
     pub interrupted_runs: u64,
+    /// Keys that were found to have siblings.
+    pub siblings: u64,
+    /// Keys whose state several records said, none of which included the others: it was written anew as one.
+    pub joined: u64,
     /// Records of this core that were written anew because the number of cores has changed.
     pub moved: u64,
     /// Segments that end in a torn write.
@@ -94,6 +102,7 @@ impl<D: Disk> Engine<D> {
         };
         engine.scan_buffers = Vec::new();
         engine.finish_recovery();
+        engine.join_scattered(false).await?;
         engine.purge(flushed).await?;
         engine.prepare_first().await?;
         Ok(engine)

@@ -179,8 +179,8 @@ impl<D: Disk> Engine<D> {
                 Some(walk) => {
                     if let Some(bad) = walk.bad.pop_front() {
                         let partition = walk.target.partition;
-                        let all = self.config.partitions.clone();
-                        let of = if walk.target.is_log() { all } else { partition..partition + 1 };
+                        let all = || self.partitions.all().collect();
+                        let of = if walk.target.is_log() { all() } else { VecDeque::from([partition]) };
                         self.scrub.judging = Some(Judging::new(bad, of));
                         return self.continue_judging();
                     }
@@ -229,7 +229,7 @@ impl<D: Disk> Engine<D> {
             });
             return true;
         }
-        let partitions = self.config.partitions.len();
+        let partitions = self.partitions.len();
         if self.scrub.slots > partitions {
             self.end_cycle();
             return false;
@@ -237,9 +237,8 @@ impl<D: Disk> Engine<D> {
         let first = usize::try_from(self.scrub.seed).unwrap_or(0) % (partitions + 1);
         let slot = (first + self.scrub.slots) % (partitions + 1);
         self.scrub.slots += 1;
-        self.scrub.queue = match u16::try_from(slot).ok().filter(|_| slot < partitions) {
-            Some(slot) => {
-                let partition = self.config.partitions.start + slot;
+        self.scrub.queue = match self.partitions.all().nth(slot) {
+            Some(partition) => {
                 let files = self.partition_files.set(partition).files();
                 files.map(|(file, of)| Target { partition, file, file_use: of.id }).collect()
             }

@@ -7,10 +7,13 @@
 //! entry            as in the index: hash 64 │ clock 56, hash 8 │ place 38, size class 8, actor slot 12, flags 6
 //! actor            actor u64 │ context floor u64
 //! extra            expires_at_ms u64 │ actor u64 │ floor u64 │ has_actor u32 │ context u32 │ (actor u64 │ clock u64) × context
+//!                  │ of siblings: count u32 │ zeros 4 │ (actor u64 │ clock 56, zeros 7, deletes 1) × count
 //! ```
 //!
 //! An entry's place is an offset in the file (its file number is zero); its actor slot counts the footer's actors, or is
-//! [`ACTOR_IN_SIDE_TABLE`], and then the actor is in its extra. The trailer is the end of the last block: whoever has the end of
+//! [`ACTOR_IN_SIDE_TABLE`], and then the actor is in its extra. An entry of siblings has an extra with their dots, and its run
+//! is of format 2; any other run is of format 1. (Entries of siblings in a run of format 1 do not say what their siblings are:
+//! its records have to be read.) The trailer is the end of the last block: whoever has the end of
 //! a file finds the last run, whose start is the end of the one before.
 //!
 //! What it is not: it reads and writes no file, and does not know which of several runs counts.
@@ -30,8 +33,10 @@ pub use trailer::{PartitionFileHeader, Replayed, TRAILER_BYTES, Trailer};
 
 pub use crate::index::ACTOR_IN_SIDE_TABLE;
 
-/// The format of partition files that this build writes, and the newest that it reads.
-pub const RUN_FORMAT: u32 = 1;
+/// The format of a run without siblings, and of the header of every file.
+pub const FORMAT_PLAIN: u32 = 1;
+/// The format of a run with siblings, and the newest that is read.
+pub const FORMAT_SIBLINGS: u32 = 2;
 /// Bytes of a partition file's header; runs begin and end at multiples of it.
 pub const RUN_BLOCK_BYTES: usize = crate::frame::BLOCK_BYTES;
 /// Bytes of an entry of the footer.
@@ -70,6 +75,9 @@ pub enum RunError {
         /// Where it is.
         found_at: u64,
     },
+    /// A footer of format 1 that is whole, but does not say what the siblings of some records are: the records do.
+    #[error("it does not say what siblings there are")]
+    SiblingsUnknown,
     /// Contents that no writer writes.
     #[error("its contents are impossible: {0}")]
     Contents(&'static str),

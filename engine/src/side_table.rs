@@ -1,5 +1,5 @@
-//! What does not fit into an index entry: expiry instants, contexts with entries, actors beyond the
-//! actor table.
+//! What does not fit into an index entry: expiry instants, contexts with entries, siblings, actors beyond
+//! the actor table.
 //!
 //! What it is: for each partition a hash-ordered table of 24-byte slots, as the index is, and one
 //! queue of all expiry instants, so that what is due is found without looking at anything else.
@@ -18,9 +18,10 @@
 
 use crate::index::{IndexHash, Slot, Table};
 use crate::slab::Slab;
-use annulus_object::{Actor, Clock};
+use annulus_object::{Actor, Clock, Dot};
 use std::collections::BTreeSet;
-use std::ops::Range;
+
+use crate::partitions::Partitions;
 
 #[cfg(test)]
 mod tests;
@@ -42,6 +43,8 @@ pub struct Extra<'a> {
     pub actor: Option<(Actor, Clock)>,
     /// Entries of the version's context.
     pub context: &'a [(Actor, Clock)],
+    /// Where there is not one version: the dots of all siblings, ascending, and whether each deletes.
+    pub siblings: &'a [(Dot, bool)],
 }
 
 impl Extra<'_> {
@@ -55,11 +58,12 @@ impl Extra<'_> {
 struct Details {
     actor: Option<(Actor, Clock)>,
     context: Box<[(Actor, Clock)]>,
+    siblings: Box<[(Dot, bool)]>,
 }
 
 impl Details {
     fn heap_bytes(&self) -> usize {
-        self.context.len() * size_of::<(Actor, Clock)>()
+        size_of_val(&*self.context) + size_of_val(&*self.siblings)
     }
 }
 
@@ -101,9 +105,9 @@ impl Slot for Packed {
     }
 }
 
-/// One core's side table over a range of partitions. All methods panic for a partition outside.
+/// One core's side table over its partitions. All methods panic for one that it does not have.
 pub struct SideTable {
-    first: u16,
+    partitions: Partitions,
     tables: Vec<Table<Packed>>,
     details: Slab<Details>,
     /// Instant and partition, then the hash's upper bits: entries that share all three share one.
@@ -117,10 +121,10 @@ pub struct SideTable {
 impl SideTable {
     /// An empty table over `partitions`.
     #[must_use]
-    pub fn new(partitions: Range<u16>) -> SideTable {
+    pub(crate) fn new(partitions: &Partitions) -> SideTable {
         SideTable {
-            first: partitions.start,
-            tables: partitions.map(Table::new).collect(),
+            partitions: partitions.clone(),
+            tables: partitions.all().map(Table::new).collect(),
             details: Slab::new(),
             queue: BTreeSet::new(),
             len: 0,
@@ -128,6 +132,12 @@ impl SideTable {
             slot_bytes: 0,
             heap_bytes: 0,
         }
+    }
+
+    /// Covers one more partition, for hints.
+    pub(crate) fn add_hints(&mut self) {
+        let partition = self.partitions.add_hints().expect("whoever adds a partition has a number for it");
+        self.tables.push(Table::new(partition));
     }
 
     /// What is stored for the key.
@@ -140,6 +150,7 @@ impl SideTable {
             let details = self.details.get(number).expect("details live as long as their slot");
             extra.actor = details.actor;
             extra.context = &details.context;
+            extra.siblings = &details.siblings;
         }
         Some(extra)
     }
@@ -151,8 +162,10 @@ impl SideTable {
             self.remove(partition, hash);
             return;
         }
-        let details = (extra.actor.is_some() || !extra.context.is_empty()).then(|| {
-            let details = Details { actor: extra.actor, context: extra.context.into() };
+        let has_details = extra.actor.is_some() || !extra.context.is_empty() || !extra.siblings.is_empty();
+        let details = has_details.then(|| {
+            let (context, siblings) = (extra.context.into(), extra.siblings.into());
+            let details = Details { actor: extra.actor, context, siblings };
             self.heap_bytes += details.heap_bytes();
             self.details.insert(details)
         });
@@ -249,8 +262,7 @@ impl SideTable {
     }
 
     fn change_table<R>(&mut self, partition: u16, change: impl FnOnce(&mut Table<Packed>) -> R) -> R {
-        let index = usize::from(partition).wrapping_sub(usize::from(self.first));
-        let table = self.tables.get_mut(index).expect("the partition is this core's");
+        let table = self.tables.get_mut(self.partitions.slot(partition)).expect("the partition is this core's");
         let bytes = table.bytes();
         let result = change(table);
         self.slot_bytes = self.slot_bytes + table.bytes() - bytes;
@@ -259,7 +271,6 @@ impl SideTable {
 
     #[inline]
     fn table(&self, partition: u16) -> &Table<Packed> {
-        let index = usize::from(partition).wrapping_sub(usize::from(self.first));
-        self.tables.get(index).expect("the partition is this core's")
+        self.tables.get(self.partitions.slot(partition)).expect("the partition is this core's")
     }
 }

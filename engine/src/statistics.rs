@@ -49,6 +49,18 @@ pub struct Counts {
     pub compaction_read_bytes: u64,
     /// Bytes that compaction wrote, footers and padding included.
     pub compaction_written_bytes: u64,
+    /// Of the records that the index found in a new place, those that hold siblings.
+    pub siblings_moved: u64,
+    /// Objects that were merged and changed what was stored.
+    pub merges: u64,
+    /// Objects that brought nothing new.
+    pub merges_unchanged: u64,
+    /// Merges that had to wait for a record from the disk.
+    pub merge_reads: u64,
+    /// Hints that were forgotten.
+    pub hints_forgotten: u64,
+    /// Records with several siblings that merges wrote.
+    pub siblings_written: u64,
     /// Records and frames that compaction could not read.
     pub compaction_damaged_records: u64,
     /// Bytes of files that the scrub has looked at.

@@ -6,13 +6,17 @@
 //! 4. [`Engine::end_turn`]: when no write is in flight, seal the frame and write it — one group commit;
 //! 5. when it is durable: `pending` → index, side table, resident part of the log; then the event that lets the replies go.
 //!
-//! With memory durability, 3 puts the record into the memory store and the index at once.
+//! With memory durability, 3 puts the record into the memory store and the index at once. What others have stamped, and what
+//! this node's coordinator has, comes in by `merge_path`, and goes on with 3.
 //!
-//! Invariant (rule S2): a stamp sees every earlier write of its key, also one that is still in flight.
+//! Invariants (rule S2): a stamp sees every earlier write of its key, also one that is still in flight; and every record of a
+//! key includes what the key's earlier ones said, so that of two records of one key the one that was written later counts.
+
+mod before;
 
 use std::rc::Rc;
 
-use annulus_object::{Clock, Dot};
+use annulus_object::{CONTEXT_ENTRIES_MAX, Clock, Context, Dot, ObjectView};
 
 use crate::Refusal;
 use crate::config::Durability;
@@ -21,9 +25,12 @@ use crate::disk_level::DiskLevel;
 use crate::engine::{Engine, Key};
 use crate::frame::BLOCK_BYTES;
 use crate::hot_log::{Commit, Idle, LARGE, SMALL, Write};
-use crate::index::{Entry, Flags, IndexHash};
+use crate::index::IndexHash;
 use crate::pending::PendingLimits;
 use crate::record::{self, Kind, RecordFields, RecordRef};
+
+use self::before::Before;
+pub(crate) use self::before::Counted;
 
 /// The log's own limits on waiting frames bind first; this bounds the table itself.
 pub(crate) const PENDING_LIMITS: PendingLimits = PendingLimits { entries_max: 4 << 20, bytes_max: 1 << 30 };
@@ -69,98 +76,50 @@ pub struct Written {
     pub after: Option<Commit>,
 }
 
-/// What a write has to know of the key's state.
-struct Before {
-    clock: Clock,
-    existed: bool,
-    known: bool,
-    /// Whether [`Engine::keys`] counts it: also a value that has expired, until that is noted.
-    counted: bool,
-    /// With memory durability, what the index has.
-    entry: Option<Entry>,
-}
-
 impl<D: Disk> Engine<D> {
     /// Stores a value that expires at `expires_at_ms` (0: never; must be ahead).
     pub fn put(&mut self, key: &Key<'_>, value: &[u8], expires_at_ms: u64, now_ms: u64) -> Result<Written, Refusal> {
         let before = self.before(key, now_ms);
-        self.check_may_write(!before.known, false)?;
+        self.check_may_stamp()?;
+        self.check_may_write(!before.counted.known, false)?;
         self.write(key, Kind::Value, value, expires_at_ms, &before, now_ms)
     }
 
     /// Deletes a key; `None` when it was not there.
     pub fn delete(&mut self, key: &Key<'_>, now_ms: u64) -> Result<Option<Written>, Refusal> {
         let before = self.before(key, now_ms);
-        if !before.existed {
+        if !before.counted.existed {
             return Ok(None);
         }
+        self.check_may_stamp()?;
         self.check_may_write(false, true)?;
-        if self.is_memory() {
+        if self.is_memory() && self.config.is_alone {
             // A node alone is its own floor, and there is no log that could bring the value back.
             let hash = IndexHash::of(key.hash);
             let entry = self.index.remove(key.partition, hash).expect("the key is there");
             self.forget_in_memory(key.partition, &entry);
-            let dot = Dot::new(self.clock.stamp(now_ms, before.clock), self.actor);
+            let dot = Dot::new(self.clock.stamp(now_ms, before.above), self.actor);
             return Ok(Some(Written { dot, existed: true, after: None }));
         }
         self.write(key, Kind::Tombstone, &[], 0, &before, now_ms).map(Some)
     }
 
-    /// Deletes every key of this core.
+    /// Deletes every key of this core. The stamp is above all that there is, so that nothing is half deleted.
     pub fn flush_all(&mut self, now_ms: u64) -> Result<Written, Refusal> {
+        self.check_may_stamp()?;
         self.check_may_write(false, true)?;
-        let before = Before { clock: self.clock.last(), existed: true, known: true, counted: false, entry: None };
+        let counted = Counted { existed: true, known: true, counts: false, entry: None };
+        let before = Before { counted, above: self.clock.last().max(self.highest), seen: None };
         if self.is_memory() {
             self.index.clear();
             self.side.clear();
             self.store.clear();
             self.build_trees();
-            let dot = Dot::new(self.clock.stamp(now_ms, before.clock), self.actor);
+            let dot = Dot::new(self.clock.stamp(now_ms, before.above), self.actor);
             return Ok(Written { dot, existed: true, after: None });
         }
         let key = Key { bytes: &[], partition: self.config.partitions.start, hash: 0 };
-        let written = self.write(&key, Kind::Mark, &[], 0, &before, now_ms)?;
-        Ok(written)
-    }
-
-    /// The key's newest version, as far as a write must know it.
-    fn before(&mut self, key: &Key<'_>, now_ms: u64) -> Before {
-        if let Some(pending) = self.pending.get(key.hash) {
-            let record = pending.view();
-            let counted = record.kind() == Kind::Value && !self.is_flushed(record.dot().clock);
-            let existed = counted && !is_expired(record.expires_at_ms(), now_ms);
-            return Before { clock: record.dot().clock, existed, known: true, counted, entry: None };
-        }
-        let hash = IndexHash::of(key.hash);
-        let Some(entry) = self.index.get(key.partition, hash) else {
-            return Before { clock: Clock::ZERO, existed: false, known: false, counted: false, entry: None };
-        };
-        if self.is_flushed(entry.clock) {
-            return Before { clock: entry.clock, existed: false, known: true, counted: false, entry: None };
-        }
-        let mut existed = !entry.is_tombstone();
-        if existed && self.expires_at(key.partition, &entry).is_some_and(|at| is_expired(at, now_ms)) {
-            // Noted now, so that the count of keys changes once.
-            self.expire(key.partition, hash);
-            existed = false;
-        }
-        let known = existed || !self.is_memory();
-        Before { clock: entry.clock, existed, known, counted: existed, entry: existed.then_some(entry) }
-    }
-
-    /// Whether a FLUSHALL, durable or under way, hides what was stamped at `clock`.
-    #[inline]
-    pub(crate) fn is_flushed(&self, clock: Clock) -> bool {
-        self.pending_mark.is_some_and(|mark| clock <= mark.clock) || self.mark.is_some_and(|(mark, _)| clock <= mark)
-    }
-
-    /// When the entry's value expires.
-    #[inline]
-    pub(crate) fn expires_at(&self, partition: u16, entry: &Entry) -> Option<u64> {
-        if !entry.flags.contains(Flags::EXTRA) {
-            return None;
-        }
-        self.side.get(partition, entry.hash).map(|extra| extra.expires_at_ms).filter(|at| *at > 0)
+        self.write(&key, Kind::Mark, &[], 0, &before, now_ms)
     }
 
     /// Whether the disk takes a write: new values leave a quarter of a segment to deletes, and these the last blocks to frames
@@ -195,13 +154,22 @@ impl<D: Disk> Engine<D> {
         Err(if is_full { Refusal::DiskFull } else { Refusal::Stall })
     }
 
-    fn check_may_write(&mut self, is_new: bool, frees: bool) -> Result<(), Refusal> {
+    /// Whether this node may stamp: not while it waits for another incarnation.
+    fn check_may_stamp(&mut self) -> Result<(), Refusal> {
         if self.failures.read_only {
             return Err(Refusal::ReadOnly);
         }
         if self.failures.awaits_incarnation {
             self.counts.stalls += 1;
             return Err(Refusal::Stall);
+        }
+        Ok(())
+    }
+
+    /// Whether the store takes a record: of a key that it does not have, or one that may let others go.
+    pub(crate) fn check_may_write(&mut self, is_new: bool, frees: bool) -> Result<(), Refusal> {
+        if self.failures.read_only {
+            return Err(Refusal::ReadOnly);
         }
         if let Err(refusal) = if self.is_memory() { Ok(()) } else { self.check_disk_room(frees) } {
             if refusal == Refusal::DiskFull {
@@ -228,46 +196,53 @@ impl<D: Disk> Engine<D> {
         before: &Before,
         now_ms: u64,
     ) -> Result<Written, Refusal> {
-        // Everything this node has merged is at or below the floor or its own, so no context entries are needed.
+        // What this node has merged when it opened is at or below the floor, what it stamped since is its own; the rest is named.
+        let seen = before.seen.as_ref().map(|seen| {
+            let mut seen = seen.clone();
+            seen.raise_floor(self.floor);
+            seen
+        });
         let mut fields = RecordFields {
             dot: Dot::new(Clock::ZERO.next(), self.actor),
             hash: key.hash,
             partition: key.partition,
             partition_incarnation: 0,
             kind,
-            floor: self.floor,
+            floor: seen.as_ref().map_or(self.floor, Context::floor),
             expires_at_ms,
-            context: &[],
+            context: seen.as_ref().map_or(&[], Context::entries),
             key: key.bytes,
             value,
         };
-        let max = self.config.limits.record_bytes_max();
-        if key.bytes.len() > record::KEY_BYTES_MAX || value.len() > record::VALUE_BYTES_MAX {
-            return Err(Refusal::TooLarge { bytes: key.bytes.len() + value.len(), max });
-        }
-        let bytes = record::encoded_bytes(&fields);
-        if bytes > max {
-            return Err(Refusal::TooLarge { bytes, max });
-        }
+        // The length does not depend on the clock, as long as that is above all that was seen.
+        fields.dot.clock = before.above.next();
+        let bytes = self.check_length(&fields)?;
         if self.is_memory() {
-            fields.dot.clock = self.clock.stamp(now_ms, before.clock);
-            self.write_to_memory(key, &fields, bytes, before.entry);
-            return Ok(Written { dot: fields.dot, existed: before.existed, after: None });
+            fields.dot.clock = self.clock.stamp(now_ms, before.above);
+            self.write_to_memory(key, &fields, bytes, before.counted.entry);
+            return Ok(Written { dot: fields.dot, existed: before.counted.existed, after: None });
         }
-        self.append(key, fields, bytes, before, now_ms)
+        let instance = self.instance_for(bytes)?;
+        fields.dot.clock = self.clock.stamp(now_ms, before.above);
+        let commit = self.append(key, &fields, (bytes, instance), &before.counted);
+        Ok(Written { dot: fields.dot, existed: before.counted.existed, after: self.wait_for(commit) })
     }
 
-    /// Appends a record to what waits in its instance, and makes it visible.
-    fn append(
-        &mut self,
-        key: &Key<'_>,
-        mut fields: RecordFields<'_>,
-        bytes: usize,
-        before: &Before,
-        now_ms: u64,
-    ) -> Result<Written, Refusal> {
+    /// Bytes of a record, if they are not too many.
+    pub(crate) fn check_length(&self, fields: &RecordFields<'_>) -> Result<usize, Refusal> {
+        let max = self.config.limits.record_bytes_max();
+        let (key_bytes, value_bytes, entries) = (fields.key.len(), fields.value.len(), fields.context.len());
+        if key_bytes > record::KEY_BYTES_MAX || value_bytes > record::VALUE_BYTES_MAX || entries > CONTEXT_ENTRIES_MAX {
+            return Err(Refusal::TooLarge { bytes: key_bytes + value_bytes + size_of_val(fields.context), max });
+        }
+        let bytes = record::encoded_bytes(fields);
+        if bytes > max { Err(Refusal::TooLarge { bytes, max }) } else { Ok(bytes) }
+    }
+
+    /// The instance that a record of so many bytes goes to, if there is room.
+    pub(crate) fn instance_for(&mut self, bytes: usize) -> Result<u8, Refusal> {
         let instance = if bytes <= self.config.limits.small_record_bytes_max { SMALL } else { LARGE };
-        let log = &mut self.logs[usize::from(instance)];
+        let log = &self.logs[usize::from(instance)];
         if instance == LARGE && self.disk_state.is_full && log.room(&self.segments) < 2 * bytes as u64 {
             self.counts.refused_disk += 1;
             return Err(Refusal::DiskFull);
@@ -276,23 +251,41 @@ impl<D: Disk> Engine<D> {
             self.counts.stalls += 1;
             return Err(Refusal::Stall);
         }
-        fields.dot.clock = self.clock.stamp(now_ms, before.clock);
-        let (commit, place) = log.append(bytes, fields.dot.clock, self.now_us, &self.config.limits);
-        record::encode(&fields, place);
+        Ok(instance)
+    }
+
+    /// Appends a record, for which there is room, to what waits in its instance, and makes it visible.
+    pub(crate) fn append(
+        &mut self,
+        key: &Key<'_>,
+        fields: &RecordFields<'_>,
+        (bytes, instance): (usize, u8),
+        counted: &Counted,
+    ) -> Commit {
+        let log = &mut self.logs[usize::from(instance)];
+        let (commit, place) = log.append(bytes, oldest_clock(fields), self.now_us, &self.config.limits);
+        record::encode(fields, place);
         if fields.kind == Kind::Mark {
             self.pending_mark = Some(PendingMark { clock: fields.dot.clock, commit });
             self.pending_keys = 0;
-        } else {
-            let record = Rc::from(&*place);
-            let write = PendingWrite { commit, partition: key.partition, record, earlier: None };
-            if let Some(old) = self.pending.insert(key.hash, write, bytes) {
-                let earlier = if old.commit.instance == commit.instance { old.earlier } else { Some(Box::new(old)) };
-                self.has_hidden_writes |= earlier.is_some();
-                self.pending.get_mut(key.hash).expect("just inserted").earlier = earlier;
-            }
-            self.pending_keys += i64::from(fields.kind == Kind::Value) - i64::from(before.counted);
+            return commit;
         }
-        Ok(Written { dot: fields.dot, existed: before.existed, after: self.wait_for(commit) })
+        let record: Rc<[u8]> = Rc::from(&*place);
+        let deletes = RecordRef::checked_before(&record).deletes();
+        let write = PendingWrite { commit, partition: key.partition, record, earlier: None };
+        if let Some(old) = self.pending.insert(key.hash, write, bytes) {
+            let earlier = if old.commit.instance == commit.instance { old.earlier } else { Some(Box::new(old)) };
+            self.has_hidden_writes |= earlier.is_some();
+            self.pending.get_mut(key.hash).expect("just inserted").earlier = earlier;
+        }
+        if self.partitions.is_hints(key.partition) {
+            if !counted.known {
+                self.note_added_hint(key.partition, true);
+            }
+        } else {
+            self.pending_keys += i64::from(!deletes) - i64::from(counted.counts);
+        }
+        commit
     }
 
     /// Ends a turn: what waits is written, if it is due.
@@ -338,6 +331,15 @@ impl<D: Disk> Engine<D> {
         }
         write
     }
+}
+
+/// The smallest clock of a version in a record.
+pub(crate) fn oldest_clock(fields: &RecordFields<'_>) -> Clock {
+    if fields.kind != Kind::Siblings {
+        return fields.dot.clock;
+    }
+    let oldest = ObjectView::checked_before(fields.value).siblings().next();
+    oldest.map_or(fields.dot.clock, |oldest| oldest.dot.clock)
 }
 
 pub(crate) fn commit_of(instance: usize, ordinal: u64) -> Commit {

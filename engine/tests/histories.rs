@@ -102,20 +102,7 @@ fn campaign(name: &str, mix: &Mix, durability: Durability, needs: impl Fn(&Told)
         let result = std::panic::catch_unwind(|| run(seed, mix, durability));
         let told = result
             .unwrap_or_else(|_| panic!("{name}: seed {seed} failed; ANNULUS_SEED={seed} ANNULUS_SEEDS=1 replays it"));
-        total.acknowledged += told.acknowledged;
-        total.failed += told.failed;
-        total.stalls += told.stalls;
-        total.refusals += told.refusals;
-        total.disk_reads += told.disk_reads;
-        total.restarts += told.restarts;
-        total.migrations += told.migrations;
-        total.recycled += told.recycled;
-        total.drains += told.drains;
-        total.compactions += told.compactions;
-        total.interrupted_runs += told.interrupted_runs;
-        total.reaped += told.reaped;
-        total.read_only += told.read_only;
-        total.failed_reads += told.failed_reads;
+        total.add(&told);
     }
     println!("{name}: {total:?}");
     assert!(count < 40 || needs(&total), "{name} tested too little: {total:?}");

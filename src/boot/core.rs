@@ -122,6 +122,7 @@ fn engine_config(start: &Start, core: u16) -> engine::Config {
             (layout, (0..cores).map(|core| range(before.owned(core))).collect())
         }),
         partitions: range(start.node.map.owned(core)),
+        hints_from: partition(start.node.map.partitions()),
         hash_key: start.meta.hash_key,
         cluster_id: start.meta.cluster_id,
         actor: Actor::new(start.meta.node_id, start.meta.incarnation),
@@ -133,6 +134,7 @@ fn engine_config(start: &Start, core: u16) -> engine::Config {
             },
             Durability::Memory => engine::Durability::Memory,
         },
+        is_alone: true,
         hot_log_bytes: config.hot_log_bytes_per_core(0),
         hot_log_bytes_max: config.hot_log_bytes_per_core(u64::MAX),
         cache_bytes: bytes(config.cache_bytes),

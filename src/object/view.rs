@@ -158,10 +158,32 @@ impl<'a> ObjectView<'a> {
         Ok(ObjectView { bytes, context, count })
     }
 
+    /// A view of an object that fills `bytes`, which were checked when they came. Panics where they are none at all.
+    #[must_use]
+    pub fn checked_before(bytes: &'a [u8]) -> ObjectView<'a> {
+        debug_assert!(ObjectView::check(bytes).is_ok());
+        let mut reader = Reader { rest: &bytes[1..] };
+        let parts = ContextView::read(&mut reader).and_then(|context| Ok((context, reader.u32()?)));
+        let (context, count) = parts.expect("the object was checked");
+        ObjectView { bytes, context, count }
+    }
+
     /// The encoding.
     #[must_use]
     pub fn bytes(self) -> &'a [u8] {
         self.bytes
+    }
+
+    /// The sibling with the largest dot, tombstones included.
+    #[must_use]
+    pub fn newest(self) -> Option<SiblingRef<'a>> {
+        self.siblings().last()
+    }
+
+    /// The sibling of this dot.
+    #[must_use]
+    pub fn sibling(self, dot: Dot) -> Option<SiblingRef<'a>> {
+        self.siblings().find(|sibling| sibling.dot == dot)
     }
 
     /// Every dot that was seen, the siblings' own included.
@@ -247,6 +269,9 @@ mod tests {
             for (seen, sibling) in view.siblings().zip(object.siblings()) {
                 prop_assert_eq!(seen, sibling.borrowed());
             }
+            prop_assert_eq!(view.newest(), object.newest().map(crate::Sibling::borrowed));
+            prop_assert!(object.siblings().iter().all(|sibling| view.sibling(sibling.dot) == Some(sibling.borrowed())));
+            prop_assert_eq!(ObjectView::checked_before(&bytes), view);
             let mut again = Vec::new();
             encode_object(object.context(), view.siblings(), &mut again);
             prop_assert_eq!(&again, &bytes);

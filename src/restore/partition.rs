@@ -5,9 +5,9 @@
 //! there; what was deleted since the snapshot and whose tombstone is gone comes back, and so does what a FLUSHALL deleted whose
 //! mark is gone.
 //!
-//! Invariant: a key has one record in the new runs, the snapshot's newest, and none that the snapshot's own FLUSHALL deleted.
+//! Invariant: a key has one record in the new runs, which says all that the snapshot has of it, and none that the snapshot's own
+//! FLUSHALL deleted.
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +16,7 @@ use annulus_engine::sealed_run::{PartitionFileHeader, Trailer};
 use annulus_engine::{RecordRef, log_directory, parse_partition_name, partition_path};
 use annulus_object::Clock;
 
+use super::newest::{Newest, Taken, joined_record};
 use super::records::{self, NewRun};
 use super::source::Source;
 use super::{PARTITIONS, RestoreError, at, sync_directory, target};
@@ -58,9 +59,9 @@ pub(super) fn restore(source: &Source, data: &Path, partition: u16) -> Result<St
     // Before anything is there that could be stamped upon.
     meta.clean = false;
     file.save(&meta).map_err(target)?;
-    let written = wanted.write(data, &meta, &present, &newest)?;
-    sync_directory(&data.join(PARTITIONS))?;
     let keys = newest.len();
+    let written = wanted.write(data, &meta, &present, newest)?;
+    sync_directory(&data.join(PARTITIONS))?;
     Ok(format!(
         "added {keys} records of partition {partition} in {written} new files to {}\nthe node takes a new incarnation when it starts",
         data.display()
@@ -76,9 +77,6 @@ fn check_node(source: &Source, meta: &NodeMeta, partition: u16) -> Result<(), Re
     }
     Ok(())
 }
-
-/// The newest record of each key, by its hash.
-type Newest = HashMap<u128, Clock>;
 
 impl<'a> Wanted<'a> {
     fn find(source: &'a Source, partition: u16) -> Result<Self, RestoreError> {
@@ -137,43 +135,77 @@ impl<'a> Wanted<'a> {
     }
 
     fn newest(&self) -> Result<Newest, RestoreError> {
-        let mut newest = Newest::new();
+        let mut newest = Newest::default();
         self.each(&mut |record| {
-            let clock = newest.entry(record.hash()).or_insert(Clock::ZERO);
-            *clock = (*clock).max(record.dot().clock);
+            newest.note(record);
             Ok(())
         })?;
         Ok(newest)
     }
 
     /// Writes the newest records; gives the number of files.
-    fn write(&self, data: &Path, meta: &NodeMeta, present: &Present, newest: &Newest) -> Result<u64, RestoreError> {
-        let (mut left, mut files, mut run) = (newest.clone(), 0, None::<NewRun>);
+    fn write(&self, data: &Path, meta: &NodeMeta, present: &Present, newest: Newest) -> Result<u64, RestoreError> {
+        let mut out = Runs { data, meta, present, partition: self.partition, files: 0, run: None };
+        let (mut left, mut parts) = (newest, Vec::new());
         self.each(&mut |record| {
             // A record may lie in a run and in the log.
-            if left.get(&record.hash()) != Some(&record.dot().clock) {
-                return Ok(());
+            match left.take(record) {
+                Taken::Whole => out.append(record),
+                Taken::Part => {
+                    parts.push(record.bytes().to_vec());
+                    Ok(())
+                }
+                Taken::Not => Ok(()),
             }
-            left.remove(&record.hash());
-            if run.as_ref().is_some_and(|run| run.end >= FILE_BYTES_MAX)
-                && let Some(full) = run.take()
-            {
-                full.seal(present.sequence + files)?;
-            }
-            if run.is_none() {
-                files += 1;
-                let number = present.number + files;
-                let (cluster_id, node, partition) = (meta.cluster_id, meta.node_id, self.partition);
-                let header = PartitionFileHeader { cluster_id, node, number, partition };
-                run = Some(NewRun::create(data.join(partition_path(partition, number)), header)?);
-            }
-            run.as_mut().map_or(Ok(()), |run| run.append(record))
         })?;
-        if let Some(last) = run {
-            last.seal(present.sequence + files)?;
+        parts.sort_by_key(|part| RecordRef::checked_before(part).hash());
+        let same = |one: &Vec<u8>, other: &Vec<u8>| {
+            RecordRef::checked_before(one).hash() == RecordRef::checked_before(other).hash()
+        };
+        for records in parts.chunk_by(same) {
+            let joined = joined_record(records).ok_or_else(|| target("the siblings of a key are too long together"))?;
+            out.append(&RecordRef::checked_before(&joined))?;
         }
         assert!(left.is_empty(), "every record was found again in {}", self.source.root.display());
-        Ok(files)
+        out.finish()
+    }
+}
+
+/// The new files while they are written.
+struct Runs<'a> {
+    data: &'a Path,
+    meta: &'a NodeMeta,
+    present: &'a Present,
+    partition: u16,
+    files: u64,
+    run: Option<NewRun>,
+}
+
+impl Runs<'_> {
+    fn append(&mut self, record: &RecordRef<'_>) -> Result<(), RestoreError> {
+        if self.run.as_ref().is_some_and(|run| run.end >= FILE_BYTES_MAX)
+            && let Some(full) = self.run.take()
+        {
+            full.seal(self.present.sequence + self.files)?;
+        }
+        let run = match &mut self.run {
+            Some(run) => run,
+            None => {
+                self.files += 1;
+                let number = self.present.number + self.files;
+                let (cluster_id, node, partition) = (self.meta.cluster_id, self.meta.node_id, self.partition);
+                let header = PartitionFileHeader { cluster_id, node, number, partition };
+                self.run.insert(NewRun::create(self.data.join(partition_path(partition, number)), header)?)
+            }
+        };
+        run.append(record)
+    }
+
+    fn finish(mut self) -> Result<u64, RestoreError> {
+        if let Some(last) = self.run.take() {
+            last.seal(self.present.sequence + self.files)?;
+        }
+        Ok(self.files)
     }
 }
 

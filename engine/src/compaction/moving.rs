@@ -19,8 +19,9 @@ impl<D: Disk> Engine<D> {
     /// Makes all that was written durable.
     pub(super) fn sync_step(&mut self, job: &mut Compaction<D::File>) -> Step<D::File> {
         let names_changed = job.writers.values().any(|writer| writer.is_new);
+        let names_in = if names_changed { self.partition_directories() } else { Vec::new() };
         let syncs = job.writers.values().map(|writer| writer.file.clone().expect("what was written is open")).collect();
-        Step { syncs, names_changed, ..Step::default() }
+        Step { syncs, names_in, ..Step::default() }
     }
 
     /// Writes trailers that were kept back. The last one of a partition makes its old files go, so the others come first.
@@ -91,6 +92,7 @@ impl<D: Disk> Engine<D> {
         let entry = self.index.update(partition, moved.hash, |entry| entry.place = place).expect("it is there");
         self.gained(partition, &entry);
         self.counts.records_moved += 1;
+        self.counts.siblings_moved += u64::from(entry.has_siblings());
     }
 
     /// Lets the input go; `None` while something else has to happen first.
@@ -119,7 +121,7 @@ impl<D: Disk> Engine<D> {
             }
             Input::Sets { partitions } => {
                 self.counts.compactions += partitions.len() as u64;
-                let mut step = Step { names_changed: true, ..Step::default() };
+                let mut step = Step { names_in: self.partition_directories(), ..Step::default() };
                 for partition in partitions {
                     let set = self.partition_files.set_mut(*partition);
                     let first = set.runs().last().expect("it was just written").trailer.replaces_below;
@@ -206,7 +208,7 @@ impl<D: Disk> Engine<D> {
 
     /// What an abandoned compaction wrote goes.
     pub(super) fn tidy_up(&mut self, job: Compaction<D::File>) {
-        let mut step = Step { names_changed: true, ..Step::default() };
+        let mut step = Step { names_in: self.partition_directories(), ..Step::default() };
         for ((partition, _), writer) in job.writers {
             match (writer.place_file, writer.file) {
                 (Some(place_file), Some(file)) => {

@@ -33,7 +33,7 @@ impl<D: Disk> Engine<D> {
     /// each partition takes beside records when a drain ends.
     pub(crate) fn compaction_reserve(&self) -> u64 {
         let largest = self.partition_files.iter().map(|(_, set)| set.live_bytes()).max();
-        estimate(largest.unwrap_or(0), self.config.partitions.len() as u64) * u64::from(self.config.cores)
+        estimate(largest.unwrap_or(0), self.partitions.len() as u64) * u64::from(self.config.cores)
     }
 
     /// How much a compaction may write where the space is short.
@@ -66,7 +66,7 @@ impl<D: Disk> Engine<D> {
         let has_reserve = log.room(&self.segments) > self.config.segment_bytes(instance) / 4;
         let is_wanted = instance == SMALL && !has_reserve;
         let space = self.space_at_hand();
-        let partitions = self.config.partitions.len() as u64;
+        let partitions = self.partitions.len() as u64;
         let (mut freed, mut live, mut entries) = (0, 0, 0);
         let mut fitting = None;
         for (count, file) in (1..=most).zip(&log.sealed) {

@@ -8,7 +8,6 @@ use super::output::Part;
 use crate::buffer::AlignedBuffer;
 use crate::disk::{Disk, DiskError, File, OpenMode};
 use crate::join::both;
-use crate::partition_files::DIRECTORY;
 
 /// A write to a partition's file.
 pub(crate) struct WriteOp<F> {
@@ -27,8 +26,8 @@ pub(crate) struct Step<F> {
     pub(crate) truncates: Vec<(F, u64)>,
     pub(crate) syncs: Vec<F>,
     pub(crate) removes: Vec<String>,
-    /// Names were made or removed.
-    pub(crate) names_changed: bool,
+    /// Where names were made or removed.
+    pub(crate) names_in: Vec<String>,
 }
 
 /// How a step ended.
@@ -57,7 +56,7 @@ impl<F> Default for Step<F> {
             truncates: Vec::new(),
             syncs: Vec::new(),
             removes: Vec::new(),
-            names_changed: false,
+            names_in: Vec::new(),
         }
     }
 }
@@ -105,7 +104,7 @@ async fn write<D: Disk>(
 
 /// What comes behind the writes.
 async fn finish<D: Disk>(disk: &D, step: Step<D::File>) -> Result<(), StepError> {
-    let Step { truncates, syncs, removes, names_changed, .. } = step;
+    let Step { truncates, syncs, removes, names_in, .. } = step;
     for (file, bytes) in truncates {
         file.truncate(bytes).await.map_err(StepError::Disk)?;
     }
@@ -118,8 +117,8 @@ async fn finish<D: Disk>(disk: &D, step: Step<D::File>) -> Result<(), StepError>
             Err(error) => return Err(StepError::Disk(error)),
         }
     }
-    if names_changed {
-        disk.sync_directory(DIRECTORY).await.map_err(StepError::Sync)?;
+    for directory in names_in {
+        disk.sync_directory(&directory).await.map_err(StepError::Sync)?;
     }
     Ok(())
 }

@@ -13,7 +13,6 @@ use crate::buffer::AlignedBuffer;
 use crate::disk::Disk;
 use crate::engine::Engine;
 use crate::index::{IndexHash, Place, class_bytes, size_class};
-use crate::partition_files::partition_path;
 use crate::record::{self, Kind, RecordFields, RecordRef};
 use crate::sealed_run::{PartitionFileHeader, RUN_BLOCK_BYTES, Replayed};
 
@@ -115,14 +114,15 @@ impl<D: Disk> Engine<D> {
             return Ok(());
         }
         let (partition, hash) = (record.partition(), IndexHash::of(record.hash()));
-        if !self.config.partitions.contains(&partition) {
+        if !self.partitions.contains(partition) {
             return Err("a record of another core's partition");
         }
         let place = Place::at(reader.place_file, offset);
         let Some(entry) = self.index.get(partition, hash).filter(|entry| entry.place == place) else {
             return Ok(());
         };
-        if !entry.is_tombstone() {
+        // Where others may have older versions, nothing that hides them is forgotten.
+        if !entry.is_only_tombstone() || !self.config.is_alone {
             return self.copy(job, &record);
         }
         // A drain leaves older runs of the partition, and what they hold, where they are.
@@ -204,7 +204,7 @@ impl<D: Disk> Engine<D> {
         }
         let number = set.next_number();
         let header = PartitionFileHeader { cluster_id, node, number, partition };
-        let path = partition_path(partition, number);
+        let path = self.partition_file_path(partition, number);
         Some(Target { header, file: None, path, place_file: None, end: RUN_BLOCK_BYTES as u64 })
     }
 

@@ -119,12 +119,14 @@ pub struct Flags(u8);
 impl Flags {
     /// A live version without anything special.
     pub const NONE: Flags = Flags(0);
-    /// The key is deleted; the record says so.
+    /// There is nothing to be shown: the key is deleted, or its newest sibling is a tombstone or has expired.
     pub const TOMBSTONE: Flags = Flags(1);
-    /// The side table has more: an expiry instant, a context, or an actor beyond the actor table.
+    /// The side table has more: an expiry instant, a context, siblings, or an actor beyond the actor table.
     pub const EXTRA: Flags = Flags(1 << 1);
-    /// The record holds several siblings.
+    /// The record holds siblings, or none at all; the side table has their dots.
     pub const SIBLINGS: Flags = Flags(1 << 2);
+    /// Beside [`Flags::TOMBSTONE`]: the record holds a value, whose instant has come.
+    pub const EXPIRED: Flags = Flags(1 << 3);
 
     /// Whether every flag of `other` is set.
     #[must_use]
@@ -168,7 +170,7 @@ impl Flags {
 pub struct Entry {
     /// The key's identity in its partition.
     pub hash: IndexHash,
-    /// Clock of the version's dot; never [`Clock::ZERO`].
+    /// Clock of the version's dot, of siblings the newest one's; never [`Clock::ZERO`].
     pub clock: Clock,
     /// The actor of the dot and the context's floor, as interned by the core: 12 bits.
     pub actor_slot: u16,
@@ -181,11 +183,25 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Whether the key is deleted.
+    /// Whether there is nothing to be shown.
     #[must_use]
     #[inline]
     pub const fn is_tombstone(&self) -> bool {
         self.flags.contains(Flags::TOMBSTONE)
+    }
+
+    /// Whether it is one version that deletes, and nothing else.
+    #[must_use]
+    #[inline]
+    pub const fn is_only_tombstone(&self) -> bool {
+        self.is_tombstone() && self.flags.0 & (Flags::SIBLINGS.0 | Flags::EXPIRED.0) == 0
+    }
+
+    /// Whether it stands for any other number of versions than one.
+    #[must_use]
+    #[inline]
+    pub const fn has_siblings(&self) -> bool {
+        self.flags.contains(Flags::SIBLINGS)
     }
 
     /// Packs the entry. Asserts that its fields are in range.

@@ -35,7 +35,7 @@ fn hash_of(random: u64) -> IndexHash {
 impl Index {
     fn check(&self, truth: &BTreeMap<(u16, IndexHash), Entry>) {
         let mut bytes = self.tables.capacity() * size_of::<PartitionTable>();
-        for (of, partition) in self.tables.iter().zip(self.first..) {
+        for (of, partition) in self.tables.iter().zip(self.partitions.all()) {
             of.table.check();
             bytes += of.table.bytes();
             let mut seen = Vec::new();

@@ -8,7 +8,7 @@ use super::{Record, ScanBatch, ScanEntry};
 use crate::disk::Disk;
 use crate::engine::Engine;
 use crate::index::{Entry, IndexHash};
-use crate::record::{Kind, RecordRef};
+use crate::record::RecordRef;
 use crate::write_path::{PendingWrite, is_expired};
 
 impl<D: Disk> Engine<D> {
@@ -56,12 +56,13 @@ impl<D: Disk> Engine<D> {
                 return Some(self.scan_entry(partition, &entry));
             }
         }
-        self.pending.iter().find_map(|(_, pending)| self.pending_entry(pending, now_ms))
+        let own = self.pending.iter().filter(|(_, pending)| !self.partitions.is_hints(pending.partition));
+        own.into_iter().find_map(|(_, pending)| self.pending_entry(pending, now_ms))
     }
 
     fn pending_entry(&self, pending: &PendingWrite, now_ms: u64) -> Option<ScanEntry> {
         let record = pending.view();
-        let is_there = record.kind() == Kind::Value && !is_expired(record.expires_at_ms(), now_ms);
+        let is_there = !record.deletes() && !is_expired(record.expires_at_ms(), now_ms);
         (is_there && !self.is_flushed(record.dot().clock))
             .then(|| ScanEntry::InMemory(Rc::new(Record::new(Rc::clone(&pending.record)))))
     }

@@ -101,7 +101,7 @@ fn the_largest_record_fits_its_limits() {
 fn objects_go_through_records() {
     let plain = fields(b"key", b"value");
     let bytes = encoded(&plain);
-    let object = RecordRef::check(&bytes).unwrap().object().unwrap().unwrap();
+    let object = RecordRef::check(&bytes).unwrap().object().unwrap();
     let sibling = Sibling { dot: plain.dot, expires_at_ms: 0, value: Some(b"value".to_vec()) };
     assert_eq!(object, Object::single(sibling, Context::with_floor(clock(10))));
 
@@ -111,13 +111,48 @@ fn objects_go_through_records() {
     let mut value = Vec::new();
     both.encode(&mut value);
     let siblings = RecordFields { dot: beside, kind: Kind::Siblings, value: &value, ..plain };
+    let higher = encoded(&RecordFields { floor: clock(500), ..siblings });
+    let mut context = both.context().clone();
+    context.raise_floor(clock(500));
+    let record = RecordRef::check(&higher).unwrap();
+    assert_eq!((record.context(), record.floor()), (context.clone(), clock(500)), "the floor counts of every record");
+    assert_eq!(record.object().unwrap().context(), &context);
     let bytes = encoded(&siblings);
     let record = RecordRef::check(&bytes).unwrap();
-    assert_eq!(record.object(), Ok(Some(both)));
+    assert_eq!(record.object(), Some(both.clone()));
+    assert_eq!((record.context(), record.floor()), (both.context().clone(), both.context().floor()));
+    assert!(record.siblings().eq(both.siblings().iter().map(Sibling::borrowed)));
+    assert!(record.deletes() && record.value().is_empty() && record.body() == value, "the newest deletes");
+    let older = RecordFields { dot: plain.dot, ..siblings };
+    assert_eq!(RecordRef::check(&encoded(&older)).map(|_| ()), Err(RecordError::Contents));
+    let torn = RecordFields { value: &value[..value.len() - 1], ..siblings };
+    let error = RecordError::Siblings(DecodeError::Truncated);
+    assert_eq!(RecordRef::check(&encoded(&torn)).map(|_| ()), Err(error));
 
     let mark = RecordFields { kind: Kind::Mark, ..fields(b"", b"") };
     let bytes = encoded(&mark);
-    assert_eq!(RecordRef::check(&bytes).unwrap().object(), Ok(None));
+    assert_eq!(RecordRef::check(&bytes).unwrap().object(), None);
+}
+
+#[test]
+fn a_record_of_siblings_shows_the_newest_and_one_of_none_shows_nothing() {
+    let plain = RecordFields { floor: Clock::ZERO, ..fields(b"key", b"") };
+    let beside = Dot::new(clock(1_001), Actor::new(8, 1));
+    let mut object = Object::default();
+    object.write(plain.dot, &Context::default(), Some(b"older".to_vec()), 0);
+    object.write(beside, &Context::default(), Some(b"newer".to_vec()), 77);
+    let mut value = Vec::new();
+    object.encode(&mut value);
+    let bytes = encoded(&RecordFields { dot: beside, kind: Kind::Siblings, value: &value, ..plain });
+    let record = RecordRef::check(&bytes).unwrap();
+    assert_eq!((record.value(), record.expires_at_ms(), record.deletes()), (&b"newer"[..], 77, false));
+
+    let mut dead = Vec::new();
+    annulus_object::encode_object(object.context(), [].into_iter(), &mut dead);
+    let bytes = encoded(&RecordFields { dot: beside, kind: Kind::Siblings, value: &dead, ..plain });
+    let record = RecordRef::check(&bytes).unwrap();
+    assert_eq!((record.value(), record.expires_at_ms(), record.deletes()), (&b""[..], 0, true));
+    assert_eq!((record.siblings().count(), record.context()), (0, object.context().clone()));
 }
 
 #[test]

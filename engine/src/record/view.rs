@@ -7,7 +7,7 @@
 
 use super::optional::{self, Fields, TAG_CONTEXT, TAG_EXPIRY, clock};
 use super::{Kind, RECORD_HEADER_BYTES, RecordError, RecordHeader, array, peek_total_bytes};
-use annulus_object::{Actor, Clock, Context, DecodeError, Dot, Object, Sibling};
+use annulus_object::{Actor, Clock, Context, Dot, Object, ObjectView, Sibling, SiblingRef, encode_object};
 
 /// A view of one record: exactly its bytes, already checked.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +72,14 @@ impl<'a> RecordRef<'a> {
         Dot::new(clock(header.clock), Actor::from_raw(header.actor))
     }
 
+    /// The smallest clock of a version in it.
+    #[must_use]
+    #[inline]
+    pub fn oldest_clock(&self) -> Clock {
+        let oldest = self.encoded_object().and_then(|object| object.siblings().next());
+        oldest.map_or_else(|| self.dot().clock, |oldest| oldest.dot.clock)
+    }
+
     /// Keyed hash of the key.
     #[must_use]
     #[inline]
@@ -107,24 +115,44 @@ impl<'a> RecordRef<'a> {
         &self.bytes[start..start + usize::from(header.key_bytes)]
     }
 
-    /// The value, or the encoded object of siblings.
+    /// What lies behind the key: the value, or the encoded object of siblings.
     #[must_use]
     #[inline]
-    pub fn value(&self) -> &'a [u8] {
+    pub fn body(&self) -> &'a [u8] {
         let header = self.header();
         let key_start = RECORD_HEADER_BYTES + header.optional_bytes as usize;
         let start = key_start + usize::from(header.key_bytes);
         &self.bytes[start..start + header.value_bytes as usize]
     }
 
-    /// Unix milliseconds from which a value counts as deleted; 0 = never.
+    /// The value; of siblings the newest one's. Empty where that deletes.
+    #[must_use]
+    #[inline]
+    pub fn value(&self) -> &'a [u8] {
+        match self.encoded_object() {
+            None => self.body(),
+            Some(object) => object.newest().and_then(|newest| newest.value).unwrap_or_default(),
+        }
+    }
+
+    /// Whether there is no value to be shown: a tombstone, siblings of which the newest is one, or none at all.
+    #[must_use]
+    #[inline]
+    pub fn deletes(&self) -> bool {
+        match self.kind() {
+            Kind::Value => false,
+            Kind::Tombstone | Kind::Mark => true,
+            Kind::Siblings => self.newest().is_none_or(|newest| newest.value.is_none()),
+        }
+    }
+
+    /// Unix milliseconds from which the value counts as deleted; 0 = never. Of siblings, the newest one's.
     #[must_use]
     #[inline]
     pub fn expires_at_ms(&self) -> u64 {
-        // The field with the smallest tag is the first.
-        match self.fields().next() {
-            Some(Ok((TAG_EXPIRY, bytes))) => u64::from_le_bytes(array(bytes, 0)),
-            _ => 0,
+        match self.encoded_object() {
+            None => self.single_expires_at_ms(),
+            Some(object) => object.newest().map_or(0, |newest| newest.expires_at_ms),
         }
     }
 
@@ -132,34 +160,82 @@ impl<'a> RecordRef<'a> {
     #[must_use]
     #[inline]
     pub fn floor(&self) -> Clock {
-        clock(self.header().floor)
+        let of_siblings = self.context_of_siblings().map(|context| context.floor());
+        of_siblings.unwrap_or_else(|| clock(self.header().floor))
     }
 
-    /// Entries of the context above the floor, sorted by actor, without the dot's own.
+    /// Entries of the context above the floor, sorted by actor; of a single version without the dot's own.
     pub fn context_entries(&self) -> impl Iterator<Item = (Actor, Clock)> + use<'a> {
         let field = self.fields().flatten().find(|field| field.0 == TAG_CONTEXT);
-        optional::entries(field.map_or(&[], |field| field.1))
+        let of_siblings = self.context_of_siblings().map_or_else(Vec::new, |context| context.entries().to_vec());
+        optional::entries(field.map_or(&[], |field| field.1)).chain(of_siblings)
     }
 
-    /// The whole context, the dot's own entry included. Of siblings, see [`RecordRef::object`].
+    /// The whole context, the dots' own entries included.
     #[must_use]
     pub fn context(&self) -> Context {
+        if let Some(context) = self.context_of_siblings() {
+            return context;
+        }
         let mut context = Context::from_parts(self.floor(), self.context_entries());
         context.insert(self.dot());
         context
     }
 
-    /// The state that the record carries, values copied; `None` for a mark. An error is one of the
-    /// encoded siblings.
-    pub fn object(&self) -> Result<Option<Object>, DecodeError> {
+    /// The live versions in the order of their dots, tombstones included; none of a mark.
+    pub fn siblings(&self) -> impl Iterator<Item = SiblingRef<'a>> + use<'a> {
         let value = match self.kind() {
-            Kind::Value => Some(self.value().to_vec()),
-            Kind::Tombstone => None,
-            Kind::Siblings => return Object::decode(self.value()).map(Some),
-            Kind::Mark => return Ok(None),
+            Kind::Value => Some(Some(self.body())),
+            Kind::Tombstone => Some(None),
+            Kind::Siblings | Kind::Mark => None,
         };
-        let sibling = Sibling { dot: self.dot(), expires_at_ms: self.expires_at_ms(), value };
-        Ok(Some(Object::single(sibling, self.context())))
+        let (dot, expires_at_ms) = (self.dot(), self.single_expires_at_ms());
+        let single = value.map(|value| SiblingRef { dot, expires_at_ms, value });
+        single.into_iter().chain(self.encoded_object().into_iter().flat_map(|object| object.siblings()))
+    }
+
+    /// The state that the record carries, values copied; `None` for a mark.
+    #[must_use]
+    pub fn object(&self) -> Option<Object> {
+        match self.kind() {
+            Kind::Mark => None,
+            Kind::Siblings => {
+                let (siblings, mut bytes) = (self.siblings().collect::<Vec<_>>(), Vec::new());
+                encode_object(&self.context(), siblings.into_iter(), &mut bytes);
+                Some(Object::decode(&bytes).expect("what was encoded is decoded"))
+            }
+            Kind::Value | Kind::Tombstone => {
+                let SiblingRef { dot, expires_at_ms, value } = self.siblings().next().expect("there is one version");
+                let sibling = Sibling { dot, expires_at_ms, value: value.map(<[u8]>::to_vec) };
+                Some(Object::single(sibling, self.context()))
+            }
+        }
+    }
+
+    /// The encoded object of siblings.
+    #[inline]
+    fn encoded_object(&self) -> Option<ObjectView<'a>> {
+        (self.bytes[46] == Kind::Siblings as u8).then(|| ObjectView::checked_before(self.body()))
+    }
+
+    /// Of siblings, what the encoded object says, and the floor that every record has.
+    fn context_of_siblings(&self) -> Option<Context> {
+        let mut context = self.encoded_object()?.context().to_context();
+        context.raise_floor(clock(self.header().floor));
+        Some(context)
+    }
+
+    fn newest(&self) -> Option<SiblingRef<'a>> {
+        self.siblings().last()
+    }
+
+    #[inline]
+    fn single_expires_at_ms(&self) -> u64 {
+        // The field with the smallest tag is the first.
+        match self.fields().next() {
+            Some(Ok((TAG_EXPIRY, bytes))) => u64::from_le_bytes(array(bytes, 0)),
+            _ => 0,
+        }
     }
 
     /// Cuts `bytes` to the record's length.
@@ -197,6 +273,13 @@ impl<'a> RecordRef<'a> {
         if header.optional_bytes > 0 {
             let own = (Actor::from_raw(header.actor), clock);
             optional::check(self.fields().rest, kind, floor, own)?;
+        }
+        if kind == Kind::Siblings {
+            let object = ObjectView::check(self.body()).map_err(RecordError::Siblings)?;
+            let is_newest = |newest: SiblingRef<'_>| newest.dot == self.dot();
+            if !object.newest().is_none_or(is_newest) {
+                return Err(RecordError::Contents);
+            }
         }
         Ok(self)
     }

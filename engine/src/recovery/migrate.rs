@@ -13,7 +13,7 @@ use crate::disk::{Disk, File};
 use crate::engine::{Engine, Event};
 use crate::frame::{FRAME_HEADER_BYTES, FrameRef};
 use crate::hot_log::{LARGE, SMALL, Write};
-use crate::index::{Flags, IndexHash, Place};
+use crate::index::{IndexHash, Place};
 use crate::record::RecordRef;
 use crate::segment::SegmentHeader;
 use crate::segments::Use;
@@ -42,37 +42,22 @@ impl<D: Disk> Engine<D> {
             }
             if let Some((clock, _)) = self.mark.take() {
                 let partitions = &owned[usize::from(core)];
-                self.drop_foreign(clock, &found, partitions);
+                // What an old core had is of its partitions, in its log or in their files.
+                let own = self.partitions.owned();
+                self.drop_flushed(clock, partitions.clone().filter(|partition| own.contains(partition)));
                 flushed.extend(self.flushed_sets(clock, partitions));
             }
             self.mark = mark;
             foreign.extend(found);
         }
+        self.move_hints(layout, cores).await?;
+        self.join_scattered(true).await?;
         self.write_anew(&foreign).await?;
         tracing::info!(core = self.config.core, from = %layout_directory(layout), moved = self.recovery.moved, "moved");
         for (file, _) in foreign {
             self.segments.remove(file);
         }
         Ok(flushed)
-    }
-
-    /// Drops the entries of one core's old partitions that its FLUSHALL had deleted.
-    fn drop_foreign(&mut self, clock: Clock, found: &[(u16, SegmentHeader)], partitions: &Range<u16>) {
-        let is_of_core = |file: u16| found.iter().any(|(other, _)| *other == file);
-        let Self { index, side, .. } = self;
-        for partition in self.config.partitions.clone() {
-            let mut dropped = Vec::new();
-            index.retain(partition, |entry| {
-                let is_hidden =
-                    is_of_core(entry.place.file) || (entry.place.is_cold() && partitions.contains(&partition));
-                let keep = entry.clock > clock || !is_hidden;
-                if !keep && entry.flags.contains(Flags::EXTRA) {
-                    dropped.push(entry.hash);
-                }
-                keep
-            });
-            dropped.into_iter().for_each(|hash| assert!(side.remove(partition, hash)));
-        }
     }
 
     /// Partitions whose files hold what a mark of the old log hides; the mark goes with that log.
@@ -115,7 +100,7 @@ impl<D: Disk> Engine<D> {
                 let frame = FrameRef::check_any(&scanned.bytes.as_slice()[*offset..]).expect("it was checked");
                 for (at, record) in frame.records().map_while(Result::ok) {
                     let place = Place::at(*file, (offset + FRAME_HEADER_BYTES + at) as u64);
-                    if !self.config.partitions.contains(&record.partition()) {
+                    if !self.partitions.owned().contains(&record.partition()) {
                         continue;
                     }
                     let entry = self.index.get(record.partition(), IndexHash::of(record.hash()));
@@ -129,7 +114,7 @@ impl<D: Disk> Engine<D> {
         self.flush_now(LARGE).await
     }
 
-    async fn copy_record(&mut self, record: &RecordRef<'_>) -> Result<(), Error> {
+    pub(super) async fn copy_record(&mut self, record: &RecordRef<'_>) -> Result<(), Error> {
         let bytes = record.total_bytes();
         let instance = if bytes <= self.config.limits.small_record_bytes_max { SMALL } else { LARGE };
         if !self.logs[usize::from(instance)].has_room(bytes, &self.config.limits) {
@@ -137,14 +122,14 @@ impl<D: Disk> Engine<D> {
         }
         // The copy takes the place of the record in the index, which must not look like a newer version.
         self.index.remove(record.partition(), IndexHash::of(record.hash()));
-        let (_, place) = self.logs[usize::from(instance)].append(bytes, record.dot().clock, 0, &self.config.limits);
+        let (_, place) = self.logs[usize::from(instance)].append(bytes, record.oldest_clock(), 0, &self.config.limits);
         place.copy_from_slice(record.bytes());
         self.recovery.moved += 1;
         Ok(())
     }
 
     /// Writes what waits in an instance, before any turn.
-    async fn flush_now(&mut self, instance: u8) -> Result<(), Error> {
+    pub(super) async fn flush_now(&mut self, instance: u8) -> Result<(), Error> {
         let number = usize::from(instance);
         while !self.logs[number].is_quiet() {
             let Write { file, offset, buffer, skip } = match self.next_write(number) {

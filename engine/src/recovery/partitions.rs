@@ -15,7 +15,7 @@ use crate::entries::FieldsView;
 use crate::hot_log::{LARGE, SMALL};
 use crate::index::{Place, class_bytes};
 use crate::join;
-use crate::partition_files::{DIRECTORY, Run, parse_partition_name, partition_path};
+use crate::partition_files::{DIRECTORY, Run, parse_hints_name, parse_partition_name, partition_path};
 use crate::sealed_run::Replayed;
 use crate::segment::SegmentHeader;
 use annulus_object::Dot;
@@ -69,20 +69,16 @@ impl<D: Disk> Engine<D> {
     /// Reads the files of this core's partitions and merges what counts.
     pub(super) async fn recover_partitions(&mut self, tails: &[Tail]) -> Result<(), Error> {
         let disk = self.disk.clone();
-        let names = disk.list(DIRECTORY).await;
-        let names = names.map_err(|error| Error::Disk { path: DIRECTORY.to_owned(), error })?;
-        let mut files: Vec<(u16, u64)> = names.iter().filter_map(|name| parse_partition_name(name)).collect();
-        files.retain(|(partition, _)| self.config.partitions.contains(partition));
-        files.sort_unstable();
-        let partitions: Vec<&[(u16, u64)]> = files.chunk_by(|a, b| a.0 == b.0).collect();
+        let files = self.list_partition_files().await?;
+        let partitions: Vec<&[(u16, u64, String)]> = files.chunk_by(|a, b| a.0 == b.0).collect();
         let step = self.config.limits.recovery_read_bytes;
         self.config.progress.expect(files.len() as u64 * FILE_PROGRESS_BYTES);
         let (cluster_id, node) = (self.config.cluster_id, self.config.actor.node());
-        let read = |batch: &[&[(u16, u64)]]| {
+        let read = |batch: &[&[(u16, u64, String)]]| {
             let files = batch.iter().flat_map(|files| files.iter());
-            let reading = files.map(|(partition, number)| {
+            let reading = files.map(|(partition, number, path)| {
                 let owner = Owner { cluster_id, node, partition: *partition };
-                read_runs(disk.clone(), partition_path(*partition, *number), *number, owner, step, |trailer| {
+                read_runs(disk.clone(), path.clone(), *number, owner, step, |trailer| {
                     is_replayed(tails, trailer.drained)
                 })
             });
@@ -114,7 +110,7 @@ impl<D: Disk> Engine<D> {
 
     async fn recover_batch(
         &mut self,
-        batch: &[&[(u16, u64)]],
+        batch: &[&[(u16, u64, String)]],
         found: Vec<Result<FoundFile<D::File>, Error>>,
         kept: &mut Vec<D::File>,
     ) -> Result<(), Error> {
@@ -127,6 +123,33 @@ impl<D: Disk> Engine<D> {
             join::pause().await;
         }
         Ok(())
+    }
+
+    /// Partition, number and path of every file of this core's partitions, in this order.
+    async fn list_partition_files(&mut self) -> Result<Vec<(u16, u64, String)>, Error> {
+        let names = self.list(DIRECTORY).await?;
+        let mut files: Vec<(u16, u64, String)> = Vec::new();
+        for (partition, number) in names.iter().filter_map(|name| parse_partition_name(name)) {
+            if self.partitions.owned().contains(&partition) {
+                files.push((partition, number, partition_path(partition, number)));
+            }
+        }
+        let directory = self.config.directory();
+        for name in self.list(&directory).await? {
+            let Some((partition, target, number)) = parse_hints_name(&name) else { continue };
+            let path = format!("{directory}/{name}");
+            if !self.adopt_hints(partition, target) {
+                return Err(Error::HintsOfTwo { partition, path });
+            }
+            files.push((partition, number, path));
+        }
+        files.sort_unstable();
+        Ok(files)
+    }
+
+    pub(super) async fn list(&self, directory: &str) -> Result<Vec<String>, Error> {
+        let names = self.disk.list(directory).await;
+        names.map_err(|error| Error::Disk { path: directory.to_owned(), error })
     }
 
     async fn recover_partition(
@@ -155,7 +178,7 @@ impl<D: Disk> Engine<D> {
         self.index.reserve(partition, runs.iter().map(|(_, run)| run.footer().len()).sum());
         for (file, run) in runs {
             let place_file = places[file].expect("a file with a run is kept");
-            self.merge_run(partition, place_file, &run)?;
+            self.merge_run(partition, place_file, &run);
         }
         self.index.fit(partition);
         Ok(())
@@ -190,14 +213,16 @@ impl<D: Disk> Engine<D> {
             places.push(Some(place.ok_or(Error::TooManyPartitionFiles(partition))?));
         }
         if removed {
-            let synced = self.disk.sync_directory(DIRECTORY).await;
-            synced.map_err(|error| Error::Disk { path: DIRECTORY.to_owned(), error })?;
+            let is_hints = self.partitions.is_hints(partition);
+            let directory = if is_hints { self.config.directory() } else { DIRECTORY.to_owned() };
+            let synced = self.disk.sync_directory(&directory).await;
+            synced.map_err(|error| Error::Disk { path: directory, error })?;
         }
         Ok(places)
     }
 
     /// Merges what a run says into the index.
-    fn merge_run(&mut self, partition: u16, place_file: u16, run: &FoundRun) -> Result<(), Error> {
+    fn merge_run(&mut self, partition: u16, place_file: u16, run: &FoundRun) {
         let footer = run.footer();
         let mut classes = 0;
         for found in footer.iter() {
@@ -208,18 +233,17 @@ impl<D: Disk> Engine<D> {
                 floor: found.floor,
                 expires_at_ms: found.expires_at_ms,
                 context: &found.context,
+                siblings: found.siblings.as_deref(),
                 is_tombstone: entry.is_tombstone(),
             };
-            self.clock.observe(entry.clock);
             let bytes = class_bytes(entry.size_class);
             classes += bytes as u64;
             let place = Place { file: place_file, block: entry.place.block };
-            self.merge_version(partition, &view, place, bytes)?;
+            self.merge_version(partition, &view, place, bytes);
         }
         self.recovery.runs += 1;
         self.recovery.run_records += footer.len() as u64;
         self.partition_files.set_mut(partition).push_run(Run { file: place_file, trailer: run.trailer, classes });
-        Ok(())
     }
 }
 

@@ -11,7 +11,7 @@ use crate::disk::{Disk, DiskError, File, OpenMode};
 use crate::frame::BLOCK_BYTES;
 use crate::record::RecordRef;
 use crate::sealed_run::{
-    FooterBuilder, FooterRef, PartitionFileHeader, RUN_BLOCK_BYTES, RunError, TRAILER_BYTES, Trailer,
+    FORMAT_PLAIN, FooterBuilder, FooterRef, PartitionFileHeader, RUN_BLOCK_BYTES, RunError, TRAILER_BYTES, Trailer,
 };
 use crate::{Corruption, Error};
 
@@ -37,6 +37,8 @@ pub(super) struct FoundRun {
     pub(super) trailer: Trailer,
     /// Its footer; rebuilt if it was damaged.
     footer: AlignedBuffer,
+    /// What the footer is read by, if that is not what is on disk: one of format 1 was rebuilt for what it does not say.
+    read_by: Option<Trailer>,
 }
 
 /// A partition file as it was found.
@@ -55,9 +57,15 @@ pub(super) struct FoundFile<F> {
 }
 
 impl FoundRun {
+    /// Where its records are in the file.
+    pub(super) fn records(&self) -> std::ops::Range<u64> {
+        self.trailer.run_start..self.trailer.footer_start()
+    }
+
     /// What the footer says.
     pub(super) fn footer(&self) -> FooterRef<'_> {
-        FooterRef::check(self.footer.as_slice(), &self.trailer).expect("the footer was checked, or rebuilt")
+        let trailer = self.read_by.as_ref().unwrap_or(&self.trailer);
+        FooterRef::check(self.footer.as_slice(), trailer).expect("the footer was checked, or rebuilt")
     }
 }
 
@@ -210,10 +218,17 @@ impl<F: File> Search<F> {
         let mut footer = AlignedBuffer::with_capacity(to - from);
         footer.extend_from_slice(bytes.as_slice().get(from..to).unwrap_or_default());
         match FooterRef::check(footer.as_slice(), &trailer) {
-            Ok(_) => self.found.runs.push(FoundRun { trailer, footer }),
-            Err(_) => {
+            Ok(_) => self.found.runs.push(FoundRun { trailer, footer, read_by: None }),
+            Err(error) => {
                 let records = (trailer.run_start, trailer.run_start + trailer.records_bytes);
-                self.rebuild(trailer, records, "a run's footer is damaged, and a record of it cannot be read").await?;
+                let what = "a run's footer is damaged, and a record of it cannot be read";
+                let mut run = self.rebuild(trailer, records, what).await?;
+                if error == RunError::SiblingsUnknown {
+                    run.read_by = Some(std::mem::replace(&mut run.trailer, trailer));
+                } else {
+                    self.found.rebuilt += 1;
+                }
+                self.found.runs.push(run);
             }
         }
         Ok(())
@@ -223,6 +238,7 @@ impl<F: File> Search<F> {
     async fn rebuild_gap(&mut self, (start, end): (u64, u64), sequence: u64) -> Result<(), Error> {
         let trailer = Trailer {
             file: self.header,
+            format: FORMAT_PLAIN,
             drained: None,
             offset: end - BLOCK,
             run_start: start,
@@ -239,7 +255,10 @@ impl<F: File> Search<F> {
         let damage =
             Corruption { path: self.found.path.clone(), offset: end - BLOCK, what: "a run's trailer is damaged" };
         self.found.damage.push(damage);
-        self.rebuild(trailer, (start, end - TRAILER_BYTES as u64), "").await
+        let run = self.rebuild(trailer, (start, end - TRAILER_BYTES as u64), "").await?;
+        self.found.rebuilt += 1;
+        self.found.runs.push(run);
+        Ok(())
     }
 
     /// Makes a footer from the records between two offsets. With `what`, a record that cannot be read is damage.
@@ -248,7 +267,7 @@ impl<F: File> Search<F> {
         mut trailer: Trailer,
         (start, end): (u64, u64),
         what: &'static str,
-    ) -> Result<(), Error> {
+    ) -> Result<FoundRun, Error> {
         let mut builder = FooterBuilder::new(0);
         let (mut held, mut held_start, mut at) = (AlignedBuffer::default(), start, start);
         loop {
@@ -286,6 +305,7 @@ impl<F: File> Search<F> {
         }
         let mut footer = AlignedBuffer::default();
         let encoded = builder.encode(&mut footer);
+        trailer.format = encoded.format;
         trailer.records_bytes = at - start;
         trailer.entries = encoded.entries;
         trailer.tombstones = encoded.tombstones;
@@ -293,9 +313,7 @@ impl<F: File> Search<F> {
         trailer.footer_crc = encoded.footer_crc;
         trailer.extra_bytes = encoded.extra_bytes;
         trailer.clocks = encoded.clocks;
-        self.found.rebuilt += 1;
-        self.found.runs.push(FoundRun { trailer, footer });
-        Ok(())
+        Ok(FoundRun { trailer, footer, read_by: None })
     }
 
     async fn read(&self, offset: u64, bytes: u64) -> Result<AlignedBuffer, Error> {

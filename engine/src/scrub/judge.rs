@@ -4,7 +4,7 @@
 //!
 //! Invariant: an entry is called lost only if its own record could not be read.
 
-use std::ops::Range;
+use std::collections::VecDeque;
 
 use annulus_object::Clock;
 
@@ -16,7 +16,7 @@ use crate::record::{RecordError, RecordRef};
 pub(super) struct Judging {
     pub(super) bad: Bad,
     /// Partitions whose entries are still to be looked through, and where in the first of them to go on.
-    partitions: Range<u16>,
+    partitions: VecDeque<u16>,
     from: u64,
     suspects: Vec<Suspect>,
     /// The suspect that is read next.
@@ -36,16 +36,15 @@ pub(super) struct Suspect {
 
 impl Judging {
     /// Of bytes that any of these partitions' entries may point into.
-    pub(super) fn new(bad: Bad, partitions: Range<u16>) -> Self {
-        let partitions = if bad.has_records { partitions } else { partitions.start..partitions.start };
+    pub(super) fn new(bad: Bad, partitions: VecDeque<u16>) -> Self {
+        let partitions = if bad.has_records { partitions } else { VecDeque::new() };
         Self { bad, partitions, from: 0, suspects: Vec::new(), next: 0, lost: Vec::new() }
     }
 
     /// Looks through about so many entries more; whether that was all.
     pub(super) fn search(&mut self, index: &Index, target: &Target, most: usize) -> bool {
         let mut left = most;
-        while left > 0 && !self.partitions.is_empty() {
-            let partition = self.partitions.start;
+        while let Some(&partition) = self.partitions.front().filter(|_| left > 0) {
             let range = self.bad.from..self.bad.to;
             let mut seen = 1;
             let (suspects, file) = (&mut self.suspects, target.file);
@@ -59,7 +58,7 @@ impl Judging {
             left = left.saturating_sub(seen);
             self.from = more.unwrap_or(0);
             if more.is_none() {
-                self.partitions.start += 1;
+                self.partitions.pop_front();
             }
         }
         self.partitions.is_empty()

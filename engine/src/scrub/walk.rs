@@ -193,7 +193,11 @@ fn ending_start(trailer: &Trailer) -> u64 {
 fn check_ending(trailer: &Trailer, held: &[u8]) -> (Result<(), RunError>, bool) {
     let start = ending_start(trailer);
     let from = |offset: u64| usize::try_from(offset - start).ok().and_then(|at| held.get(at..)).unwrap_or_default();
-    let footer = FooterRef::check(from(trailer.footer_start().max(start)), trailer).map(|_| ());
+    let footer = match FooterRef::check(from(trailer.footer_start().max(start)), trailer) {
+        // It is what was written.
+        Ok(_) | Err(RunError::SiblingsUnknown) => Ok(()),
+        Err(error) => Err(error),
+    };
     (footer, Trailer::decode(from(trailer.offset), trailer.offset).as_ref() == Ok(trailer))
 }
 

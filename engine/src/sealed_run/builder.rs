@@ -6,14 +6,17 @@
 
 use std::collections::BTreeMap;
 
-use annulus_object::{Actor, Clock};
+use annulus_object::{Actor, Clock, Dot};
 
-use super::ENTRY_BYTES;
+use super::{ENTRY_BYTES, FORMAT_PLAIN, FORMAT_SIBLINGS};
 use crate::buffer::AlignedBuffer;
 use crate::index::{
     ACTOR_IN_SIDE_TABLE, ActorTable, Entry, Flags, IndexHash, PackedEntry, Place, fast_range, size_class,
 };
 use crate::record::{Kind, RecordRef};
+
+/// Beside the clock of a sibling's dot: it is a tombstone.
+pub(super) const SIBLING_DELETES: u64 = 1 << 63;
 
 /// What an entry has that does not fit into it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +24,8 @@ struct OwnedExtra {
     expires_at_ms: u64,
     actor: Option<(Actor, Clock)>,
     context: Vec<(Actor, Clock)>,
+    /// Of an entry of siblings.
+    siblings: Option<Vec<(Dot, bool)>>,
 }
 
 /// The footer of a run that is being written.
@@ -30,11 +35,13 @@ pub struct FooterBuilder {
     extras: BTreeMap<IndexHash, OwnedExtra>,
     entries: u32,
     tombstones: u32,
+    has_siblings: bool,
     clocks: Option<(Clock, Clock)>,
 }
 
 /// What of a footer goes into the trailer.
 pub(crate) struct Encoded {
+    pub(crate) format: u32,
     pub(crate) entries: u32,
     pub(crate) tombstones: u32,
     pub(crate) actors: u32,
@@ -54,6 +61,7 @@ impl FooterBuilder {
             extras: BTreeMap::new(),
             entries: 0,
             tombstones: 0,
+            has_siblings: false,
             clocks: None,
         }
     }
@@ -67,12 +75,15 @@ impl FooterBuilder {
             Err(_) => (ACTOR_IN_SIDE_TABLE, Some((dot.actor, floor))),
         };
         let context: Vec<_> = record.context_entries().collect();
-        let extra = OwnedExtra { expires_at_ms: record.expires_at_ms(), actor, context };
-        let mut flags = match record.kind() {
-            Kind::Tombstone => Flags::TOMBSTONE,
-            Kind::Siblings => Flags::SIBLINGS,
-            Kind::Value | Kind::Mark => Flags::NONE,
-        };
+        let has_siblings = record.kind() == Kind::Siblings;
+        let siblings = || record.siblings().map(|sibling| (sibling.dot, sibling.value.is_none())).collect();
+        let siblings = has_siblings.then(siblings);
+        self.has_siblings |= has_siblings;
+        let extra = OwnedExtra { expires_at_ms: record.expires_at_ms(), actor, context, siblings };
+        let mut flags = if record.deletes() { Flags::TOMBSTONE } else { Flags::NONE };
+        if has_siblings {
+            flags = flags.with(Flags::SIBLINGS);
+        }
         let hash = IndexHash::of(record.hash());
         if extra != OwnedExtra::default() {
             flags = flags.with(Flags::EXTRA);
@@ -84,9 +95,9 @@ impl FooterBuilder {
         let bucket = fast_range(hash.high, self.buckets.len());
         self.buckets[bucket].push(entry.pack());
         self.entries += 1;
-        self.tombstones += u32::from(record.kind() == Kind::Tombstone);
+        self.tombstones += u32::from(flags.contains(Flags::TOMBSTONE));
         let (min, max) = self.clocks.unwrap_or((dot.clock, dot.clock));
-        self.clocks = Some((min.min(dot.clock), max.max(dot.clock)));
+        self.clocks = Some((min.min(record.oldest_clock()), max.max(dot.clock)));
     }
 
     /// Entries so far.
@@ -130,6 +141,7 @@ impl FooterBuilder {
             encode_extra(extra, out);
         }
         Encoded {
+            format: if self.has_siblings { FORMAT_SIBLINGS } else { FORMAT_PLAIN },
             entries: self.entries,
             tombstones: self.tombstones,
             actors: u32::from(actors),
@@ -152,5 +164,14 @@ fn encode_extra(extra: &OwnedExtra, out: &mut AlignedBuffer) {
     for (actor, clock) in &extra.context {
         out.extend_from_slice(&actor.raw().to_le_bytes());
         out.extend_from_slice(&clock.raw().to_le_bytes());
+    }
+    if let Some(siblings) = &extra.siblings {
+        let count = u64::try_from(siblings.len()).expect("siblings are countable");
+        out.extend_from_slice(&count.to_le_bytes());
+        for (dot, deletes) in siblings {
+            let clock = dot.clock.raw() | if *deletes { SIBLING_DELETES } else { 0 };
+            out.extend_from_slice(&dot.actor.raw().to_le_bytes());
+            out.extend_from_slice(&clock.to_le_bytes());
+        }
     }
 }

@@ -44,6 +44,7 @@ pub(crate) fn encode_footer(run: &RunFields, footer: &mut FooterBuilder, out: &m
     let end = super::trailer::blocks(footer_start + footer_bytes + TRAILER_BYTES as u64);
     Trailer {
         file: run.file,
+        format: encoded.format,
         drained: run.drained,
         offset: end - RUN_BLOCK_BYTES as u64,
         run_start: run.run_start,

@@ -2,13 +2,17 @@
 //!
 //! Invariant: accessors cannot fail, because the checksum, the order of the hashes, every slot, place and extra were checked.
 
-use annulus_object::{Actor, CONTEXT_ENTRIES_MAX, Clock};
+use annulus_object::{Actor, CONTEXT_ENTRIES_MAX, Clock, Dot};
 
-use super::{ENTRY_BYTES, RunError, Trailer};
+use super::builder::SIBLING_DELETES;
+use super::{ENTRY_BYTES, FORMAT_SIBLINGS, RunError, Trailer};
 use crate::index::{ACTOR_IN_SIDE_TABLE, Entry, Flags, PackedEntry};
 
 const ACTOR_BYTES: usize = 16;
 const EXTRA_BYTES: usize = 32;
+/// How many siblings there are.
+const COUNT_BYTES: usize = 8;
+const DOT_BYTES: usize = 16;
 
 /// One record of a run, as its footer tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +27,8 @@ pub struct FooterEntry {
     pub expires_at_ms: u64,
     /// The entries of its context.
     pub context: Vec<(Actor, Clock)>,
+    /// Of a record of siblings: their dots, ascending, and whether each deletes.
+    pub siblings: Option<Vec<(Dot, bool)>>,
 }
 
 /// A checked footer.
@@ -46,6 +52,13 @@ impl<'a> FooterRef<'a> {
         let (entries, rest) = bytes.split_at(trailer.entries as usize * ENTRY_BYTES);
         let (actors, extras) = rest.split_at(trailer.actors as usize * ACTOR_BYTES);
         let footer = Self { entries, actors, extras };
+        let has_siblings = |bytes: &[u8]| {
+            let entry = PackedEntry::from_bytes(bytes).map(PackedEntry::unpack);
+            entry.is_some_and(|entry| entry.has_siblings())
+        };
+        if trailer.format < FORMAT_SIBLINGS && entries.chunks_exact(ENTRY_BYTES).any(has_siblings) {
+            return Err(RunError::SiblingsUnknown);
+        }
         footer.check_contents(trailer)?;
         Ok(footer)
     }
@@ -72,11 +85,15 @@ impl<'a> FooterRef<'a> {
             let extra = match entry.flags.contains(Flags::EXTRA) {
                 false => None,
                 true => {
-                    let (extra, rest) = split_extra(extras).ok_or(RunError::Contents("an extra is malformed"))?;
+                    let split = split_extra(extras, entry.has_siblings());
+                    let (extra, _, rest) = split.ok_or(RunError::Contents("an extra is malformed"))?;
                     extras = rest;
                     Some(extra)
                 }
             };
+            if entry.has_siblings() && extra.is_none() {
+                return Err(RunError::Contents("siblings without dots"));
+            }
             let has_actor = extra.is_some_and(|extra| u32_at(extra, 24) == 1);
             if has_slot == has_actor || (!has_slot && entry.actor_slot != ACTOR_IN_SIDE_TABLE) {
                 return Err(RunError::Contents("an entry without an actor"));
@@ -106,6 +123,7 @@ impl<'a> FooterRef<'a> {
                 floor: Clock::ZERO,
                 expires_at_ms: 0,
                 context: Vec::new(),
+                siblings: None,
             };
             let slot = usize::from(entry.actor_slot) * ACTOR_BYTES;
             if entry.actor_slot != ACTOR_IN_SIDE_TABLE {
@@ -113,8 +131,9 @@ impl<'a> FooterRef<'a> {
                 found.floor = clock(u64_at(actors, slot + 8));
             }
             if entry.flags.contains(Flags::EXTRA) {
-                let (extra, rest) = split_extra(extras).expect("checked");
+                let (extra, siblings, rest) = split_extra(extras, entry.has_siblings()).expect("checked");
                 extras = rest;
+                found.siblings = entry.has_siblings().then(|| siblings.chunks_exact(DOT_BYTES).map(sibling).collect());
                 found.expires_at_ms = u64_at(extra, 0);
                 if u32_at(extra, 24) == 1 {
                     (found.actor, found.floor) = (Actor::from_raw(u64_at(extra, 8)), clock(u64_at(extra, 16)));
@@ -127,16 +146,40 @@ impl<'a> FooterRef<'a> {
     }
 }
 
-/// The first extra, and what follows.
-fn split_extra(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+/// The first extra, the dots of its siblings if it has any, and what follows.
+fn split_extra(bytes: &[u8], has_siblings: bool) -> Option<(&[u8], &[u8], &[u8])> {
     let head = bytes.get(..EXTRA_BYTES)?;
     let entries = u32_at(head, 28) as usize;
     if entries > CONTEXT_ENTRIES_MAX || u32_at(head, 24) > 1 || Clock::from_raw(u64_at(head, 16)).is_none() {
         return None;
     }
     let (extra, rest) = bytes.split_at_checked(EXTRA_BYTES + entries * ACTOR_BYTES)?;
-    let clocks = extra[EXTRA_BYTES..].chunks_exact(ACTOR_BYTES);
-    clocks.into_iter().all(|at| Clock::from_raw(u64_at(at, 8)).is_some()).then_some((extra, rest))
+    let mut clocks = extra[EXTRA_BYTES..].chunks_exact(ACTOR_BYTES).map(|at| u64_at(at, 8));
+    if !clocks.all(|clock| Clock::from_raw(clock).is_some()) {
+        return None;
+    }
+    if !has_siblings {
+        return Some((extra, &[], rest));
+    }
+    let (count, rest) = rest.split_at_checked(COUNT_BYTES)?;
+    let count = usize::try_from(u64_at(count, 0)).ok()?;
+    let (siblings, rest) = rest.split_at_checked(count.checked_mul(DOT_BYTES)?)?;
+    let mut last = None;
+    for dot in siblings.chunks_exact(DOT_BYTES) {
+        let clock = Clock::from_raw(u64_at(dot, 8) & !SIBLING_DELETES).filter(|clock| *clock > Clock::ZERO)?;
+        let dot = Dot::new(clock, Actor::from_raw(u64_at(dot, 0)));
+        if last >= Some(dot) {
+            return None;
+        }
+        last = Some(dot);
+    }
+    Some((extra, siblings, rest))
+}
+
+/// A checked sibling's dot, and whether it deletes.
+fn sibling(bytes: &[u8]) -> (Dot, bool) {
+    let raw = u64_at(bytes, 8);
+    (Dot::new(clock(raw & !SIBLING_DELETES), Actor::from_raw(u64_at(bytes, 0))), raw & SIBLING_DELETES != 0)
 }
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {

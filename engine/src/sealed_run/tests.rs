@@ -110,5 +110,5 @@ fn what_is_not_ours_is_named() {
     header[12] = 200;
     let crc = crc32fast::hash(&header[12..]);
     header[8..12].copy_from_slice(&crc.to_le_bytes());
-    assert_eq!(PartitionFileHeader::decode(&header), Err(RunError::Newer { found: 200, supported: RUN_FORMAT }));
+    assert_eq!(PartitionFileHeader::decode(&header), Err(RunError::Newer { found: 200, supported: FORMAT_SIBLINGS }));
 }

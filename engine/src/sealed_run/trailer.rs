@@ -16,7 +16,7 @@
 use annulus_object::Clock;
 use bytemuck::{Pod, Zeroable};
 
-use super::{ENTRY_BYTES, RUN_BLOCK_BYTES, RUN_FORMAT, RunError};
+use super::{ENTRY_BYTES, FORMAT_PLAIN, FORMAT_SIBLINGS, RUN_BLOCK_BYTES, RunError};
 
 const HEADER_MAGIC: [u8; 8] = *b"AnnPart\x01";
 const TRAILER_MAGIC: [u8; 8] = *b"AnnSeal\x01";
@@ -93,6 +93,8 @@ pub struct Replayed {
 pub struct Trailer {
     /// Whose file it is in.
     pub file: PartitionFileHeader,
+    /// What its footer says of siblings: see the module above.
+    pub format: u32,
     /// Which part of a log it was drained from; `None` for a run that replaces others.
     pub drained: Option<Replayed>,
     /// Where the trailer's block lies in the file.
@@ -136,7 +138,7 @@ impl PartitionFileHeader {
 
     fn raw(&self, magic: [u8; 8]) -> RawTrailer {
         let mut raw: RawTrailer = Zeroable::zeroed();
-        (raw.magic, raw.format) = (magic, RUN_FORMAT);
+        (raw.magic, raw.format) = (magic, FORMAT_PLAIN);
         (raw.cluster_id, raw.node) = (self.cluster_id, self.node);
         (raw.number, raw.partition) = (self.number, self.partition);
         raw
@@ -173,6 +175,7 @@ impl Trailer {
         assert_eq!(block.len(), RUN_BLOCK_BYTES);
         assert_eq!(self.check_lengths(), Ok(()), "a trailer is written as it will be checked");
         let mut raw = self.file.raw(TRAILER_MAGIC);
+        raw.format = self.format;
         if let Some(drained) = self.drained {
             (raw.core, raw.layout, raw.instance) = (drained.core, drained.layout, drained.instance);
             raw.drained_through = drained.through;
@@ -203,6 +206,7 @@ impl Trailer {
         });
         let trailer = Self {
             file: PartitionFileHeader::of(&raw),
+            format: raw.format,
             drained,
             offset: raw.offset,
             run_start: raw.run_start,
@@ -264,8 +268,8 @@ fn decode(bytes: &[u8], magic: [u8; 8]) -> Result<RawTrailer, RunError> {
         }
         _ => return Err(RunError::Damaged),
     }
-    if raw.format > RUN_FORMAT {
-        return Err(RunError::Newer { found: raw.format, supported: RUN_FORMAT });
+    if raw.format > FORMAT_SIBLINGS {
+        return Err(RunError::Newer { found: raw.format, supported: FORMAT_SIBLINGS });
     }
     Ok(raw)
 }

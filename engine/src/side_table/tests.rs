@@ -4,7 +4,7 @@ use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-type Owned = (u64, Option<(Actor, Clock)>, Vec<(Actor, Clock)>);
+type Owned = (u64, Option<(Actor, Clock)>, Vec<(Actor, Clock)>, Vec<(Dot, bool)>);
 
 fn hash(high: u64) -> IndexHash {
     IndexHash { high: high << 56, low: high as u8 }
@@ -25,9 +25,9 @@ fn due(table: &SideTable, now_ms: u64, max: usize) -> Vec<(u16, IndexHash)> {
 }
 
 fn check(table: &SideTable, truth: &BTreeMap<(u16, IndexHash), Owned>) {
-    for (&(partition, hash), (expires_at_ms, actor, context)) in truth {
+    for (&(partition, hash), (expires_at_ms, actor, context, siblings)) in truth {
         let extra = table.get(partition, hash).unwrap();
-        assert_eq!(extra, Extra { expires_at_ms: *expires_at_ms, actor: *actor, context });
+        assert_eq!(extra, Extra { expires_at_ms: *expires_at_ms, actor: *actor, context, siblings });
     }
     let mut expected: Vec<_> =
         truth.iter().filter(|(_, owned)| owned.0 != 0).map(|(key, owned)| (owned.0, *key)).collect();
@@ -38,9 +38,10 @@ fn check(table: &SideTable, truth: &BTreeMap<(u16, IndexHash), Owned>) {
     sorted.sort_unstable();
     assert_eq!(sorted, expected);
     assert_eq!((table.len, table.expiring()), (truth.len(), expected.len()));
-    assert_eq!(table.details.len(), truth.values().filter(|owned| owned.1.is_some() || !owned.2.is_empty()).count());
+    let has_details = |owned: &&Owned| owned.1.is_some() || !owned.2.is_empty() || !owned.3.is_empty();
+    assert_eq!(table.details.len(), truth.values().filter(has_details).count());
     assert_eq!(table.slot_bytes, table.tables.iter().map(Table::bytes).sum::<usize>());
-    assert_eq!(table.heap_bytes, truth.values().map(|owned| owned.2.len() * 16).sum::<usize>());
+    assert_eq!(table.heap_bytes, truth.values().map(|owned| owned.2.len() * 16 + owned.3.len() * 24).sum::<usize>());
     table.tables.iter().for_each(Table::check);
 }
 
@@ -49,14 +50,15 @@ proptest! {
     fn histories_agree_with_a_map(
         operations in prop::collection::vec((0..3u16, 0..40u64, 0..2u8, 0..6u64, 0..8u64), 1..300),
     ) {
-        let mut table = SideTable::new(5..8);
+        let mut table = SideTable::new(&Partitions::new(5..8, 100));
         let mut truth = BTreeMap::new();
         for (partition, key, low, expires_at_ms, more) in operations {
             // Some keys share the upper bits of their hash.
             let (partition, hash) = (partition + 5, IndexHash { low, ..hash(key) });
             let context: Vec<_> = (0..more.saturating_sub(4)).map(pair).collect();
             let actor = (more == 3).then(|| pair(key));
-            let extra = Extra { expires_at_ms, actor, context: &context };
+            let siblings: Vec<_> = (0..more.saturating_sub(5)).map(|n| (Dot::new(pair(n).1, pair(n).0), n == 1)).collect();
+            let extra = Extra { expires_at_ms, actor, context: &context, siblings: &siblings };
             if extra.is_empty() {
                 truth.remove(&(partition, hash));
                 table.set(partition, hash, extra);
@@ -64,7 +66,7 @@ proptest! {
                 prop_assert_eq!(table.remove(partition, hash), truth.remove(&(partition, hash)).is_some());
             } else {
                 table.set(partition, hash, extra);
-                truth.insert((partition, hash), (expires_at_ms, actor, context));
+                truth.insert((partition, hash), (expires_at_ms, actor, context, siblings));
             }
             prop_assert_eq!(table.get(partition, hash).is_some(), truth.contains_key(&(partition, hash)));
         }
@@ -76,7 +78,7 @@ proptest! {
 
 #[test]
 fn what_is_due_comes_in_order_and_stays_until_it_is_removed() {
-    let mut table = SideTable::new(0..2);
+    let mut table = SideTable::new(&Partitions::new(0..2, 100));
     for key in 0..100 {
         table.set((key % 2) as u16, hash(key), expiring(1_000 + (key * 37) % 100));
     }
@@ -92,7 +94,7 @@ fn what_is_due_comes_in_order_and_stays_until_it_is_removed() {
 
 #[test]
 fn overwriting_an_instant_leaves_nothing_behind() {
-    let mut table = SideTable::new(0..1);
+    let mut table = SideTable::new(&Partitions::new(0..1, 100));
     for instant in 1..10_000 {
         table.set(0, hash(1), expiring(instant));
     }
@@ -108,7 +110,7 @@ fn overwriting_an_instant_leaves_nothing_behind() {
 
 #[test]
 fn the_far_future_is_the_last_instant() {
-    let mut table = SideTable::new(0..1);
+    let mut table = SideTable::new(&Partitions::new(0..1, 100));
     table.set(0, hash(1), expiring(u64::MAX));
     assert_eq!(table.get(0, hash(1)).unwrap().expires_at_ms, EXPIRY_MS_MAX);
     assert!(table.remove(0, hash(1)));

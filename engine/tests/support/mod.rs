@@ -9,6 +9,7 @@
 mod background;
 mod history;
 mod limits;
+pub mod objects;
 mod restart;
 
 use std::collections::BTreeMap;
@@ -91,12 +92,34 @@ pub struct Told {
     pub failed_reads: u64,
 }
 
+impl Told {
+    pub fn add(&mut self, other: &Told) {
+        self.acknowledged += other.acknowledged;
+        self.failed += other.failed;
+        self.stalls += other.stalls;
+        self.refusals += other.refusals;
+        self.disk_reads += other.disk_reads;
+        self.restarts += other.restarts;
+        self.migrations += other.migrations;
+        self.recycled += other.recycled;
+        self.drains += other.drains;
+        self.compactions += other.compactions;
+        self.interrupted_runs += other.interrupted_runs;
+        self.reaped += other.reaped;
+        self.corruption += other.corruption;
+        self.read_only += other.read_only;
+        self.failed_reads += other.failed_reads;
+    }
+}
+
 pub struct Node {
     pub disk: MemoryDisk,
     pub cores: Vec<Engine<MemoryDisk>>,
     pub layout: u32,
     pub incarnation: u16,
     pub durability: Durability,
+    /// No other node has versions of its keys.
+    pub is_alone: bool,
     pub now_ms: u64,
     pub now_us: u64,
     pub told: Told,
@@ -113,6 +136,8 @@ pub struct Node {
     pub work_steps: Option<usize>,
     /// Of the writes, if they are noted.
     pub history: Option<History>,
+    /// How commits have ended, by core, for whoever keeps a model of its own: in order, and whether well.
+    pub commits: Vec<(u16, Commit, bool)>,
     /// How snapshots have ended.
     pub snapshots: Vec<Result<SnapshotReport, SnapshotError>>,
     running: Vec<Running>,
@@ -143,6 +168,7 @@ impl Node {
             layout: 1,
             incarnation: 1,
             durability,
+            is_alone: true,
             now_ms: START_MS,
             now_us: 1,
             told: Told::default(),
@@ -155,6 +181,7 @@ impl Node {
             held_work: Vec::new(),
             work_steps: None,
             history: None,
+            commits: Vec::new(),
             snapshots: Vec::new(),
             running: Vec::new(),
             clock: Clock::ZERO,
@@ -171,11 +198,13 @@ impl Node {
             migrate_from: migrate_from
                 .map(|(layout, cores)| (layout, (0..cores).map(|core| owned(core, cores)).collect())),
             partitions: owned(core, cores),
+            hints_from: PARTITIONS,
             hash_key: [7; 16],
             cluster_id: [9; 16],
             actor: Actor::new(NODE, self.incarnation),
             clock: self.clock,
             durability: self.durability,
+            is_alone: self.is_alone,
             hot_log_bytes: self.hot_log_bytes,
             hot_log_bytes_max: self.hot_log_bytes,
             cache_bytes: self.cache_bytes,
@@ -348,9 +377,13 @@ impl Node {
         while let Some(event) = self.cores[core].next_event() {
             match event {
                 Event::Durable(commit) => {
+                    self.commits.push((core as u16, commit, true));
                     self.settle(core as u16, |open| open.instance == commit.instance && open <= commit, Fate::Durable)
                 }
-                Event::Failed(commit) => self.settle(core as u16, |open| open == commit, Fate::Failed),
+                Event::Failed(commit) => {
+                    self.commits.push((core as u16, commit, false));
+                    self.settle(core as u16, |open| open == commit, Fate::Failed);
+                }
                 Event::Read { token, result } => reads.push((token, result)),
                 Event::NeedIncarnation => {
                     self.incarnation += 1;

@@ -9,7 +9,7 @@ use std::ops::Range;
 use annulus_engine::index::Flags;
 use annulus_engine::record::{Kind, RECORD_HEADER_BYTES, RecordHeader, RecordRef};
 use annulus_engine::sealed_run::{FooterEntry, FooterRef, RunError, TRAILER_BYTES, Trailer};
-use annulus_object::Dot;
+use annulus_object::{Actor, Clock, Dot};
 
 use crate::finding::{Findings, Site};
 use crate::partition_file::{PartitionFile, Run, to_usize};
@@ -54,6 +54,7 @@ impl<'a> RunRef<'a> {
     pub fn versions(&self, findings: &mut Findings) -> Vec<Version> {
         match (self.footer(), &self.run.trailer) {
             (Some(Ok(footer)), Some(trailer)) => self.by_footer(&footer, trailer),
+            (Some(Err(RunError::SiblingsUnknown)), Some(_)) => self.of_sound_records(&self.walk(), findings),
             (Some(Err(error)), Some(trailer)) => {
                 let what = format!(
                     "the footer of run {} cannot be read ({error}); its records were read instead",
@@ -87,7 +88,7 @@ impl<'a> RunRef<'a> {
                 kind: kind_of(found.entry.flags),
                 place: self.place(start),
                 bytes: u32::try_from(next - start).expect("a file that places can name is below 4 GiB"),
-                seen: Seen { floor: found.floor, context: found.context.into() },
+                seen: seen_by(found.floor, found.context, found.siblings),
             }
         };
         footer.iter().map(version).collect()
@@ -99,8 +100,13 @@ impl<'a> RunRef<'a> {
         let records = || walked.sound.iter().map(|at| RecordRef::checked_before(&self.file.bytes[*at..]));
         let site = self.site(at).keys(records().map(|record| record.hash()));
         findings.damage(site, what);
-        self.report_bad(&walked, findings);
-        let versions = records().zip(&walked.sound).filter(|(record, _)| record.kind() != Kind::Mark);
+        self.of_sound_records(&walked, findings)
+    }
+
+    fn of_sound_records(&self, walked: &Walked, findings: &mut Findings) -> Vec<Version> {
+        self.report_bad(walked, findings);
+        let records = walked.sound.iter().map(|at| (RecordRef::checked_before(&self.file.bytes[*at..]), at));
+        let versions = records.filter(|(record, _)| record.kind() != Kind::Mark);
         versions.map(|(record, at)| Version::of_record(&record, self.place(*at as u64))).collect()
     }
 
@@ -148,12 +154,17 @@ impl<'a> RunRef<'a> {
     }
 }
 
+/// What a footer's entry says that its record's writer had seen.
+pub fn seen_by(floor: Clock, context: Vec<(Actor, Clock)>, siblings: Option<Vec<(Dot, bool)>>) -> Seen {
+    Seen { floor, context: context.into(), siblings: siblings.map(Into::into) }
+}
+
 /// What a footer's flags say of a record.
 pub fn kind_of(flags: Flags) -> Kind {
-    if flags.contains(Flags::TOMBSTONE) {
-        Kind::Tombstone
-    } else if flags.contains(Flags::SIBLINGS) {
+    if flags.contains(Flags::SIBLINGS) {
         Kind::Siblings
+    } else if flags.contains(Flags::TOMBSTONE) {
+        Kind::Tombstone
     } else {
         Kind::Value
     }

@@ -7,11 +7,12 @@
 //!   has their records.
 //! * The sequences of the others are consecutive from that `replaces_below` on, or from 1; where one is missing, a run is lost.
 //! * Versions at or below the mark (FLUSHALL) of the partition's core are deleted.
-//! * Of two versions of a key the one that saw the other counts, tombstones included.
+//! * Of two records of a key the one counts that includes the other, tombstones included. Where neither does both count, and a
+//!   start joins them.
 //!
 //! What it is not: it reads no values, and takes a footer's word for records; `verify` compares the two.
 //!
-//! Invariant: the current versions are sorted by hash, and no two are of one key.
+//! Invariant: the current versions are sorted by hash, the newest of a key first; none includes another of its key.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -25,7 +26,7 @@ use crate::finding::{Findings, Site};
 use crate::log::Log;
 use crate::partition_file::{PartitionFile, Run};
 use crate::run::RunRef;
-use crate::version::{Place, Version, newest};
+use crate::version::{Place, Version, counting, joined};
 
 /// What became of a version, or of a whole run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,7 +94,7 @@ pub struct Partition {
     pub files: Vec<PartitionFile>,
     /// What becomes of every run, file by file.
     pub fates: Vec<Vec<Fate>>,
-    /// What counts.
+    /// What counts: of nearly every key one version.
     pub current: Vec<Version>,
     /// What does not, when that was asked for.
     pub dead: Vec<(Version, Fate)>,
@@ -224,15 +225,15 @@ impl Partition {
         let mut rest = versions.as_slice();
         while let Some(first) = rest.first() {
             let (same, others) = rest.split_at(rest.partition_point(|version| version.hash == first.hash));
-            let (chosen, concurrent) = newest(same);
-            if concurrent {
-                let site = self.site_of(log, &same[chosen]);
-                let what = "two versions of a key did not see each other; a node will not start with them in one log";
-                self.findings.damage(site, what);
+            let chosen = counting(same);
+            if chosen.len() > 1 {
+                let site = self.site_of(log, &same[chosen[0]]);
+                let what = format!("{} records say parts of the key's state; a node that starts joins them", chosen.len());
+                self.findings.notice(site, what);
             }
-            self.current.push(same[chosen].clone());
+            self.current.extend(chosen.iter().map(|at| same[*at].clone()));
             if keep_dead {
-                let older = same.iter().enumerate().filter(|(at, _)| *at != chosen);
+                let older = same.iter().enumerate().filter(|(at, _)| !chosen.contains(at));
                 self.dead.extend(older.map(|(_, version)| (version.clone(), Fate::Older)));
             }
             rest = others;
@@ -249,25 +250,37 @@ impl Partition {
     }
 
     /// What counts of a key.
-    pub fn current_of(&self, hash: IndexHash) -> Option<&Version> {
-        let at = self.current.binary_search_by_key(&hash, |version| version.hash);
-        at.ok().map(|at| &self.current[at])
+    pub fn current_of(&self, hash: IndexHash) -> &[Version] {
+        let from = self.current.partition_point(|version| version.hash < hash);
+        let of_key = self.current[from..].partition_point(|version| version.hash == hash);
+        &self.current[from..from + of_key]
+    }
+
+    /// What counts, key by key.
+    pub fn keys(&self) -> impl Iterator<Item = &[Version]> {
+        self.current.chunk_by(|one, other| one.hash == other.hash)
     }
 
     /// The hash tree over what counts.
     pub fn tree(&self) -> MerkleTree {
-        let items = self.current.iter().map(|version| (version.hash, version.dot));
-        MerkleTree::build(leaves_for(self.current.len()), items)
+        let mut tree = MerkleTree::build(leaves_for(self.keys().count()), []);
+        for versions in self.keys() {
+            joined(versions).siblings.iter().for_each(|(dot, _)| tree.add(versions[0].hash, *dot));
+        }
+        tree
     }
 
     /// Sums.
     pub fn totals(&self) -> Totals {
         let mut totals = Totals::default();
+        for versions in self.keys() {
+            let newest = joined(versions).newest();
+            *(if newest.is_none_or(|(_, deletes)| deletes) { &mut totals.tombstones } else { &mut totals.keys }) += 1;
+        }
         for version in &self.current {
             let clock = version.dot.clock;
             let (low, high) = totals.clocks.unwrap_or((clock, clock));
             totals.clocks = Some((low.min(clock), high.max(clock)));
-            *(if version.is_tombstone() { &mut totals.tombstones } else { &mut totals.keys }) += 1;
             let in_log = matches!(version.place, Place::Log { .. });
             *(if in_log { &mut totals.live_in_log } else { &mut totals.live_in_files }) += u64::from(version.bytes);
         }

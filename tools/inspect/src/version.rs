@@ -1,14 +1,16 @@
-//! One version of a key, as the index of a start would know it, and which of several counts.
+//! What one record says of its key, as the index of a start would know it, and which of several count.
 //!
-//! It is not the record: it says where that lies.
+//! It is not the record: it says where that lies. A record says a key's whole state, of one version or of several siblings; of
+//! two records the one counts that includes the other. Where neither does, both count, and a start joins them.
 //!
-//! Invariant: the order in which versions are compared makes no difference to which one is left.
+//! Invariant: the order in which versions are compared makes no difference to which are left.
 
 use std::cmp::Ordering;
 
+use annulus_engine::Versions;
 use annulus_engine::index::IndexHash;
 use annulus_engine::record::{Kind, RecordRef};
-use annulus_object::{Actor, Clock, Dot};
+use annulus_object::{Actor, Clock, Context, Dot};
 
 /// The bits of a hash that the index does not know.
 pub const UNKNOWN_BITS: u128 = (1 << 56) - 1;
@@ -41,16 +43,18 @@ pub struct Seen {
     pub floor: Clock,
     /// And of these actors every dot up to these clocks.
     pub context: Box<[(Actor, Clock)]>,
+    /// Which siblings there are, and whether each deletes; `None` for one version.
+    pub siblings: Option<Box<[(Dot, bool)]>>,
 }
 
-/// One version.
+/// One version, or several that one record holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
     /// The key, as far as the index knows it.
     pub hash: IndexHash,
-    /// The write that made it.
+    /// The write that made it; of siblings, the newest.
     pub dot: Dot,
-    /// What it replaces.
+    /// What it replaces, and which siblings it holds.
     pub seen: Seen,
     /// What it says.
     pub kind: Kind,
@@ -83,26 +87,28 @@ impl Version {
         hashes_of(self.hash)
     }
 
-    fn sees(&self, dot: Dot) -> bool {
-        dot.clock <= self.seen.floor
-            || (dot.actor == self.dot.actor && dot.clock <= self.dot.clock)
-            || self.seen.context.iter().any(|(actor, clock)| *actor == dot.actor && dot.clock <= *clock)
+    /// The state that it says, without values.
+    pub fn state(&self) -> Versions {
+        let mut context = Context::from_parts(self.seen.floor, self.seen.context.iter().copied());
+        match &self.seen.siblings {
+            Some(siblings) => Versions { siblings: siblings.iter().copied().collect(), context },
+            None => {
+                context.insert(self.dot);
+                Versions { siblings: [(self.dot, self.is_tombstone())].into_iter().collect(), context }
+            }
+        }
     }
 
-    /// `Greater` when this one counts, `Less` when the other does; `None` when neither saw the other.
+    /// `Greater` when this one counts, `Less` when the other does; `None` when neither includes the other.
     pub fn compare(&self, other: &Version) -> Option<Ordering> {
-        if self.dot == other.dot {
-            // The same version, copied; a value that expired became a tombstone under its own dot.
-            return Some(self.is_tombstone().cmp(&other.is_tombstone()));
+        let (ours, theirs) = (self.state(), other.state());
+        match (ours.includes(&theirs), theirs.includes(&ours)) {
+            // The same, copied; a value that expired became a tombstone under its own dot.
+            (true, true) => Some(self.is_tombstone().cmp(&other.is_tombstone())),
+            (true, false) => Some(Ordering::Greater),
+            (false, true) => Some(Ordering::Less),
+            (false, false) => None,
         }
-        // Larger clocks see smaller ones, never the other way round.
-        if self.dot.clock > other.dot.clock && self.sees(other.dot) {
-            return Some(Ordering::Greater);
-        }
-        if other.dot.clock > self.dot.clock && other.sees(self.dot) {
-            return Some(Ordering::Less);
-        }
-        None
     }
 }
 
@@ -115,25 +121,33 @@ pub fn hashes_of(hash: IndexHash) -> [u128; 2] {
 impl Seen {
     /// What a record's context says, besides its own dot.
     pub fn of_record(record: &RecordRef<'_>) -> Self {
-        Self { floor: record.floor(), context: record.context_entries().collect() }
+        let dots = || record.siblings().map(|sibling| (sibling.dot, sibling.value.is_none())).collect();
+        let siblings = (record.kind() == Kind::Siblings).then(dots);
+        Self { floor: record.floor(), context: record.context_entries().collect(), siblings }
     }
 }
 
-/// The version of a key that counts, by its index, and whether some pair did not see one another; then the newest dot counts.
-pub fn newest(versions: &[Version]) -> (usize, bool) {
-    assert!(!versions.is_empty(), "a key that was met has a version");
-    let mut concurrent = false;
-    let mut newest = 0;
-    for (index, version) in versions.iter().enumerate().skip(1) {
-        let order = version.compare(&versions[newest]).unwrap_or_else(|| {
-            concurrent = true;
-            version.dot.cmp(&versions[newest].dot)
-        });
-        if order == Ordering::Greater {
-            newest = index;
+/// The versions of a key that count, by their indices, the newest first: one, unless several say parts of its state.
+pub fn counting(versions: &[Version]) -> Vec<usize> {
+    let mut kept: Vec<usize> = Vec::new();
+    for (index, version) in versions.iter().enumerate() {
+        let order = |other: &usize| version.compare(&versions[*other]);
+        if kept.iter().any(|other| matches!(order(other), Some(Ordering::Less | Ordering::Equal))) {
+            continue;
         }
+        kept.retain(|other| order(other) != Some(Ordering::Greater));
+        kept.push(index);
     }
-    (newest, concurrent)
+    kept.sort_by_key(|index| std::cmp::Reverse(versions[*index].dot));
+    kept
+}
+
+/// What several versions of a key say together.
+pub fn joined(versions: &[Version]) -> Versions {
+    versions.iter().fold(Versions::default(), |mut joined, version| {
+        joined.merge(&version.state());
+        joined
+    })
 }
 
 #[cfg(test)]
@@ -145,7 +159,7 @@ mod tests {
         Version {
             hash: IndexHash { high: 1, low: 0 },
             dot: Dot::new(clock(at), Actor::from_raw(actor)),
-            seen: Seen { floor: clock(floor), context: Box::default() },
+            seen: Seen { floor: clock(floor), ..Seen::default() },
             kind,
             place: Place::Log { segment: 0, offset: 0 },
             bytes: 64,
@@ -170,14 +184,19 @@ mod tests {
     fn of_one_dot_the_tombstone_counts() {
         let value = version(5, 1, 0, Kind::Value);
         let expired = version(5, 1, 0, Kind::Tombstone);
-        assert_eq!(newest(&[value.clone(), expired.clone()]), (1, false));
-        assert_eq!(newest(&[expired, value]), (0, false));
+        assert_eq!(counting(&[value.clone(), expired.clone()]), [1]);
+        assert_eq!(counting(&[expired, value]), [0]);
     }
 
     #[test]
-    fn of_two_that_did_not_see_each_other_the_newer_counts() {
+    fn two_that_did_not_see_each_other_count_until_a_third_has_both() {
         let (one, other) = (version(5, 1, 0, Kind::Value), version(6, 2, 0, Kind::Value));
-        assert_eq!(newest(&[one.clone(), other.clone()]), (1, true));
-        assert_eq!(newest(&[other, one]), (0, true));
+        assert_eq!(counting(&[one.clone(), other.clone()]), [1, 0]);
+        assert_eq!(counting(&[other.clone(), one.clone(), one.clone()]), [0, 1]);
+        let mut both = version(6, 2, 0, Kind::Siblings);
+        both.seen.siblings = Some([(one.dot, false), (other.dot, false)].into());
+        both.seen.context = [one.dot, other.dot].map(|dot| (dot.actor, dot.clock)).into();
+        assert_eq!(counting(&[one.clone(), both.clone(), other.clone()]), [1]);
+        assert_eq!(joined(&[one, other]), both.state());
     }
 }

@@ -5,6 +5,7 @@
 mod support;
 
 use std::fs;
+use std::path::Path;
 
 use annulus_engine::index::IndexHash;
 use annulus_engine::merkle::MerkleTree;
@@ -269,7 +270,7 @@ fn only_the_last_runs_may_be_unfinished_drains() {
 }
 
 #[test]
-fn two_that_did_not_see_each_other_are_reported() {
+fn two_that_did_not_see_each_other_count_both() {
     let directory = TempDir::new().unwrap();
     found(directory.path());
     let mut file = PartFile::new(2, 1);
@@ -278,6 +279,19 @@ fn two_that_did_not_see_each_other_are_reported() {
     file.run(2, 0, None, &[record_with(&key(2, 0), other, at(1), &[], &Says::Value(b"other"))]);
     file.write(directory.path());
     let name = String::from_utf8(key(2, 0)).unwrap();
-    let answer = inspect(&["get", "--raw", text(directory.path()), &name]).expect(2);
-    assert_eq!(answer.expect_error(&["did not see each other"]).text, "other");
+    let answer = inspect(&["get", "--raw", text(directory.path()), &name]).expect(0);
+    assert_eq!(answer.expect_error(&["2 records say parts of the key's state"]).text, "other");
+    let dump = inspect(&["dump", "--json", text(directory.path())]).expect(0).lines();
+    assert_eq!(dump.iter().map(|record| record["value"].as_str().unwrap()).collect::<Vec<_>>(), ["other", "one"]);
+    // A copy has them in one record.
+    let copy = directory.path().with_extension("copy");
+    inspect(&["salvage", text(directory.path()), text(&copy)]).expect(0).expect_text(&["copied 1 keys"]);
+    let siblings = &inspect(&["dump", "--json", text(&copy)]).expect(0).lines()[0]["siblings"];
+    let values: Vec<_> = siblings.as_array().unwrap().iter().map(|sibling| sibling["value"].as_str().unwrap()).collect();
+    assert_eq!(values, ["one", "other"]);
+    inspect(&["verify", text(&copy)]).expect(0);
+    let root = |path: &Path| inspect(&["merkle", "--json", text(path)]).expect(0).json()["partitions"][0]["root"].clone();
+    assert_eq!(root(directory.path()), root(&copy), "the tree has an item for each sibling");
+    inspect(&["diff", text(directory.path()), text(&copy)]).expect(0).expect_text(&["1 same"]);
+    std::fs::remove_dir_all(copy).unwrap();
 }

@@ -1,14 +1,13 @@
 //! `diff`: which keys two sides disagree about.
 //!
-//! Versions are compared by their dots; versions of one dot are the same unless a fault made them differ, which `--values`
-//! looks for.
+//! Versions are compared by their dots and by what was seen; versions of one dot are the same unless a fault made them differ,
+//! which `--values` looks for.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 
-use annulus_engine::record::Kind;
 use serde_json::{Value, json};
 
 use super::{Verdict, dot_json, dot_text, tell};
@@ -18,7 +17,7 @@ use crate::finding::Findings;
 use crate::state::Partition;
 use crate::store::{Store, record_of};
 use crate::text;
-use crate::version::Version;
+use crate::version::{Version, joined};
 
 /// How to compare, and what to print.
 pub struct Options {
@@ -56,7 +55,8 @@ impl Relation {
     }
 }
 
-type Pair<'a> = (Option<&'a Version>, Option<&'a Version>);
+/// What counts of a key on either side, nearly always one version.
+type Pair<'a> = (Option<&'a [Version]>, Option<&'a [Version]>);
 
 /// Both sides, and what was found so far.
 struct Comparison<'o> {
@@ -94,13 +94,13 @@ impl Comparison<'_> {
         let b = self.b.partition(number, false)?;
         self.findings.extend(a.findings.clone());
         self.findings.extend(b.findings.clone());
-        let (mut left, mut right) = (a.current.iter().peekable(), b.current.iter().peekable());
+        let (mut left, mut right) = (a.keys().peekable(), b.keys().peekable());
         loop {
             let pair: Pair<'_> = match (left.peek(), right.peek()) {
                 (None, None) => break,
                 (Some(_), None) => (left.next(), None),
                 (None, Some(_)) => (None, right.next()),
-                (Some(one), Some(other)) => match one.hash.cmp(&other.hash) {
+                (Some(one), Some(other)) => match one[0].hash.cmp(&other[0].hash) {
                     Ordering::Less => (left.next(), None),
                     Ordering::Greater => (None, right.next()),
                     Ordering::Equal => (left.next(), right.next()),
@@ -122,13 +122,16 @@ impl Comparison<'_> {
             (Some(_), None) => return Ok(Relation::OnlyA),
             _ => return Ok(Relation::OnlyB),
         };
-        if one.dot != other.dot {
-            return Ok(match one.compare(other) {
-                Some(Ordering::Less) => Relation::OlderA,
-                Some(_) => Relation::OlderB,
-                None => Relation::Different,
+        let (ours, theirs) = (joined(one), joined(other));
+        // Of what is no more, one side may remember less.
+        if !ours.siblings.iter().map(|(dot, _)| dot).eq(theirs.siblings.iter().map(|(dot, _)| dot)) {
+            return Ok(match (ours.includes(&theirs), theirs.includes(&ours)) {
+                (true, false) => Relation::OlderB,
+                (false, true) => Relation::OlderA,
+                _ => Relation::Different,
             });
         }
+        let ([one], [other]) = (one, other) else { return Ok(Relation::Same) };
         if one.kind != other.kind {
             return Ok(Relation::Different);
         }
@@ -139,8 +142,7 @@ impl Comparison<'_> {
         let (left, right) = (record_of(&left, a.number, one), record_of(&right, b.number, other));
         Ok(match (left, right) {
             (Ok(left), Ok(right))
-                if (left.key(), left.value(), left.expires_at_ms())
-                    == (right.key(), right.value(), right.expires_at_ms()) =>
+                if left.key() == right.key() && left.siblings().eq(right.siblings()) =>
             {
                 Relation::Same
             }
@@ -157,14 +159,15 @@ impl Comparison<'_> {
         out: &mut dyn Write,
     ) -> Result<(), Failure> {
         let key = match pair {
-            (Some(version), _) => self.key_of(&self.a, a, version)?,
-            (_, Some(version)) => self.key_of(&self.b, b, version)?,
+            (Some(versions), _) => self.key_of(&self.a, a, &versions[0])?,
+            (_, Some(versions)) => self.key_of(&self.b, b, &versions[0])?,
             (None, None) => None,
         };
         // The first 72 bits, which are all that the index knows.
-        let hash = pair.0.or(pair.1).map_or(0, |version| version.hashes()[0] >> 56);
+        let hash = pair.0.or(pair.1).map_or(0, |versions| versions[0].hashes()[0] >> 56);
         if self.options.json {
-            let side = |version: &Version| json!({ "dot": dot_json(version.dot), "kind": kind_word(version.kind) });
+            let side =
+                |versions: &[Version]| json!({ "dot": dot_json(versions[0].dot), "kind": kind_word(versions[0].kind) });
             self.lines.push(json!({
                 "relation": relation.words(),
                 "partition": a.number,
@@ -178,10 +181,10 @@ impl Comparison<'_> {
         let key =
             key.map_or_else(|| "a key that cannot be read".to_owned(), |key| text::excerpt(&key, 200).into_owned());
         writeln!(out, "{}: {key}, partition {}, hash {hash:018x}…", relation.words(), a.number)?;
-        for (side, version) in [("a", pair.0), ("b", pair.1)] {
-            if let Some(version) = version {
-                let verb = if version.kind == Kind::Tombstone { "deleted" } else { "written" };
-                writeln!(out, "  {side}: {verb} {}", dot_text(version.dot))?;
+        for (side, versions) in [("a", pair.0), ("b", pair.1)] {
+            for (dot, deletes) in versions.into_iter().flat_map(|versions| joined(versions).siblings) {
+                let verb = if deletes { "deleted" } else { "written" };
+                writeln!(out, "  {side}: {verb} {}", dot_text(dot))?;
             }
         }
         Ok(())

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use annulus_engine::RecordRef;
 use annulus_engine::record::Kind;
-use annulus_object::Sibling;
+use annulus_object::{Dot, SiblingRef};
 use serde_json::{Value, json};
 
 use super::{Verdict, dot_json, dot_text, tell};
@@ -114,6 +114,7 @@ pub fn write_record(
     writeln!(out, "\"{}\"", text::escape(record.key()))?;
     writeln!(out, "  partition {}, hash {:032x}, {}", record.partition(), record.hash(), fate.word())?;
     writeln!(out, "  {} bytes at byte {} of {}", record.total_bytes(), site.offset.unwrap_or(0), site.path)?;
+    write_context(record, out)?;
     match record.kind() {
         Kind::Siblings => write_siblings(record, value_bytes, out),
         Kind::Tombstone => writeln!(out, "  deleted {}", dot_text(record.dot())),
@@ -125,6 +126,13 @@ pub fn write_record(
     }
 }
 
+/// What the writer had seen, as far as neither the floor nor the dot of a single version says it.
+fn write_context(record: &RecordRef<'_>, out: &mut dyn Write) -> std::io::Result<()> {
+    let entries: Vec<String> =
+        record.context_entries().map(|(actor, clock)| dot_text(Dot::new(clock, actor))).collect();
+    if entries.is_empty() { Ok(()) } else { writeln!(out, "  has seen {}", entries.join(", ")) }
+}
+
 fn write_expiry(expires_at_ms: u64, out: &mut dyn Write) -> std::io::Result<()> {
     match expires_at_ms {
         0 => Ok(()),
@@ -134,12 +142,8 @@ fn write_expiry(expires_at_ms: u64, out: &mut dyn Write) -> std::io::Result<()> 
 }
 
 fn write_siblings(record: &RecordRef<'_>, value_bytes: usize, out: &mut dyn Write) -> std::io::Result<()> {
-    let object = match record.object() {
-        Ok(object) => object,
-        Err(error) => return writeln!(out, "  siblings that cannot be read: {error}"),
-    };
-    for sibling in object.iter().flat_map(|object| object.siblings()) {
-        match &sibling.value {
+    for sibling in record.siblings() {
+        match sibling.value {
             None => writeln!(out, "  sibling deleted {}", dot_text(sibling.dot))?,
             Some(value) => {
                 writeln!(out, "  sibling written {}", dot_text(sibling.dot))?;
@@ -162,7 +166,7 @@ pub fn record_json(site: &Site, record: &RecordRef<'_>, fate: Fate) -> Value {
         "kind": kind_word(record.kind()),
         "time_ms": dot.clock.unix_ms(),
         "dot": dot_json(dot),
-        "floor": format!("{:014x}", record.floor().raw()),
+        "floor": format!("{:014x}", record.header().floor),
         "bytes": record.total_bytes(),
         "path": site.path,
         "offset": site.offset,
@@ -174,16 +178,20 @@ pub fn record_json(site: &Site, record: &RecordRef<'_>, fate: Fate) -> Value {
             value["expires_at_ms"] = record.expires_at_ms().into();
         }
         Kind::Siblings => {
-            let one = |sibling: &Sibling| {
+            let one = |sibling: SiblingRef<'_>| {
                 json!({
                     "dot": dot_json(sibling.dot),
                     "expires_at_ms": sibling.expires_at_ms,
-                    "value": sibling.value.as_deref().map(text::escape),
+                    "value": sibling.value.map(text::escape),
                 })
             };
-            let object = record.object().ok().flatten();
-            value["siblings"] = object.map_or(Value::Null, |object| object.siblings().iter().map(one).collect());
+            value["siblings"] = record.siblings().map(one).collect();
         }
+    }
+    let entries: Vec<Value> =
+        record.context_entries().map(|(actor, clock)| dot_json(Dot::new(clock, actor)).into()).collect();
+    if !entries.is_empty() {
+        value["has_seen"] = entries.into();
     }
     value
 }

@@ -73,7 +73,7 @@ fn find(
 ) -> Result<Option<(Version, Vec<u8>)>, Failure> {
     let candidates = match wanted {
         None => partition.current.as_slice(),
-        Some(wanted) => partition.current_of(IndexHash::of(wanted.hash)).map(std::slice::from_ref).unwrap_or_default(),
+        Some(wanted) => partition.current_of(IndexHash::of(wanted.hash)),
     };
     for version in candidates {
         let bytes = store.bytes_of(partition, version)?;
@@ -109,5 +109,5 @@ fn print(
     } else {
         write_record(&site, record, Fate::Current, usize::MAX, out)?;
     }
-    Ok(record.kind() != Kind::Tombstone && !is_expired)
+    Ok(!record.deletes() && !is_expired)
 }

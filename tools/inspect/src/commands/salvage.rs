@@ -5,11 +5,14 @@
 //!
 //! Invariant: the source is only read; the destination verifies clean.
 
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
 use annulus::node_meta;
+use annulus_engine::{Key, RecordRef, object_record};
+use annulus_object::{Object, ObjectView};
 
 use super::{Verdict, tell};
 use crate::failure::Failure;
@@ -19,6 +22,7 @@ use crate::log::Scope;
 use crate::run_writer::{Owner, RunWriter};
 use crate::state::Partition;
 use crate::store::{Store, record_of};
+use crate::version::Version;
 
 /// What was copied, and what was not.
 #[derive(Default)]
@@ -89,30 +93,63 @@ fn copy(
     findings: &mut Findings,
 ) -> Result<(), Failure> {
     let mut writer: Option<RunWriter> = None;
-    for version in &partition.current {
-        let bytes = store.bytes_of(partition, version)?;
-        let record = match record_of(&bytes, partition.number, version) {
-            Ok(record) => record,
-            Err(error) => {
-                counts.lost += 1;
-                let what = format!("{error}; the key is not in the copy");
-                findings.damage(partition.site_of(&store.log, version), what);
-                continue;
-            }
+    for versions in partition.keys() {
+        let Some(bytes) = whole_record(store, partition, versions, findings)? else {
+            counts.lost += 1;
+            continue;
         };
+        let record = RecordRef::checked_before(&bytes);
         let writer = match &mut writer {
             Some(writer) => writer,
             None => writer.insert(RunWriter::new(parts, owner_of(store, partition))),
         };
         writer.write(&record)?;
-        *(if version.is_tombstone() { &mut counts.tombstones } else { &mut counts.keys }) += 1;
-        counts.bytes += u64::from(version.bytes);
+        *(if record.deletes() { &mut counts.tombstones } else { &mut counts.keys }) += 1;
+        counts.bytes += record.total_bytes() as u64;
     }
     if let Some(writer) = writer {
         counts.partitions += 1;
         writer.finish()?;
     }
     Ok(())
+}
+
+/// The record of a key: the one that counts, or what several say together. `None` if that cannot be had.
+fn whole_record<'a>(
+    store: &'a Store,
+    partition: &'a Partition,
+    versions: &[Version],
+    findings: &mut Findings,
+) -> Result<Option<Cow<'a, [u8]>>, Failure> {
+    let mut whole: Option<(Cow<'_, [u8]>, Object)> = None;
+    for version in versions {
+        let bytes = store.bytes_of(partition, version)?;
+        let object = match record_of(&bytes, partition.number, version) {
+            Ok(_) if versions.len() == 1 => return Ok(Some(bytes)),
+            Ok(record) => record.object().expect("a mark is of no key"),
+            Err(error) => {
+                let what = format!("{error}; the key is not in the copy");
+                findings.damage(partition.site_of(&store.log, version), what);
+                return Ok(None);
+            }
+        };
+        match &mut whole {
+            None => whole = Some((bytes, object)),
+            Some((_, joined)) => joined.merge(object),
+        }
+    }
+    let (first, joined) = whole.expect("a key has a version that counts");
+    let record = RecordRef::checked_before(&first);
+    let key = Key { bytes: record.key(), partition: record.partition(), hash: record.hash() };
+    let mut encoded = Vec::new();
+    joined.encode(&mut encoded);
+    let object = ObjectView::check(&encoded).expect("it was just encoded");
+    let record = object_record(&key, &object);
+    if record.is_none() {
+        let what = "the key's siblings are too long for one record; the key is not in the copy";
+        findings.damage(partition.site_of(&store.log, &versions[0]), what);
+    }
+    Ok(record.map(Cow::Owned))
 }
 
 /// Whose the files are, from whatever says so.

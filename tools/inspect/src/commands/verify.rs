@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use annulus_engine::RecordRef;
 use annulus_engine::index::{IndexHash, size_class};
-use annulus_engine::sealed_run::{FooterEntry, FooterRef, Trailer};
+use annulus_engine::sealed_run::{FooterEntry, FooterRef, RunError, Trailer};
 use annulus_object::Dot;
 use serde_json::json;
 
@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::finding::Findings;
 use crate::log::Scope;
 use crate::partition_file::to_usize;
-use crate::run::{RunRef, kind_of};
+use crate::run::{RunRef, kind_of, seen_by};
 use crate::state::{Fate, Partition};
 use crate::store::Store;
 use crate::version::{Place, Seen, hashes_of};
@@ -108,6 +108,7 @@ fn verify_run(partition: &Partition, run: RunRef<'_>, findings: &mut Findings) -
         (Some(trailer), Some(Ok(footer))) => verify_footer(partition, run, (trailer, &footer), findings),
         // What counts was read without its footer before, and reported.
         _ if is_known => run.walk().sound.len() as u64,
+        (Some(_), Some(Err(RunError::SiblingsUnknown))) => run.walk().sound.len() as u64,
         (Some(trailer), Some(Err(error))) => {
             let what = format!("the footer of run {} cannot be read: {error}", trailer.sequence);
             findings.damage(run.site(trailer.footer_start()), what);
@@ -136,13 +137,14 @@ fn verify_footer(
         let offset = found.entry.place.offset();
         let clock = found.entry.clock;
         let (low, high) = clocks.unwrap_or((clock, clock));
-        clocks = Some((low.min(clock), high.max(clock)));
+        let oldest = found.siblings.iter().flatten().next().map_or(clock, |(dot, _)| dot.clock);
+        clocks = Some((low.min(oldest), high.max(clock)));
         tombstones += u32::from(found.entry.is_tombstone());
         let site = || run.site(offset).keys(hashes_of(found.entry.hash));
         match RecordRef::check(&run.file.bytes[to_usize(offset)..run.records().end]) {
             Err(error) => {
                 let place = Place::Run { file: run.at.0, run: run.at.1, offset };
-                let what = match partition.current_of(found.entry.hash).is_some_and(|version| version.place == place) {
+                let what = match partition.current_of(found.entry.hash).iter().any(|version| version.place == place) {
                     true => "the key's current state is lost",
                     false => "nothing is lost, as it does not count any more",
                 };
@@ -168,13 +170,13 @@ fn verify_footer(
 
 /// What a footer says otherwise than the record that it points at.
 fn difference(run: RunRef<'_>, found: &FooterEntry, record: &RecordRef<'_>) -> Option<&'static str> {
-    let seen = Seen { floor: found.floor, context: found.context.clone().into() };
+    let seen = seen_by(found.floor, found.context.clone(), found.siblings.clone());
     let checks = [
         (record.partition() == run.file.identity.partition, "partition"),
         (IndexHash::of(record.hash()) == found.entry.hash, "key"),
         (record.dot() == Dot::new(found.entry.clock, found.actor), "dot"),
         (record.kind() == kind_of(found.entry.flags), "kind"),
-        (Seen::of_record(record) == seen, "context"),
+        (Seen::of_record(record) == seen, "context, or other siblings,"),
         (record.expires_at_ms() == found.expires_at_ms, "expiry"),
         (size_class(record.total_bytes()) == found.entry.size_class, "size"),
     ];

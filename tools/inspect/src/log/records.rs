@@ -1,6 +1,6 @@
 //! What is kept of a log's records until their partition's turn comes: 32 bytes each.
 //!
-//! What writers had seen is the same for most records of a run of the node, so it is kept once.
+//! What writers had seen is the same for most records of a run of the node, so it is kept once; only siblings have their own.
 //!
 //! Invariant: what is taken out is what was put in.
 

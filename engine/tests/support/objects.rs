@@ -1,0 +1,751 @@
+//! A node among others, and a model of what each key's object may be.
+//!
+//! Three foreign actors have copies of the keys: they write, learn from each other and from the node, and send it their
+//! objects, new ones and old ones. The node's own coordinator stamps, and merges what it has stamped.
+//!
+//! Some objects are kept for other nodes: hints, each of which has a name of its own in the model.
+//!
+//! Every write that was taken is a step: the whole object after it. While the node runs, the newest step that has not failed
+//! is what must be seen. After a crash the object is the last durable step, merged with any of those that were not.
+
+use std::rc::Rc;
+
+use annulus_engine::disk::memory::MemoryDisk;
+use annulus_engine::merkle::{MerkleTree, leaves_for};
+use annulus_engine::{
+    Commit, Engine, Found, Key, Merge, MergeTicket, ObjectFound, ReadError, ReadPlan, Record, Refusal, Versions, index::IndexHash,
+};
+use annulus_object::{Actor, Clock, Comparison, Context, Dot, HybridClock, Object, ObjectView};
+use std::collections::BTreeMap;
+
+use super::{Node, PARTITIONS, Random, owned, partition_of};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Open(u16, Commit),
+    Durable,
+    Failed,
+    /// A hint that was handed over. It, or what it was before, may be on the disk all the same.
+    Forgotten,
+}
+
+#[derive(Clone, Debug)]
+struct Step {
+    object: Object,
+    fate: Fate,
+    /// A crash at this point of a recorded disk, or a later one, may leave it.
+    from: usize,
+    /// And one at this point or a later one must leave it, or what followed.
+    durable_at: Option<usize>,
+}
+
+impl Step {
+    fn is_gone(&self) -> bool {
+        matches!(self.fate, Fate::Failed | Fate::Forgotten)
+    }
+
+    fn certain(object: Object) -> Step {
+        Step { object, fate: Fate::Durable, from: 0, durable_at: Some(0) }
+    }
+}
+
+/// A merge that waits for a record.
+struct Waiting {
+    core: u16,
+    ticket: MergeTicket,
+    /// `None` while no read could be started.
+    token: Option<u64>,
+    plan: ReadPlan,
+    key: Vec<u8>,
+    object: Object,
+}
+
+/// Another node.
+struct Foreign {
+    actor: Actor,
+    clock: HybridClock,
+    /// How far its clock is ahead, or behind.
+    skew_ms: i64,
+    copies: BTreeMap<Vec<u8>, Object>,
+}
+
+/// What happened, so that a test can insist that something did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Met {
+    pub merges: u64,
+    pub unchanged: u64,
+    pub stamps: u64,
+    pub puts: u64,
+    pub deletes: u64,
+    pub waited: u64,
+    pub abandoned: u64,
+    pub too_long: u64,
+    pub refused: u64,
+    pub failed: u64,
+    pub siblings_max: u64,
+    pub objects_read: u64,
+    pub recovered: u64,
+    pub recovered_siblings: u64,
+    pub joined: u64,
+    pub siblings_written: u64,
+    pub siblings_moved: u64,
+    pub hints: u64,
+    pub forgotten: u64,
+    pub hints_listed: u64,
+}
+
+impl Met {
+    pub fn add(&mut self, other: &Met) {
+        self.merges += other.merges;
+        self.unchanged += other.unchanged;
+        self.stamps += other.stamps;
+        self.puts += other.puts;
+        self.deletes += other.deletes;
+        self.waited += other.waited;
+        self.abandoned += other.abandoned;
+        self.too_long += other.too_long;
+        self.refused += other.refused;
+        self.failed += other.failed;
+        self.siblings_max = self.siblings_max.max(other.siblings_max);
+        self.objects_read += other.objects_read;
+        self.recovered += other.recovered;
+        self.recovered_siblings += other.recovered_siblings;
+        self.joined += other.joined;
+        self.siblings_written += other.siblings_written;
+        self.siblings_moved += other.siblings_moved;
+        self.hints += other.hints;
+        self.forgotten += other.forgotten;
+        self.hints_listed += other.hints_listed;
+    }
+}
+
+pub struct Objects {
+    pub node: Node,
+    pub met: Met,
+    /// Steps are kept for [`Objects::after_crash`].
+    pub keeps_steps: bool,
+    model: BTreeMap<Vec<u8>, Vec<Step>>,
+    waiting: Vec<Waiting>,
+    foreign: Vec<Foreign>,
+    read: BTreeMap<u64, Result<Rc<Record>, ReadError>>,
+}
+
+pub fn encoded(object: &Object) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    object.encode(&mut bytes);
+    bytes
+}
+
+pub fn versions_of(object: &Object) -> Versions {
+    let siblings = object.siblings().iter().map(|sibling| (sibling.dot, sibling.value.is_none()));
+    Versions { siblings: siblings.collect(), context: object.context().clone() }
+}
+
+/// The name of a hint in the model. No key begins with a zero.
+pub fn hint(target: u8, key: &[u8]) -> Vec<u8> {
+    [&[0, target], key].concat()
+}
+
+/// For whom something is kept, and its key; target 0 is the node itself.
+fn parse(name: &[u8]) -> (u8, &[u8]) {
+    match name {
+        [0, target, key @ ..] => (*target, key),
+        key => (0, key),
+    }
+}
+
+fn engine_key<'a>(engine: &mut Engine<MemoryDisk>, name: &'a [u8]) -> Key<'a> {
+    let (target, bytes) = parse(name);
+    let key = engine.key(bytes, partition_of(bytes));
+    if target == 0 {
+        return key;
+    }
+    engine.add_hint_partition(u64::from(target)).unwrap();
+    engine.hint_key(&key, u64::from(target)).unwrap()
+}
+
+fn merged(one: &Object, other: &Object) -> Object {
+    let mut merged = one.clone();
+    merged.merge(other.clone());
+    merged
+}
+
+/// What a plain GET shows.
+fn shown(object: &Object, now_ms: u64) -> Option<Vec<u8>> {
+    let newest = object.newest()?;
+    let is_expired = (1..=now_ms).contains(&newest.expires_at_ms);
+    newest.value.clone().filter(|_| !is_expired)
+}
+
+impl Objects {
+    pub fn new(node: Node) -> Objects {
+        let foreign = (1..=3).map(|number| Foreign {
+            actor: Actor::new(1000 + number, 1),
+            clock: HybridClock::new(Clock::ZERO),
+            // One is right, one an hour ahead, one ten seconds behind.
+            skew_ms: [0, 3_600_000, -10_000][number as usize - 1],
+            copies: BTreeMap::new(),
+        });
+        let (met, read) = (Met::default(), BTreeMap::new());
+        let (model, waiting, foreign) = (BTreeMap::new(), Vec::new(), foreign.collect());
+        Objects { node, met, keeps_steps: false, model, waiting, foreign, read }
+    }
+
+    fn core_of(&self, name: &[u8]) -> usize {
+        usize::from(self.node.core_of(parse(name).1))
+    }
+
+    /// What must be seen of a key.
+    pub fn visible(&self, key: &[u8]) -> Object {
+        let steps = self.model.get(key).into_iter().flatten();
+        steps.rev().find(|step| !step.is_gone()).map(|step| step.object.clone()).unwrap_or_default()
+    }
+
+    /// And of what waits for a read.
+    fn with_waiting(&self, key: &[u8]) -> Object {
+        let waiting = self.waiting.iter().filter(|waiting| waiting.key == key);
+        waiting.fold(self.visible(key), |object, waiting| merged(&object, &waiting.object))
+    }
+
+    fn push(&mut self, key: &[u8], object: Object) {
+        let core = self.core_of(key) as u16;
+        let engine = &mut self.node.cores[usize::from(core)];
+        let known = engine_key(engine, key);
+        let commit = engine.open_commit(&known);
+        let fate = commit.map_or(Fate::Durable, |commit| Fate::Open(core, commit));
+        self.met.siblings_max = self.met.siblings_max.max(object.siblings().len() as u64);
+        let point = self.node.disk.recorded();
+        let durable_at = (fate == Fate::Durable).then_some(point);
+        self.model.entry(key.to_vec()).or_default().push(Step { object, fate, from: point + 1, durable_at });
+        self.trim();
+    }
+
+    /// Merges an object into the node's, as a message or its coordinator brings it.
+    pub fn merge(&mut self, key: &[u8], object: &Object) {
+        let core = self.core_of(key) as u16;
+        for _ in 0..1000 {
+            let (before, now_ms) = (self.visible(key), self.node.now_ms);
+            let engine = &mut self.node.cores[usize::from(core)];
+            let known = engine_key(engine, key);
+            let bytes = encoded(object);
+            let result = engine.merge(&known, &ObjectView::check(&bytes).unwrap(), now_ms);
+            match result {
+                Ok(Merge::Done(done)) => return self.merged(key, object, &before, done.changed),
+                Ok(Merge::NeedsRead { ticket, plan }) => {
+                    self.met.waited += 1;
+                    let (key, object) = (key.to_vec(), object.clone());
+                    self.waiting.push(Waiting { core, ticket, token: None, plan, key, object });
+                    return self.start_reads();
+                }
+                Err(Refusal::Stall) => self.wait(),
+                Err(refusal) => return self.refused(&refusal),
+            }
+        }
+        panic!("a merge stalls for ever");
+    }
+
+    fn refused(&mut self, refusal: &Refusal) {
+        match refusal {
+            Refusal::TooLarge { .. } => self.met.too_long += 1,
+            _ => self.met.refused += 1,
+        }
+    }
+
+    fn merged(&mut self, key: &[u8], object: &Object, before: &Object, changed: bool) {
+        let after = merged(before, object);
+        assert_eq!(changed, after != *before, "of {}: {before:?} and {object:?}", key.escape_ascii());
+        if changed {
+            self.met.merges += 1;
+            self.push(key, after);
+        } else {
+            self.met.unchanged += 1;
+        }
+    }
+
+    fn wait(&mut self) {
+        self.turn(3);
+        self.node.now_ms += 10;
+        self.tick();
+    }
+
+    fn start_reads(&mut self) {
+        for waiting in self.waiting.iter_mut().filter(|waiting| waiting.token.is_none()) {
+            let token = self.node.next_token;
+            if self.node.cores[usize::from(waiting.core)].start_read(&waiting.plan, token) {
+                self.node.next_token += 1;
+                waiting.token = Some(token);
+            }
+        }
+    }
+
+    pub fn tick(&mut self) {
+        self.node.tick();
+    }
+
+    /// One turn of every core; what has been read is merged.
+    pub fn turn(&mut self, completions: usize) {
+        let reads = self.node.turn(completions);
+        self.settle();
+        for (token, result) in reads {
+            match self.waiting.iter().position(|waiting| waiting.token == Some(token)) {
+                Some(index) => self.finish(index, result),
+                None => drop(self.read.insert(token, result)),
+            }
+        }
+        self.start_reads();
+    }
+
+    /// Ends the merge whose record came.
+    fn finish(&mut self, index: usize, result: Result<Rc<Record>, ReadError>) {
+        let waiting = self.waiting.swap_remove(index);
+        let (core, now_ms) = (usize::from(waiting.core), self.node.now_ms);
+        let record = match result {
+            Ok(record) => record,
+            // The key was written anew: the merge is tried once more. Or a call that a test lets fail.
+            Err(ReadError::Gone | ReadError::Disk(_)) => {
+                self.node.cores[core].abandon_merge(waiting.ticket);
+                self.met.abandoned += 1;
+                return;
+            }
+            Err(error) => panic!("{} cannot be read: {error}", waiting.key.escape_ascii()),
+        };
+        let before = self.visible(&waiting.key);
+        match self.node.cores[core].merge_with(waiting.ticket, &record, now_ms) {
+            Ok(Merge::Done(done)) => self.merged(&waiting.key, &waiting.object, &before, done.changed),
+            Ok(Merge::NeedsRead { ticket, plan }) => {
+                assert_eq!(ticket, waiting.ticket);
+                self.waiting.push(Waiting { plan, token: None, ..waiting });
+            }
+            Err(Refusal::Stall) => self.waiting.push(Waiting { token: None, ..waiting }),
+            Err(refusal) => {
+                self.node.cores[core].abandon_merge(waiting.ticket);
+                self.refused(&refusal);
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        for (core, commit, is_durable) in std::mem::take(&mut self.node.commits) {
+            for step in self.model.values_mut().flatten() {
+                let Fate::Open(of, open) = step.fate else { continue };
+                let is_of = of == core && open.instance == commit.instance;
+                if is_of && is_durable && open <= commit {
+                    (step.fate, step.durable_at) = (Fate::Durable, Some(self.node.disk.recorded()));
+                } else if is_of && !is_durable && open == commit {
+                    step.fate = Fate::Failed;
+                    self.met.failed += 1;
+                }
+            }
+        }
+        self.trim();
+    }
+
+    /// Forgets what a durable step has replaced. What has failed may be on the disk all the same.
+    fn trim(&mut self) {
+        if self.keeps_steps {
+            return;
+        }
+        for steps in self.model.values_mut() {
+            if let Some(last) = steps.iter().rposition(|step| step.fate == Fate::Durable) {
+                let mut index = 0;
+                steps.retain(|step| {
+                    index += 1;
+                    index > last || step.is_gone()
+                });
+            }
+        }
+    }
+
+    /// A foreign actor writes: it has seen all of its copy, or only some siblings.
+    pub fn foreign_writes(&mut self, random: &mut Random, key: &[u8], value: Option<Vec<u8>>, expires_at_ms: u64) {
+        let number = random.below(3) as usize;
+        let now_ms = self.node.now_ms;
+        let foreign = &mut self.foreign[number];
+        let copy = foreign.copies.entry(key.to_vec()).or_default();
+        let seen = some_context(random, copy);
+        let wall_ms = now_ms.checked_add_signed(foreign.skew_ms).unwrap();
+        let clock = foreign.clock.stamp(wall_ms, copy.context().highest());
+        let expires_at_ms = if value.is_some() { expires_at_ms } else { 0 };
+        copy.write(Dot::new(clock, foreign.actor), &seen, value, expires_at_ms);
+    }
+
+    /// A foreign actor learns from another, or from the node.
+    pub fn foreign_learns(&mut self, random: &mut Random, key: &[u8]) {
+        let (to, from) = (random.below(3) as usize, random.below(4) as usize);
+        let object = match self.foreign.get(from) {
+            Some(foreign) => foreign.copies.get(key).cloned().unwrap_or_default(),
+            None => self.visible(key),
+        };
+        self.foreign[to].copies.entry(key.to_vec()).or_default().merge(object);
+    }
+
+    /// A foreign actor sends the node its copy, to be kept for another.
+    pub fn foreign_leaves(&mut self, random: &mut Random, target: u8, key: &[u8]) {
+        let number = random.below(3) as usize;
+        if let Some(object) = self.foreign[number].copies.get(key).cloned() {
+            self.met.hints += 1;
+            self.merge(&hint(target, key), &object);
+        }
+    }
+
+    /// What is kept of a key for another node was handed over.
+    pub fn forget(&mut self, target: u8, key: &[u8]) {
+        let name = hint(target, key);
+        let (core, Some(newest)) = (self.core_of(&name), self.visible(&name).newest().map(|newest| newest.dot)) else {
+            return;
+        };
+        let is_open = |step: &Step| matches!(step.fate, Fate::Open(..));
+        let waits = self.model[&name].iter().any(is_open) || self.waiting.iter().any(|waiting| waiting.key == name);
+        let engine = &mut self.node.cores[core];
+        let known = engine_key(engine, &name);
+        let older = Dot::new(Clock::from_raw(1).unwrap(), newest.actor);
+        assert!(!engine.forget(&known, older), "something newer came");
+        if engine.forget(&known, newest) {
+            assert!(!waits, "what is on its way is not forgotten");
+            self.met.forgotten += 1;
+            // A restart may find it again, or older states of it.
+            self.model.get_mut(&name).unwrap().iter_mut().for_each(|step| step.fate = Fate::Forgotten);
+        }
+    }
+
+    /// Compares the lists of hints with the model. To be called when no merge waits.
+    pub fn check_hints(&mut self, targets: std::ops::RangeInclusive<u8>) {
+        for (core, target) in (0..self.node.cores.len()).flat_map(|core| targets.clone().map(move |target| (core, target))) {
+            let names: Vec<Vec<u8>> = self.model.keys().filter(|name| parse(name).0 == target).cloned().collect();
+            let names = names.into_iter().filter(|name| self.core_of(name) == core && !self.visible(name).is_empty());
+            let names: Vec<Vec<u8>> = names.collect();
+            let engine = &mut self.node.cores[core];
+            let mut expected: Vec<(u16, u128, Vec<u8>)> = names
+                .into_iter()
+                .map(|name| (partition_of(parse(&name).1), engine_key(engine, &name).hash, name))
+                .collect();
+            expected.sort_by_key(|(_, hash, _)| *hash);
+            let (target, mut found, mut from) = (u64::from(target), Vec::new(), Some(0));
+            while let Some(start) = from.take() {
+                let before = found.len();
+                engine.hints(target, start, 3, |partition, name, dot| found.push((partition, name, dot)));
+                from = (found.len() == before + 3).then(|| found[found.len() - 1].1 + 1);
+            }
+            let listed: Vec<u128> = found.iter().map(|(_, name, _)| *name).collect();
+            let wanted: Vec<u128> = expected.iter().map(|(_, name, _)| *name).collect();
+            assert_eq!(listed, wanted, "hints of {target} listed");
+            assert_eq!(engine.hint_count(target), expected.len() as u64, "hints counted");
+            for ((partition, hash, name), (home, listed, dot)) in expected.into_iter().zip(found) {
+                let object = self.visible(&name);
+                assert_eq!((home, listed, Some(dot)), (partition, hash, object.newest().map(|newest| newest.dot)));
+                assert_eq!(self.hint_object(core, target, hash), Some((parse(&name).1.to_vec(), object)));
+                let engine = &self.node.cores[core];
+                let mut kept_for = Vec::new();
+                engine.hinted_for(&engine.key(parse(&name).1, partition), |target| kept_for.push(target));
+                assert!(kept_for.contains(&target) && kept_for.is_sorted());
+                self.met.hints_listed += 1;
+            }
+        }
+    }
+
+    fn hint_object(&mut self, core: usize, target: u64, name: u128) -> Option<(Vec<u8>, Object)> {
+        let mut fetched: Option<Rc<Record>> = None;
+        for _ in 0..100 {
+            let (mut key, mut object) = (Vec::new(), Vec::new());
+            let engine = &mut self.node.cores[core];
+            let plan = match engine.hint_object(target, name, fetched.as_ref(), (&mut key, &mut object)) {
+                ObjectFound::Absent { .. } => return None,
+                ObjectFound::Here { .. } => return Some((key, Object::decode(&object).unwrap())),
+                ObjectFound::OnDisk(plan) => plan,
+            };
+            fetched = match self.fetch(core, &plan) {
+                Err(ReadError::Gone) => None,
+                result => Some(result.unwrap()),
+            };
+        }
+        panic!("a read never ends");
+    }
+
+    /// A foreign actor sends the node its copy.
+    pub fn foreign_sends(&mut self, random: &mut Random, key: &[u8]) {
+        let number = random.below(3) as usize;
+        if let Some(object) = self.foreign[number].copies.get(key).cloned() {
+            self.merge(key, &object);
+        }
+    }
+
+    /// The node's coordinator writes: its stamp is above all that it has, and its object is whole.
+    pub fn coordinate(&mut self, random: &mut Random, key: &[u8], value: Option<Vec<u8>>, expires_at_ms: u64) {
+        let core = self.core_of(key);
+        let mut object = self.with_waiting(key);
+        let now_ms = self.node.now_ms;
+        let engine = &mut self.node.cores[core];
+        let known = engine_key(engine, key);
+        let versions = engine.versions(&known);
+        assert_eq!(versions, versions_of(&object), "of {}", key.escape_ascii());
+        let Some(dot) = engine.stamp(now_ms, versions.context.highest()) else { return };
+        let seen = some_context(random, &object);
+        let expires_at_ms = if value.is_some() { expires_at_ms } else { 0 };
+        object.write(dot, &seen, value, expires_at_ms);
+        self.met.stamps += 1;
+        self.merge(key, &object);
+    }
+
+    /// A plain write, or delete, which replaces all that the node has.
+    pub fn write(&mut self, key: &[u8], value: Option<(Vec<u8>, u64)>) {
+        let core = self.core_of(key);
+        for _ in 0..1000 {
+            let (seen, mut object) = (self.with_waiting(key).context().clone(), self.visible(key));
+            let now_ms = self.node.now_ms;
+            let was_there = shown(&object, now_ms).is_some();
+            let engine = &mut self.node.cores[core];
+            let known = engine_key(engine, key);
+            let result = match &value {
+                Some((value, expires_at_ms)) => engine.put(&known, value, *expires_at_ms, now_ms).map(Some),
+                None => engine.delete(&known, now_ms),
+            };
+            match result {
+                Ok(Some(written)) => {
+                    assert_eq!(written.existed, was_there, "of {}", key.escape_ascii());
+                    let (expires_at_ms, value) = match &value {
+                        Some((value, expires_at_ms)) => (*expires_at_ms, Some(value.clone())),
+                        None => (0, None),
+                    };
+                    *(if value.is_some() { &mut self.met.puts } else { &mut self.met.deletes }) += 1;
+                    object.write(written.dot, &seen, value, expires_at_ms);
+                    return self.push(key, object);
+                }
+                Ok(None) => return assert!(!was_there, "a delete found nothing of {}", key.escape_ascii()),
+                Err(Refusal::Stall) => self.wait(),
+                Err(refusal) => return self.refused(&refusal),
+            }
+        }
+        panic!("a write stalls for ever");
+    }
+
+    /// The node's object of a key, through memory or disk.
+    fn object(&mut self, key: &[u8]) -> Result<Object, ReadError> {
+        let core = self.core_of(key);
+        let mut fetched: Option<Rc<Record>> = None;
+        for _ in 0..100 {
+            let engine = &mut self.node.cores[core];
+            let known = engine_key(engine, key);
+            let mut bytes = Vec::new();
+            let plan = match engine.object_with(&known, fetched.as_ref(), &mut bytes) {
+                ObjectFound::Absent { .. } => return Ok(Object::default()),
+                ObjectFound::Here { .. } => return Ok(Object::decode(&bytes).unwrap()),
+                ObjectFound::OnDisk(plan) => plan,
+            };
+            fetched = match self.fetch(core, &plan) {
+                Err(ReadError::Gone) => None,
+                result => Some(result?),
+            };
+        }
+        panic!("a read never ends");
+    }
+
+    fn shown(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+        let core = self.core_of(key);
+        let mut fetched: Option<Rc<Record>> = None;
+        for _ in 0..100 {
+            let now_ms = self.node.now_ms;
+            let engine = &mut self.node.cores[core];
+            let known = engine_key(engine, key);
+            let plan = match engine.find_with(&known, now_ms, fetched.as_ref()) {
+                Found::Absent { .. } => return Ok(None),
+                Found::Here { record, .. } => return Ok(Some(record.value().to_vec())),
+                Found::OnDisk(plan) => plan,
+            };
+            fetched = match self.fetch(core, &plan) {
+                Err(ReadError::Gone) => None,
+                result => Some(result?),
+            };
+        }
+        panic!("a read never ends");
+    }
+
+    fn fetch(&mut self, core: usize, plan: &ReadPlan) -> Result<Rc<Record>, ReadError> {
+        for _ in 0..1000 {
+            let token = self.node.next_token;
+            if !self.node.cores[core].start_read(plan, token) {
+                self.turn(1);
+                continue;
+            }
+            self.node.next_token += 1;
+            self.met.objects_read += 1;
+            for _ in 0..1000 {
+                self.turn(1);
+                if let Some(result) = self.read.remove(&token) {
+                    return result;
+                }
+            }
+        }
+        panic!("a read is lost");
+    }
+
+    /// Compares what the node says of a key with the model; turns go by while it is read.
+    pub fn check(&mut self, key: &[u8]) {
+        let name = key.escape_ascii().to_string();
+        let core = self.core_of(key);
+        let engine = &mut self.node.cores[core];
+        let known = engine_key(engine, key);
+        // A core that becomes read-only gives up what waits behind a write in flight, and shows that one again when it ends.
+        let is_open = |step: &Step| matches!(step.fate, Fate::Open(..));
+        if engine.statistics().is_read_only && self.model.get(key).into_iter().flatten().any(is_open) {
+            return;
+        }
+        let versions = engine.versions(&known);
+        assert_eq!(versions, versions_of(&self.with_waiting(key)), "versions of {name}");
+        match self.object(key) {
+            Ok(object) => assert_eq!(object, self.visible(key), "object of {name}"),
+            // A call that a test lets fail.
+            Err(ReadError::Disk(_)) => return,
+            Err(error) => panic!("{name} cannot be read: {error}"),
+        }
+        match self.shown(key) {
+            Ok(value) => assert_eq!(value, shown(&self.visible(key), self.node.now_ms), "value of {name}"),
+            Err(ReadError::Disk(_)) => {}
+            Err(error) => panic!("{name} cannot be read: {error}"),
+        }
+    }
+
+    /// Lets everything become durable, and every merge end.
+    pub fn settle_all(&mut self) {
+        for _ in 0..1000 {
+            self.turn(8);
+            self.node.now_ms += 5;
+            self.tick();
+            if self.waiting.is_empty() {
+                break;
+            }
+        }
+        assert!(self.waiting.is_empty(), "merges wait for ever");
+        self.node.settle_all();
+        self.settle();
+    }
+
+    /// What is durable is what the trees, the counts and the scans say. To be called when everything is.
+    pub fn check_sums(&mut self) {
+        self.node.check_trees();
+        let keys: Vec<Vec<u8>> = self.model.keys().filter(|name| parse(name).0 == 0).cloned().collect();
+        let cores = self.node.cores.len() as u16;
+        for partition in 0..PARTITIONS {
+            let core = (0..cores).find(|core| owned(*core, cores).contains(&partition)).unwrap();
+            let engine = &self.node.cores[usize::from(core)];
+            let mut items = Vec::new();
+            for key in keys.iter().filter(|key| partition_of(key) == partition) {
+                let hash = IndexHash::of(engine.key(key, partition).hash);
+                items.extend(self.visible(key).siblings().iter().map(|sibling| (hash, sibling.dot)));
+            }
+            let expected = MerkleTree::build(leaves_for(items.len()), items);
+            assert_eq!(engine.merkle_tree(partition).root(), expected.root(), "the tree of partition {partition}");
+        }
+        let now_ms = self.node.now_ms;
+        let mut expected: Vec<_> = keys.into_iter().filter(|key| shown(&self.visible(key), now_ms).is_some()).collect();
+        expected.sort();
+        assert_eq!(self.node.counted_keys(), expected.len() as u64, "keys counted");
+        assert_eq!(self.node.scan_keys(3), expected, "keys scanned");
+    }
+
+    /// Stops cleanly or by a crash, and opens again.
+    pub fn restart(&mut self, clean: bool, cores: u16) {
+        if clean {
+            self.settle_all();
+        }
+        self.note_counts();
+        self.waiting.clear();
+        self.read.clear();
+        self.node.restart(clean, cores);
+        self.node.commits.clear();
+        for report in self.node.cores.iter().map(|core| core.recovery().clone()) {
+            assert_eq!(report.corruption, [], "no damage was done");
+            self.met.recovered_siblings += report.siblings;
+            self.met.joined += report.joined;
+        }
+        let keys: Vec<Vec<u8>> = self.model.keys().cloned().collect();
+        for key in keys {
+            let found = self.object(&key).unwrap();
+            self.met.recovered += 1;
+            let steps = self.model.remove(&key).unwrap();
+            assert_possible(&key, &found, &steps, clean);
+            self.model.insert(key, vec![Step::certain(found)]);
+        }
+    }
+
+    /// A node that was not started yet, on what a crash at a point has left of this one; it knows what may be there.
+    pub fn after_crash(&self, node: Node, point: usize) -> Objects {
+        let mut objects = Objects::new(node);
+        for (key, steps) in &self.model {
+            let durable = |step: &Step| step.durable_at.is_some_and(|at| at <= point);
+            let last = steps.iter().rposition(durable);
+            // What was on its way before the last durable step is a part of that.
+            let steps = steps[last.unwrap_or(0)..].iter().filter(|step| step.from <= point).map(|step| {
+                let fate = if durable(step) { Fate::Durable } else { Fate::Failed };
+                Step { fate, ..step.clone() }
+            });
+            objects.model.insert(key.clone(), steps.collect());
+        }
+        objects
+    }
+
+    /// Starts on what a crash has left, and compares it with what may be there; from now on that is certain.
+    pub fn start(&mut self) {
+        self.node.open(1, None).unwrap();
+        let report = self.node.cores[0].recovery().clone();
+        assert_eq!(report.corruption, [], "no damage was done");
+        self.met.recovered_siblings += report.siblings;
+        self.met.joined += report.joined;
+        let keys: Vec<Vec<u8>> = self.model.keys().cloned().collect();
+        for key in keys {
+            let found = self.object(&key).unwrap();
+            self.met.recovered += 1;
+            let steps = self.model.remove(&key).unwrap();
+            assert_possible(&key, &found, &steps, false);
+            self.model.insert(key, vec![Step::certain(found)]);
+        }
+        self.node.check_trees();
+    }
+
+    pub fn note_counts(&mut self) {
+        for counts in self.node.cores.iter().map(|core| core.statistics().counts) {
+            self.met.siblings_written += counts.siblings_written;
+            self.met.siblings_moved += counts.siblings_moved;
+        }
+    }
+
+    pub fn known_keys(&self) -> Vec<Vec<u8>> {
+        self.model.keys().cloned().collect()
+    }
+}
+
+/// A crash leaves the last durable object, merged with some of those that were on their way.
+fn assert_possible(key: &[u8], found: &Object, steps: &[Step], clean: bool) {
+    let durable = steps.iter().rev().find(|step| step.fate == Fate::Durable);
+    let durable = durable.map(|step| step.object.clone()).unwrap_or_default();
+    let others: Vec<&Object> =
+        steps.iter().filter(|step| step.fate != Fate::Durable).map(|step| &step.object).collect();
+    let name = key.escape_ascii();
+    if clean && others.is_empty() {
+        return assert_eq!(*found, durable, "{name} after a clean stop");
+    }
+    let is_between = |low: &Object, high: &Object| matches!(high.compare(low), Comparison::Newer | Comparison::Equal);
+    let all = others.iter().fold(durable.clone(), |all, other| merged(&all, other));
+    assert!(is_between(&durable, found), "{name} holds {found:?}, which lacks what was durable: {durable:?}");
+    assert!(is_between(found, &all), "{name} holds {found:?}, which nobody wrote: {all:?}");
+    if others.len() <= 8 && steps.iter().all(|step| step.fate != Fate::Forgotten) {
+        let mut subsets = (0..1_u32 << others.len()).map(|chosen| {
+            let some = others.iter().enumerate().filter(|(index, _)| chosen & 1 << index != 0);
+            some.fold(durable.clone(), |some, (_, other)| merged(&some, other))
+        });
+        assert!(subsets.any(|some| some == *found), "{name} holds {found:?}, a part of a write");
+    }
+}
+
+/// All that an object has seen, or the part of it that covers some siblings only: as a client says that had read an older one.
+fn some_context(random: &mut Random, object: &Object) -> Context {
+    if random.one_in(2) {
+        return object.context().clone();
+    }
+    let mut context = Context::default();
+    for sibling in object.siblings() {
+        if random.one_in(2) {
+            context.insert(sibling.dot);
+        }
+    }
+    context
+}
