@@ -53,7 +53,9 @@ pub enum Error {
         path: String,
     },
     /// The hints that have to move to other cores do not fit memory.
-    #[error("{0} bytes of hints for other nodes have to move to other cores, more than memory holds: let them be handed over with the old number of cores first")]
+    #[error(
+        "{0} bytes of hints for other nodes have to move to other cores, more than memory holds: let them be handed over with the old number of cores first"
+    )]
     TooManyHints(usize),
     /// More segments than places can name.
     #[error("the log has {0} segments; at most {max} can be used", max = crate::index::Place::LOG_FILES)]

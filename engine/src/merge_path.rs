@@ -213,7 +213,7 @@ impl<D: Disk> Engine<D> {
             })
             .collect();
         let mut joined = Vec::new();
-        encode_object(&merged.context, siblings.into_iter(), &mut joined);
+        encode_object(&merged.context, siblings, &mut joined);
         Ok(Some(joined))
     }
 

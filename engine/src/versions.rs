@@ -130,9 +130,12 @@ fn position(siblings: &[(Dot, bool)], dot: Dot) -> Result<usize, usize> {
 
 /// As [`Versions::relation`], for two states of one version each that saw nothing but a floor and what their own dot implies.
 pub(crate) fn relation_of_plain((old, old_floor): (Dot, Clock), (new, new_floor): (Dot, Clock)) -> Relation {
-    let sees = |own: Dot, floor: Clock, dot: Dot| dot.clock <= floor || (dot.actor == own.actor && dot.clock <= own.clock);
+    let sees =
+        |own: Dot, floor: Clock, dot: Dot| dot.clock <= floor || (dot.actor == own.actor && dot.clock <= own.clock);
     let includes = |(ours, our_floor): (Dot, Clock), (theirs, their_floor): (Dot, Clock)| {
-        their_floor <= our_floor && sees(ours, our_floor, theirs) && (ours == theirs || !sees(theirs, their_floor, ours))
+        their_floor <= our_floor
+            && sees(ours, our_floor, theirs)
+            && (ours == theirs || !sees(theirs, their_floor, ours))
     };
     match (includes((old, old_floor), (new, new_floor)), includes((new, new_floor), (old, old_floor))) {
         (true, true) => Relation::Same,

@@ -25,8 +25,15 @@ struct Mix {
 /// Nodes that something is kept for.
 const TARGETS: u8 = 3;
 
-const BASE: Mix =
-    Mix { steps: 2000, keys: 30, crashes: false, faults: false, expiry: false, hints: false, durability: Durability::Sync };
+const BASE: Mix = Mix {
+    steps: 2000,
+    keys: 30,
+    crashes: false,
+    faults: false,
+    expiry: false,
+    hints: false,
+    durability: Durability::Sync,
+};
 
 fn value(random: &mut Random, step: u64) -> Option<Vec<u8>> {
     if random.one_in(5) {
@@ -100,7 +107,7 @@ fn run(seed: u64, mix: &Mix) -> (Met, Told) {
     let mut random = Random(seed);
     let mut node = Node::closed(MemoryDisk::new(seed ^ 0x0b1e), mix.durability);
     node.is_alone = false;
-    node.open(1 + random.below(3) as u16, None).unwrap();
+    node.open(1 + random.below(3) as u16, None).expect("an empty disk opens");
     let mut objects = Objects::new(node);
     for step in 0..mix.steps {
         operate(&mut objects, &mut random, mix, step);
@@ -195,7 +202,7 @@ fn what_was_called_lost_and_is_there_becomes_a_sibling() {
         let mut random = Random(seed);
         let mut node = Node::closed(MemoryDisk::new(seed), Durability::Sync);
         (node.is_alone, node.limits) = (false, support::tiny());
-        node.open(1, None).unwrap();
+        node.open(1, None).expect("an empty disk opens");
         let mut objects = Objects::new(node);
         objects.write(b"key", Some((b"before".to_vec(), 0)));
         objects.settle_all();

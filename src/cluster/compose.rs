@@ -134,7 +134,8 @@ pub(crate) fn compose(
     common.held.look_up(&*turn.store, &write.key);
     let versions = &mut common.held.versions;
     if mutated(Mutation::BlindContextLiveOnly) && write.context.is_none() {
-        versions.context = Context::from_parts(Clock::ZERO, versions.siblings.iter().map(|(dot, _)| (dot.actor, dot.clock)));
+        versions.context =
+            Context::from_parts(Clock::ZERO, versions.siblings.iter().map(|(dot, _)| (dot.actor, dot.clock)));
     }
     let stays = staying(&versions.siblings, write);
     let adds_one = stays.len() == versions.siblings.len();
@@ -158,7 +159,9 @@ pub(crate) fn compose(
     }
     context.insert(dot);
     let new = SiblingRef { dot, expires_at_ms: write.expires_at_ms, value: write.value };
-    let kept = loaded.into_iter().flat_map(ObjectView::siblings)
+    let kept = loaded
+        .into_iter()
+        .flat_map(ObjectView::siblings)
         .filter(|sibling| stays.contains(&sibling.dot) && !mutated(Mutation::SingleVersionOnWire));
     object.clear();
     encode_object(context, kept.chain([new]), object);

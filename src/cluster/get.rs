@@ -360,17 +360,6 @@ impl Get {
         self.phase = Phase::Done;
     }
 
-    /// Who told of something that could not be fetched in time does not count: the answer would lack it.
-    fn withdraw_missing(&mut self) {
-        let have = versions_of(&self.have);
-        for witness in self.others.iter().filter(|witness| !have.includes(&witness.versions)) {
-            self.tally.withdraw(witness.node);
-        }
-        if !have.includes(&versions_of(&self.reference)) {
-            self.same.iter().for_each(|node| self.tally.withdraw(*node));
-        }
-    }
-
     fn fail(&mut self, turn: &mut Turn<'_>, failure: Failure) {
         self.is_answered = true;
         self.phase = Phase::Done;

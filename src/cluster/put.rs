@@ -111,8 +111,7 @@ impl Put {
     /// The write's turn has come; with `fresh` it needs no copy of the command.
     pub(crate) fn start(&mut self, turn: &mut Turn<'_>, id: Handle, fresh: Option<&WriteRef<'_>>) {
         let write = fresh.copied().unwrap_or_else(|| self.saved.borrowed());
-        let is_plain_delete =
-            write.context.is_none() && write.value.is_none() && !mutated(Mutation::DeleteDoesNotRead);
+        let is_plain_delete = write.context.is_none() && write.value.is_none() && !mutated(Mutation::DeleteDoesNotRead);
         match fresh {
             Some(write) if is_plain_delete => self.saved.save(write),
             _ => {}

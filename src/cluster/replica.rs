@@ -191,5 +191,5 @@ fn store(turn: &mut Turn<'_>, handle: Handle, home: Home, key: &Key<'_>, object:
 fn write_newest(object: &[u8], out: &mut Vec<u8>) {
     let view = ObjectView::check(object).expect("checked with the message");
     let newest = view.siblings().last();
-    encode_object(&view.context().to_context(), newest.into_iter(), out);
+    encode_object(&view.context().to_context(), newest, out);
 }

@@ -221,9 +221,8 @@ impl Parts {
 
     /// Something that this core has asked for.
     fn on_reply(&mut self, turn: &mut Turn<'_>, from: NodeId, header: &Header, reply: &Message<'_>) {
-        let id = Handle::of_request(header.request).filter(|_| {
-            header.session == turn.common.session || mutated(Mutation::StaleReplyAccepted)
-        });
+        let id = Handle::of_request(header.request)
+            .filter(|_| header.session == turn.common.session || mutated(Mutation::StaleReplyAccepted));
         let Some(id) = id else {
             turn.common.counters.late_replies += 1;
             return;

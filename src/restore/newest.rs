@@ -65,7 +65,10 @@ impl Newest {
     pub(super) fn note(&mut self, record: &RecordRef<'_>) {
         let found = State::of(record);
         let mut known = match self.keys.entry(record.hash()) {
-            Entry::Vacant(entry) => return drop(entry.insert(found)),
+            Entry::Vacant(entry) => {
+                entry.insert(found);
+                return;
+            }
             Entry::Occupied(known) => known,
         };
         let (ours, theirs) = (known.get().versions(), found.versions());

@@ -133,9 +133,7 @@ impl<D: Disk> Engine<D> {
             return Stored::Here(record);
         }
         let in_log = (!entry.place.is_cold()).then(|| segments.get(entry.place.file));
-        if let Some((bytes, _)) =
-            in_log.and_then(|segment| resident.bytes(&segment.resident, entry.place.offset()))
-        {
+        if let Some((bytes, _)) = in_log.and_then(|segment| resident.bytes(&segment.resident, entry.place.offset())) {
             self.resident_hits += 1;
             return Stored::Here(RecordRef::checked_before(bytes));
         }
@@ -160,5 +158,5 @@ fn encode(versions: &Versions, record: Option<&RecordRef<'_>>, out: &mut Vec<u8>
             }
         })
         .collect();
-    encode_object(&versions.context, siblings.into_iter(), out);
+    encode_object(&versions.context, siblings, out);
 }

@@ -148,7 +148,7 @@ fn a_record_of_siblings_shows_the_newest_and_one_of_none_shows_nothing() {
     assert_eq!((record.value(), record.expires_at_ms(), record.deletes()), (&b"newer"[..], 77, false));
 
     let mut dead = Vec::new();
-    annulus_object::encode_object(object.context(), [].into_iter(), &mut dead);
+    annulus_object::encode_object(object.context(), [], &mut dead);
     let bytes = encoded(&RecordFields { dot: beside, kind: Kind::Siblings, value: &dead, ..plain });
     let record = RecordRef::check(&bytes).unwrap();
     assert_eq!((record.value(), record.expires_at_ms(), record.deletes()), (&b""[..], 0, true));

@@ -201,7 +201,7 @@ impl<'a> RecordRef<'a> {
             Kind::Mark => None,
             Kind::Siblings => {
                 let (siblings, mut bytes) = (self.siblings().collect::<Vec<_>>(), Vec::new());
-                encode_object(&self.context(), siblings.into_iter(), &mut bytes);
+                encode_object(&self.context(), siblings, &mut bytes);
                 Some(Object::decode(&bytes).expect("what was encoded is decoded"))
             }
             Kind::Value | Kind::Tombstone => {

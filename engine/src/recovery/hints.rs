@@ -9,6 +9,7 @@
 use annulus_object::Object;
 
 use super::runs::{Owner, read_runs};
+use crate::Error;
 use crate::config::log_directory;
 use crate::disk::{Disk, File};
 use crate::engine::{Engine, Key};
@@ -17,7 +18,6 @@ use crate::hot_log::{LARGE, SMALL};
 use crate::merge_path::object_record;
 use crate::partition_files::parse_hints_name;
 use crate::record::{RecordRef, peek_total_bytes};
-use crate::Error;
 
 /// A key of a hint, and all that is kept of it.
 #[derive(Debug, Default)]

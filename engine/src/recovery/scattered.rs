@@ -189,19 +189,18 @@ impl<D: Disk> Engine<D> {
     }
 
     /// A key's state cannot be put together: reading it is an error, and what there is of it stays where it is.
-    fn note_lost(
-        &mut self,
-        (partition, entry): (u16, &Entry),
-        ((place, _), moves): (Where, bool),
-        what: &'static str,
-    ) {
+    fn note_lost(&mut self, (partition, entry): (u16, &Entry), ((place, _), moves): (Where, bool), what: &'static str) {
         let (_, path, _) = self.file_of(partition, place);
         self.recovery.corruption.push(Corruption { path, offset: place.offset(), what });
         self.partition_files.set_mut(partition).damaged = true;
         if moves {
             // What goes is copied from where the entry says; what stays is not counted yet.
             let update = |entry: &mut Entry| entry.place = place;
-            self.index.update(partition, entry.hash, |entry| if place.is_cold() { update(entry) });
+            self.index.update(partition, entry.hash, |entry| {
+                if place.is_cold() {
+                    update(entry)
+                }
+            });
             return;
         }
         self.lost(partition, entry);

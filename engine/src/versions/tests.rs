@@ -14,7 +14,8 @@ fn any_object() -> impl Strategy<Value = Object> {
     let context = (0..6u64, prop::collection::btree_map(0..4u64, 1..9u64, 0..4));
     let live = prop::collection::btree_set((1..9u64, 0..4u64), 0..4);
     (context, live).prop_map(|((floor, entries), live)| {
-        let entries = entries.into_iter().map(|(actor, clock)| (Actor::from_raw(actor), Clock::from_raw(clock).unwrap()));
+        let entries =
+            entries.into_iter().map(|(actor, clock)| (Actor::from_raw(actor), Clock::from_raw(clock).unwrap()));
         let context = Context::from_parts(Clock::from_raw(floor).unwrap(), entries);
         // Of an object without siblings too much is known for a write, but another one's context may say it.
         let mut bytes = Vec::new();

@@ -13,7 +13,8 @@ use std::rc::Rc;
 use annulus_engine::disk::memory::MemoryDisk;
 use annulus_engine::merkle::{MerkleTree, leaves_for};
 use annulus_engine::{
-    Commit, Engine, Found, Key, Merge, MergeTicket, ObjectFound, ReadError, ReadPlan, Record, Refusal, Versions, index::IndexHash,
+    Commit, Engine, Found, Key, Merge, MergeTicket, ObjectFound, ReadError, ReadPlan, Record, Refusal, Versions,
+    index::IndexHash,
 };
 use annulus_object::{Actor, Clock, Comparison, Context, Dot, HybridClock, Object, ObjectView};
 use std::collections::BTreeMap;
@@ -410,7 +411,9 @@ impl Objects {
 
     /// Compares the lists of hints with the model. To be called when no merge waits.
     pub fn check_hints(&mut self, targets: std::ops::RangeInclusive<u8>) {
-        for (core, target) in (0..self.node.cores.len()).flat_map(|core| targets.clone().map(move |target| (core, target))) {
+        for (core, target) in
+            (0..self.node.cores.len()).flat_map(|core| targets.clone().map(move |target| (core, target)))
+        {
             let names: Vec<Vec<u8>> = self.model.keys().filter(|name| parse(name).0 == target).cloned().collect();
             let names = names.into_iter().filter(|name| self.core_of(name) == core && !self.visible(name).is_empty());
             let names: Vec<Vec<u8>> = names.collect();

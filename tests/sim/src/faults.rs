@@ -234,7 +234,7 @@ impl Faults {
     }
 
     /// The next fault.
-    pub fn next(&mut self) -> Action {
+    pub fn draw(&mut self) -> Action {
         let weather = WEATHER.into_iter().find(|kind| self.kinds.has(*kind));
         let others = Kind::ALL.iter().copied().filter(|kind| self.kinds.has(*kind) && !WEATHER.contains(kind));
         let kinds: Vec<Kind> = weather.into_iter().chain(others).collect();
@@ -256,7 +256,11 @@ impl Faults {
             Kind::Stop => Action::Stop(node, length, None),
             Kind::Recore => {
                 let cores = Some(*self.random.pick(&[1, 2, 3, 4]));
-                if self.random.one_in(2) { Action::Stop(node, length, cores) } else { Action::Crash(node, length, cores) }
+                if self.random.one_in(2) {
+                    Action::Stop(node, length, cores)
+                } else {
+                    Action::Crash(node, length, cores)
+                }
             }
             Kind::Wipe => Action::Wipe(node, length),
             Kind::SlowDisk => {
@@ -376,7 +380,7 @@ mod tests {
         let only = Kinds(1 << Kind::Split as u32);
         let mut faults = Faults::new(9, 4, only);
         for _ in 0..100 {
-            let Action::Cut(links, ..) = faults.next() else { panic!("only splits were allowed") };
+            let Action::Cut(links, ..) = faults.draw() else { panic!("only splits were allowed") };
             assert!([6, 8].contains(&links.len()), "two parts of four nodes: {links:?}");
         }
     }

@@ -99,7 +99,8 @@ fn dots_of(versions: &[u8]) -> Vec<Dot> {
 }
 
 fn describe(message: &Message<'_>) -> Described {
-    let told = |before: &str, dots: Vec<Dot>, after: String| Described { before: before.to_owned(), dots: Some(dots), after };
+    let told =
+        |before: &str, dots: Vec<Dot>, after: String| Described { before: before.to_owned(), dots: Some(dots), after };
     let plain = |before: String| Described { before, ..Described::default() };
     match message {
         Message::Write { target, object, .. } => {

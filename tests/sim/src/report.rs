@@ -183,7 +183,8 @@ impl Summary {
     #[must_use]
     pub fn text(&self) -> String {
         let mut out = String::new();
-        let mut line = |name: &str, count: u64| writeln!(out, "  {count:>12}  {name}").expect("a string takes everything");
+        let mut line =
+            |name: &str, count: u64| writeln!(out, "  {count:>12}  {name}").expect("a string takes everything");
         line("runs", self.runs);
         line("events", self.tally.events);
         line("packets", self.tally.packets);

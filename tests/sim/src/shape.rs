@@ -122,8 +122,15 @@ impl Shape {
 /// Default, strict, lax, or lopsided, for so many copies.
 fn quorum(random: &mut Random, n: u8) -> Quorum {
     let most = n / 2 + 1;
-    let quorums =
-        [(most, most, 0, 0), (most, most, 0, 0), (most, most, most, most), (1, 1, 0, 0), (1, n, 0, 0), (n, 1, 0, 0), (1, most, 1, 1)];
+    let quorums = [
+        (most, most, 0, 0),
+        (most, most, 0, 0),
+        (most, most, most, most),
+        (1, 1, 0, 0),
+        (1, n, 0, 0),
+        (n, 1, 0, 0),
+        (1, most, 1, 1),
+    ];
     let (r, w, pr, pw) = *random.pick(&quorums);
     Quorum { n, r, w, pr, pw, dw: w }
 }

@@ -120,7 +120,8 @@ impl Disk for PlainDisk {
             // A frame is there as a whole or not at all.
             let survives = state.random.one_in(2);
             let counts = &mut state.counts;
-            *(if survives { &mut counts.kept_in_crash } else { &mut counts.lost_in_crash }) += core.writing.len() as u64;
+            *(if survives { &mut counts.kept_in_crash } else { &mut counts.lost_in_crash }) +=
+                core.writing.len() as u64;
             if survives {
                 core.writing.into_iter().for_each(|write| state.keep(write.place, write.kept));
             }

@@ -176,14 +176,7 @@ impl Client {
         self.wanted(shape, 0, Kind::Put, content, context)
     }
 
-    fn wanted(
-        &mut self,
-        shape: &Shape,
-        key: KeyIndex,
-        kind: Kind,
-        content: Vec<u8>,
-        context: Option<Held>,
-    ) -> Wanted {
+    fn wanted(&mut self, shape: &Shape, key: KeyIndex, kind: Kind, content: Vec<u8>, context: Option<Held>) -> Wanted {
         let quorum = shape.draw_quorum(&mut self.random);
         Wanted { key, kind, content, context, own_last: self.own_last.get(&key).copied(), quorum }
     }

@@ -228,7 +228,8 @@ impl Partition {
             let chosen = counting(same);
             if chosen.len() > 1 {
                 let site = self.site_of(log, &same[chosen[0]]);
-                let what = format!("{} records say parts of the key's state; a node that starts joins them", chosen.len());
+                let what =
+                    format!("{} records say parts of the key's state; a node that starts joins them", chosen.len());
                 self.findings.notice(site, what);
             }
             self.current.extend(chosen.iter().map(|at| same[*at].clone()));

@@ -287,10 +287,12 @@ fn two_that_did_not_see_each_other_count_both() {
     let copy = directory.path().with_extension("copy");
     inspect(&["salvage", text(directory.path()), text(&copy)]).expect(0).expect_text(&["copied 1 keys"]);
     let siblings = &inspect(&["dump", "--json", text(&copy)]).expect(0).lines()[0]["siblings"];
-    let values: Vec<_> = siblings.as_array().unwrap().iter().map(|sibling| sibling["value"].as_str().unwrap()).collect();
+    let values: Vec<_> =
+        siblings.as_array().unwrap().iter().map(|sibling| sibling["value"].as_str().unwrap()).collect();
     assert_eq!(values, ["one", "other"]);
     inspect(&["verify", text(&copy)]).expect(0);
-    let root = |path: &Path| inspect(&["merkle", "--json", text(path)]).expect(0).json()["partitions"][0]["root"].clone();
+    let root =
+        |path: &Path| inspect(&["merkle", "--json", text(path)]).expect(0).json()["partitions"][0]["root"].clone();
     assert_eq!(root(directory.path()), root(&copy), "the tree has an item for each sibling");
     inspect(&["diff", text(directory.path()), text(&copy)]).expect(0).expect_text(&["1 same"]);
     std::fs::remove_dir_all(copy).unwrap();

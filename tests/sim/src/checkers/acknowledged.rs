@@ -12,11 +12,7 @@ fn lost(model: &Model, key: KeyIndex, write: WriteIndex, how: &str) -> Violation
 }
 
 /// Each of these writes, if it was acknowledged, is still on some disk. Gives how many were looked at.
-pub fn check_copies(
-    model: &Model,
-    key: KeyIndex,
-    writes: impl Iterator<Item = WriteIndex>,
-) -> Result<u64, Violation> {
+pub fn check_copies(model: &Model, key: KeyIndex, writes: impl Iterator<Item = WriteIndex>) -> Result<u64, Violation> {
     let mut compared = 0;
     for index in writes {
         let write = model.key(key).write(index);

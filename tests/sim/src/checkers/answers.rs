@@ -21,7 +21,11 @@ pub fn check(model: &mut Model, op: OpId, told: &Told<'_>) -> Result<u64, Violat
         return Err(Violation::new(Promise::Answers, Some(key), format!("#{op} is answered {answers} times")));
     }
     if !fits {
-        return Err(Violation::new(Promise::Answers, Some(key), format!("#{op} is given the answer to another question")));
+        return Err(Violation::new(
+            Promise::Answers,
+            Some(key),
+            format!("#{op} is given the answer to another question"),
+        ));
     }
     Ok(1)
 }

@@ -19,7 +19,8 @@ pub fn check(model: &Model, op: OpId, object: &Object) -> Result<u64, Violation>
         let write = model.key(known.key).write(index);
         if !object.context().covers(write.dot) {
             let name = model.name(known.key, index);
-            let text = format!("#{op} asks {} owners and misses {name}, which was acknowledged before", known.quorum.pr);
+            let text =
+                format!("#{op} asks {} owners and misses {name}, which was acknowledged before", known.quorum.pr);
             return Err(Violation::new(Promise::StrictReads, Some(known.key), text));
         }
     }

@@ -77,8 +77,17 @@ impl Bench {
 
     fn store(&mut self, node: usize, before: &Object, object: &Object) -> Result<(), Violation> {
         let held = [(Home::Owned(3), versions(before))];
-        let storing =
-            Storing { at: self.clock, node, core: 0, key: KEY, home: Home::Owned(3), before: &held, meanwhile: &held, heard: &Bits::default(), object };
+        let storing = Storing {
+            at: self.clock,
+            node,
+            core: 0,
+            key: KEY,
+            home: Home::Owned(3),
+            before: &held,
+            meanwhile: &held,
+            heard: &Bits::default(),
+            object,
+        };
         self.checkers.on_storing(&storing)?;
         let dots: Vec<Dot> = object.siblings().iter().map(|sibling| sibling.dot).collect();
         self.checkers.on_state((node, self.clock), KEY, &dots, object.context())

@@ -118,11 +118,18 @@ impl Model {
         let is_this = |op: &OpId| self.op(*op).kind == Kind::Delete && self.op(*op).key == storing.key;
         if let Some(op) = op_of_delete(sibling.expires_at_ms) {
             let is_known = op < self.next_op() && is_this(&op);
-            return if is_known { Ok(vec![op]) } else { invented(format!("n{} stores no delete of #{op}", storing.node)) };
+            return if is_known {
+                Ok(vec![op])
+            } else {
+                invented(format!("n{} stores no delete of #{op}", storing.node))
+            };
         }
         let is_open = |op: &&OpId| {
             let op = self.op(**op);
-            op.due.is_some() && op.writes.is_empty() && !is_refused(op.outcome) && !matches!(op.outcome, Outcome::Written(_))
+            op.due.is_some()
+                && op.writes.is_empty()
+                && !is_refused(op.outcome)
+                && !matches!(op.outcome, Outcome::Written(_))
         };
         let open: Vec<OpId> = self.key(storing.key).deletes.iter().filter(is_open).copied().collect();
         if open.is_empty() {

@@ -311,7 +311,13 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
     }
 
     /// The state that a core has of a key now.
-    fn check_state(&mut self, (node, core): Place, home: Home, key: &Key<'_>, index: KeyIndex) -> Result<(), Violation> {
+    fn check_state(
+        &mut self,
+        (node, core): Place,
+        home: Home,
+        key: &Key<'_>,
+        index: KeyIndex,
+    ) -> Result<(), Violation> {
         let mut versions = Versions::default();
         self.machines[node].cores[core].store.versions(home, key, &mut versions);
         let dots: Vec<Dot> = versions.siblings.iter().map(|sibling| sibling.0).collect();
@@ -364,7 +370,13 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         result
     }
 
-    fn answer(&mut self, node: usize, client: ClientToken, answer: &Answer, effects: &Effects) -> Result<(), Violation> {
+    fn answer(
+        &mut self,
+        node: usize,
+        client: ClientToken,
+        answer: &Answer,
+        effects: &Effects,
+    ) -> Result<(), Violation> {
         let op = u32::try_from(client.0).expect("clients are named by their operations");
         let key = Some(self.checkers.model.op(op).key);
         let bytes = match answer {

@@ -21,7 +21,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         }
         let gap = self.faults.gap();
         self.agenda.add(self.now + gap, Happening::Fault);
-        let action = self.faults.next();
+        let action = self.faults.draw();
         self.trace.note(10, self.now);
         self.apply(action);
         Ok(())

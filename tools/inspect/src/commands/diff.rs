@@ -141,9 +141,7 @@ impl Comparison<'_> {
         let (left, right) = (self.a.bytes_of(a, one)?, self.b.bytes_of(b, other)?);
         let (left, right) = (record_of(&left, a.number, one), record_of(&right, b.number, other));
         Ok(match (left, right) {
-            (Ok(left), Ok(right))
-                if left.key() == right.key() && left.siblings().eq(right.siblings()) =>
-            {
+            (Ok(left), Ok(right)) if left.key() == right.key() && left.siblings().eq(right.siblings()) => {
                 Relation::Same
             }
             _ => Relation::Different,
