@@ -11,6 +11,9 @@ mod history;
 mod limits;
 pub mod objects;
 mod restart;
+mod told;
+
+pub use told::Told;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -70,46 +73,6 @@ struct Write {
 fn at(state: &State, now_ms: u64) -> Option<Vec<u8>> {
     let (value, expires_at_ms) = state.as_ref()?;
     (*expires_at_ms == 0 || *expires_at_ms > now_ms).then(|| value.clone())
-}
-
-/// What happened, so that a test can insist that something did.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Told {
-    pub acknowledged: u64,
-    pub failed: u64,
-    pub stalls: u64,
-    pub refusals: u64,
-    pub disk_reads: u64,
-    pub restarts: u64,
-    pub migrations: u64,
-    pub recycled: u64,
-    pub drains: u64,
-    pub compactions: u64,
-    pub interrupted_runs: u64,
-    pub reaped: u64,
-    pub corruption: u64,
-    pub read_only: u64,
-    pub failed_reads: u64,
-}
-
-impl Told {
-    pub fn add(&mut self, other: &Told) {
-        self.acknowledged += other.acknowledged;
-        self.failed += other.failed;
-        self.stalls += other.stalls;
-        self.refusals += other.refusals;
-        self.disk_reads += other.disk_reads;
-        self.restarts += other.restarts;
-        self.migrations += other.migrations;
-        self.recycled += other.recycled;
-        self.drains += other.drains;
-        self.compactions += other.compactions;
-        self.interrupted_runs += other.interrupted_runs;
-        self.reaped += other.reaped;
-        self.corruption += other.corruption;
-        self.read_only += other.read_only;
-        self.failed_reads += other.failed_reads;
-    }
 }
 
 pub struct Node {
