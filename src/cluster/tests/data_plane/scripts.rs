@@ -1,4 +1,4 @@
-//! Golden scripts: conversations as text, in the crate's `testscripts/`. A line is a command, the indented lines below it what
+//! Golden scripts: conversations as text, in the crate's `testscripts/data_plane/`. A line is a command, the indented lines below it what
 //! the nodes then did, in their order. `ANNULUS_BLESS=1` writes what happens now into the scripts.
 //!
 //! The first three nodes, A B C, are the owners of every key; D and E are fallbacks. A client is a small word; it remembers
@@ -272,7 +272,7 @@ fn played(script: &str) -> String {
 
 #[test]
 fn every_script_plays_as_written() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("testscripts");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("testscripts/data_plane");
     let mut paths: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     assert!(paths.len() >= 12, "the scripts are there");
