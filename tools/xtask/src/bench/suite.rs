@@ -316,7 +316,7 @@ fn compaction(options: &Options) -> Vec<Part> {
 fn cold_reads(options: &Options) -> Vec<Part> {
     let bytes = if options.quick { LARGE_BYTES_QUICK } else { u64::from(options.gib) << 30 };
     // Of each there are about eight under way at the device, or fewer, or more.
-    let loops = [(8, 1), (12, 1), (3, 4), (4, 4), (4, 8)];
+    let loops = [(8, 1), (12, 1), (7, 2), (3, 5), (4, 4), (4, 8)];
     let cases = loops
         .map(|(connections, pipeline)| closed(&format!("GET {connections}×P{pipeline}"), "get", connections, pipeline));
     let flags = ["--durability", "sync", "--cache", "64mb"];
