@@ -129,9 +129,10 @@ impl<'a> RecordRef<'a> {
     #[must_use]
     #[inline]
     pub fn value(&self) -> &'a [u8] {
-        match self.encoded_object() {
-            None => self.body(),
-            Some(object) => object.newest().and_then(|newest| newest.value).unwrap_or_default(),
+        if self.has_siblings() {
+            self.newest().and_then(|newest| newest.value).unwrap_or_default()
+        } else {
+            self.body()
         }
     }
 
@@ -150,9 +151,10 @@ impl<'a> RecordRef<'a> {
     #[must_use]
     #[inline]
     pub fn expires_at_ms(&self) -> u64 {
-        match self.encoded_object() {
-            None => self.single_expires_at_ms(),
-            Some(object) => object.newest().map_or(0, |newest| newest.expires_at_ms),
+        if self.has_siblings() {
+            self.newest().map_or(0, |newest| newest.expires_at_ms)
+        } else {
+            self.single_expires_at_ms()
         }
     }
 
@@ -212,10 +214,14 @@ impl<'a> RecordRef<'a> {
         }
     }
 
-    /// The encoded object of siblings.
     #[inline]
+    fn has_siblings(&self) -> bool {
+        self.bytes[46] == Kind::Siblings as u8
+    }
+
+    /// The encoded object of siblings.
     fn encoded_object(&self) -> Option<ObjectView<'a>> {
-        (self.bytes[46] == Kind::Siblings as u8).then(|| ObjectView::checked_before(self.body()))
+        self.has_siblings().then(|| ObjectView::checked_before(self.body()))
     }
 
     /// Of siblings, what the encoded object says, and the floor that every record has.
@@ -225,8 +231,11 @@ impl<'a> RecordRef<'a> {
         Some(context)
     }
 
+    /// Of siblings. Out of the way of reads of single versions, which are nearly all.
+    #[cold]
+    #[inline(never)]
     fn newest(&self) -> Option<SiblingRef<'a>> {
-        self.siblings().last()
+        self.encoded_object().and_then(|object| object.newest())
     }
 
     #[inline]
