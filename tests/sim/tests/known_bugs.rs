@@ -16,5 +16,9 @@ fn every_known_seed_still_catches_its_bug() {
         .map(|unknown| unknown.to_string())
         .collect();
     drop(std::panic::take_hook());
-    assert_eq!(unknown, Vec::<String>::new(), "hunt again: cargo run --profile sim -p sim --features mutations -- --hunt --remember");
+    assert_eq!(
+        unknown,
+        Vec::<String>::new(),
+        "hunt again: cargo run --profile sim -p sim --features mutations -- --hunt --remember"
+    );
 }
