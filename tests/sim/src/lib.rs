@@ -2,7 +2,7 @@
 //!
 //! * [`run`]: one run, a function of its seed and its [`Options`]; [`campaign`]: many, on all processors.
 //! * [`world`]: nodes, cores, clients and what happens to them; [`network`], [`clock`], [`store`], [`faults`]: their parts.
-//! * [`workload`]: what clients want; [`model`]: what is true; [`checkers`]: what must hold; [`report`]: what came of it.
+//! * [`set`]: the test with one growing set; [`workload`]: what clients want; [`model`]: what is true; [`checkers`]: what must hold; [`report`]: what came of it.
 //!
 //! [`scale`] measures the control plane alone, with up to a thousand nodes.
 //!
@@ -29,6 +29,7 @@ pub mod report;
 pub mod ring;
 pub mod scale;
 pub mod seeds;
+pub mod set;
 pub mod shape;
 pub mod store;
 pub mod trace;

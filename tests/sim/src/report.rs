@@ -47,6 +47,8 @@ pub struct Tally {
     pub lost_in_crash: u64,
     /// Writes that had failed and were there after a restart.
     pub ghosts: u64,
+    /// Reads that found siblings.
+    pub conflicts: u64,
     /// The most siblings that a read has found.
     pub siblings_max: u64,
     /// The most packets that a link held.
@@ -75,6 +77,7 @@ impl Tally {
         self.spared += other.spared;
         self.lost_in_crash += other.lost_in_crash;
         self.ghosts += other.ghosts;
+        self.conflicts += other.conflicts;
         self.siblings_max = self.siblings_max.max(other.siblings_max);
         self.link_depth_max = self.link_depth_max.max(other.link_depth_max);
         self.set_added += other.set_added;
@@ -202,6 +205,7 @@ impl Summary {
         line("disks spared for a last copy", self.tally.spared);
         line("unconfirmed writes lost in crashes", self.tally.lost_in_crash);
         line("failed writes found again", self.tally.ghosts);
+        line("reads that found siblings", self.tally.conflicts);
         line("siblings at most", self.tally.siblings_max);
         line("packets on a link at most", self.tally.link_depth_max);
         if self.tally.set_added > 0 {

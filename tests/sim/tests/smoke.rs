@@ -27,3 +27,12 @@ fn a_campaign_does_not_depend_on_its_threads() {
     let campaign = |_| campaign(300, 8, &Options::default(), |_| {}).hash;
     assert_eq!(campaign(0), campaign(1));
 }
+
+#[test]
+fn a_set_that_grows_through_splits_loses_nothing_and_last_writer_wins_does() {
+    let [union, newest] = sim::set::compare(1, 1, 300, sim::set::SPLITS);
+    let (union, newest) = (&union.reports[0], &newest.reports[0]);
+    assert_eq!((union.verdict(), newest.verdict()), (None, None));
+    assert_eq!((union.tally.set_added, union.tally.set_lost), (300, 0));
+    assert!(union.tally.conflicts > 0 && newest.tally.set_lost > 0, "splits make siblings, and dropping them costs");
+}

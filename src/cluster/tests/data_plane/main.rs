@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where it does not hold")]
 
 mod basics;
+mod once;
 mod oracle;
 mod orders;
 mod random;

@@ -5,10 +5,10 @@
 //! what it read and wrote, as a connection does.
 //!
 //! ```text
-//! nodes 5                            begins the world
+//! nodes 5 [siblings]                 begins the world; with a cap on siblings
 //! quorum n r w pr pw dw
 //! ann set A k v | ann del A k        blind, at that node; its own last write travels with it
-//! ann put A k v                      with the context that it has
+//! ann put A k v                      with the context that it has, and the own dot that came with that
 //! ann new A k v                      with the empty context
 //! ann get A k
 //! settle                             everything arrives and is stored
@@ -33,11 +33,12 @@
 //! show k                             what every node has of a key
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
 use annulus_cluster::event::{Event, Quorum, StoreFailure};
+use annulus_cluster::limits::Limits;
 use annulus_object::{Context, Dot};
 
 use crate::story;
@@ -54,7 +55,6 @@ struct Script {
     world: World,
     memory: BTreeMap<(String, String), Memory>,
     commands: BTreeMap<u64, (String, String)>,
-    cuts: BTreeSet<(usize, usize)>,
 }
 
 fn place(name: &str) -> usize {
@@ -63,7 +63,7 @@ fn place(name: &str) -> usize {
 
 impl Script {
     fn new() -> Script {
-        Script { world: World::new(3), memory: BTreeMap::new(), commands: BTreeMap::new(), cuts: BTreeSet::new() }
+        Script { world: World::new(3), memory: BTreeMap::new(), commands: BTreeMap::new() }
     }
 
     /// Runs a command; what happened.
@@ -72,9 +72,14 @@ impl Script {
         let mut out = String::new();
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
-            ["nodes", count] => {
+            ["nodes", count, ref siblings @ ..] => {
                 *self = Script::new();
-                self.world = World::new(count.parse().unwrap());
+                let mut limits = Limits::default();
+                if let [max] = siblings {
+                    limits.siblings_max = max.parse().unwrap();
+                    limits.siblings_warn = limits.siblings_max - 1;
+                }
+                self.world = World::with_limits(count.parse().unwrap(), limits);
                 self.world.story = Some(Vec::new());
             }
             ["quorum", ref numbers @ ..] => {
@@ -82,13 +87,8 @@ impl Script {
                 let [n, r, w, pr, pw, dw] = numbers[..] else { panic!("six numbers") };
                 self.world.quorum = Quorum { n, r, w, pr, pw, dw };
             }
-            ["settle"] => self.settle(),
-            ["wait", ms] => {
-                for _ in 0..ms.parse::<u64>().unwrap().div_ceil(20) {
-                    self.world.tick(20);
-                    self.settle();
-                }
-            }
+            ["settle"] => self.world.settle(),
+            ["wait", ms] => self.world.wait_in_steps(ms.parse().unwrap(), 20),
             ["tick", ms] => self.world.tick(ms.parse().unwrap()),
             ["show", key] => self.show(key, &mut out),
             ["pass", from, to, ref count @ ..] => {
@@ -108,10 +108,14 @@ impl Script {
                 let packet = packet.expect("one is on its way").clone();
                 self.world.packets.push_back(packet);
             }
-            ["cut", one, other] => self.cuts.extend([(place(one), place(other)), (place(other), place(one))]),
+            ["cut", one, other] => {
+                self.world.cuts.extend([(place(one), place(other)), (place(other), place(one))]);
+                let cuts = &self.world.cuts;
+                self.world.packets.retain(|packet| !cuts.contains(&(packet.from, packet.to)));
+            }
             ["mend", one, other] => {
-                self.cuts.remove(&(place(one), place(other)));
-                self.cuts.remove(&(place(other), place(one)));
+                self.world.cuts.remove(&(place(one), place(other)));
+                self.world.cuts.remove(&(place(other), place(one)));
             }
             ["owners", ref names @ ..] => self.set_owners(names),
             [client, what @ ("set" | "del" | "put" | "new" | "get"), at, key, ref value @ ..] => {
@@ -120,8 +124,6 @@ impl Script {
             [what, at, ref rest @ ..] => self.node(what, place(at), rest),
             _ => panic!("unknown command: {line}"),
         }
-        let cuts = &self.cuts;
-        self.world.packets.retain(|packet| !cuts.contains(&(packet.from, packet.to)));
         for line in self.world.story.take().unwrap_or_default() {
             writeln!(out, "  {}", self.with_name(&line)).unwrap();
         }
@@ -172,7 +174,7 @@ impl Script {
         let memory = self.memory.entry(place.clone()).or_default();
         self.commands.insert(self.world.next_client(), place);
         let value = value.map(str::as_bytes);
-        let own = memory.token.map(|dot| (dot, false)).or(memory.own);
+        let own = memory.token.map(|dot| (dot, false));
         let wish = match what {
             "set" => Wish { value, context: None, own_last: memory.own },
             "del" => Wish { value: None, context: None, own_last: memory.own },
@@ -212,16 +214,6 @@ impl Script {
                     memory.token = None;
                 }
                 Told::Failed(_) => {}
-            }
-        }
-    }
-
-    fn settle(&mut self) {
-        let cuts = self.cuts.clone();
-        loop {
-            self.world.packets.retain(|packet| !cuts.contains(&(packet.from, packet.to)));
-            if !self.world.step() {
-                return;
             }
         }
     }

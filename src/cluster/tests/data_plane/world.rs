@@ -112,6 +112,8 @@ pub enum Heard {
 pub struct World {
     pub nodes: Vec<Node>,
     pub packets: VecDeque<Packet>,
+    /// From whom nothing comes to whom.
+    pub cuts: BTreeSet<(usize, usize)>,
     pub steady_us: u64,
     pub told: BTreeMap<u64, Told>,
     pub heard: Vec<Heard>,
@@ -158,6 +160,7 @@ impl World {
             next_client: 0,
             effects: Effects::default(),
             is_loud: std::env::var_os("ANNULUS_STORY").is_some(),
+            cuts: BTreeSet::new(),
             story: None,
         };
         for index in 0..count {
@@ -354,8 +357,8 @@ impl World {
                 assert_eq!(*partition, PARTITION);
                 let packet = Packet { from: index, to: place(*to), bytes: effects.bytes(message).to_vec() };
                 self.heard.push(Heard::Sent { from: index, to: packet.to, bytes: packet.bytes.clone() });
-                // What is sent to a node that does not run is lost.
-                if self.nodes[packet.to].shard.is_some() {
+                // What is sent over a cut, or to a node that does not run, is lost.
+                if self.nodes[packet.to].shard.is_some() && !self.cuts.contains(&(index, packet.to)) {
                     self.packets.push_back(packet);
                 }
             }

@@ -343,6 +343,10 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         let (node, core) = place;
         let index = self.key_index(key)?;
         let Home::Hinted { target, partition } = home else { panic!("only hints are forgotten") };
+        // The same event may have stamped a write that has seen the hint.
+        self.look(place, key);
+        let before = &self.before;
+        self.at_event.entry(index).or_insert_with(|| before.clone());
         let now = self.machines[node].clock.read(self.now);
         let store = &mut self.machines[node].cores[core].store;
         let (mut gone, mut left) = (Versions::default(), Versions::default());
@@ -436,6 +440,8 @@ fn moment_of(effects: &Effects, has_stamped: bool) -> Option<Moment> {
         Some(Moment::ForgotHint)
     } else if has(|effect| matches!(effect, Effect::Store { home: Home::Hinted { .. }, .. })) {
         Some(Moment::TookHint)
+    } else if has(|effect| matches!(effect, Effect::Load { .. } | Effect::Send { .. })) {
+        Some(Moment::Asked)
     } else {
         None
     }

@@ -12,6 +12,7 @@ use annulus_cluster::ids::{Home, StoreToken};
 use annulus_cluster::mutation::{Mutation, mutated};
 use annulus_object::{Actor, Clock};
 
+use super::disasters::Ambush;
 use super::{Happening, PROBE, TICK, World};
 use crate::bits::Bits;
 use crate::checkers::Violation;
@@ -93,12 +94,14 @@ pub(super) struct Machine<D: Disk, P> {
     /// The latest instant at which it was up, awake and undisturbed from.
     pub(super) undisturbed_since: Instant,
     pub(super) trouble: u64,
-    pub(super) armed: Option<(Moment, Instant)>,
+    pub(super) armed: Option<(Moment, Ambush, Instant)>,
     pub(super) meta_fails_until: Instant,
     /// Taken for dead on purpose, until then.
     pub(super) alarms: Vec<Instant>,
     pub(super) missed: Vec<u32>,
     meta: Meta,
+    /// Under which it stamps: of its meta data, where that could be stored.
+    incarnation: u16,
     wants_incarnation: bool,
 }
 
@@ -121,6 +124,7 @@ impl<D: Disk, P> Machine<D, P> {
             alarms: vec![0; shape.nodes],
             missed: vec![0; shape.nodes],
             meta: Meta { incarnation: 1, clock: Clock::ZERO, is_clean: true },
+            incarnation: 1,
             wants_incarnation: false,
         }
     }
@@ -148,7 +152,7 @@ impl<D: Disk, P> Machine<D, P> {
     }
 
     fn actor(&self, node: usize) -> Actor {
-        Actor::new(node_id(node).raw(), self.meta.incarnation)
+        Actor::new(node_id(node).raw(), self.incarnation)
     }
 }
 
@@ -168,8 +172,13 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         if !machine.meta.is_clean && !mutated(Mutation::SameActorAfterCrash) {
             machine.take_incarnation();
         }
+        machine.incarnation = machine.meta.incarnation;
+        if machine.meta_fails_until > now && !machine.meta.is_clean {
+            // A deliberate bug.
+            machine.meta.incarnation = incarnation;
+        }
         machine.meta.is_clean = false;
-        let earlier_actor = (machine.meta.incarnation == incarnation && life > 1).then(|| machine.actor(node));
+        let earlier_actor = (machine.incarnation == incarnation && life > 1).then(|| machine.actor(node));
         let cores = machine.cores_wanted;
         let (actor, clock) = (machine.actor(node), machine.meta.clock);
         let stores = machine.disk.open(Opening { cores, actor, clock, now: machine.clock.read(now) });
@@ -192,7 +201,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             let first = now + TICK * (core as u64 + 1) / machine.cores.len() as u64;
             self.agenda.add(first, Happening::Tick { node, core, life });
         }
-        let (incarnation, cores) = (self.machines[node].meta.incarnation, self.machines[node].cores.len());
+        let (incarnation, cores) = (self.machines[node].incarnation, self.machines[node].cores.len());
         self.trace.note(1, (node as u64) << 32 | u64::from(incarnation));
         self.tell(None, || format!("n{node} starts, incarnation {incarnation}, {cores} cores"));
     }
@@ -203,7 +212,8 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             return;
         }
         // Without a durable incarnation nothing may start.
-        if machine.meta_fails_until > self.now && !machine.meta.is_clean {
+        let fails = machine.meta_fails_until > self.now && !machine.meta.is_clean;
+        if fails && !mutated(Mutation::IncarnationNotDurable) {
             self.injected.add(Kind::FailedMeta, 1);
             let later = machine.meta_fails_until;
             self.agenda.add(later, Happening::Start { node, life });
@@ -304,6 +314,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         if !mutated(Mutation::SameActorAfterFailedAppend) {
             machine.take_incarnation();
         }
+        machine.incarnation = machine.meta.incarnation;
         let actor = machine.actor(node);
         machine.cores.iter_mut().for_each(|core| core.store.inner.adopt(actor));
         self.tally.incarnations += 1;
