@@ -1,42 +1,57 @@
 //! The control plane of a node: who is there, who answers, and which map they share.
 //!
-//! It joins the failure detector, what this node itself sees of its peers, and the gossip about the map. One per node; the
-//! cores hear of its results ([`NodeEffect::Liveness`], [`NodeEffect::MapChanged`]).
+//! It joins the failure detector, what this node itself sees of its peers, the map, and the gossip about it. One per node; the
+//! cores hear of its results ([`NodeEffect::Liveness`], [`NodeEffect::RingChanged`]) as a [`crate::route_table::RouteTable`].
 //!
 //! ```text
 //!  datagram ──▶ tag ──┬─▶ failure detector ──▶ up, down ──▶ reachability ──▶ liveness
 //!                     ├─▶ news ──▶ gossip ──▶ pull                 ▲
-//!                     └─▶ fingerprint ──▶ gossip ──▶ compare       └── what the data plane observes
-//!  message ──▶ members ──▶ failure detector;   entries ──▶ map ──▶ gossip
+//!                     └─▶ digest ──▶ gossip ──▶ compare            └── what the data plane observes
+//!  message ──▶ members ──▶ failure detector;   entries ──▶ map ──▶ gossip, ring
+//!  operators, announcements, removals ──▶ map
 //! ```
 //!
 //! Invariant: the same events with the same seed give the same effects; bytes from outside change nothing before they are
 //! checked.
 
+mod changes;
 mod effect;
 mod event;
 mod exchange;
 mod introduction;
+mod removals;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use crate::datagram::{self, Datagram, News, Secrets};
+use annulus_object::{Clock, HybridClock};
+
+use crate::datagram::{self, Datagram, Secrets};
+use crate::event::Now;
 use crate::failure_detector::{FailureDetector, Identity, Notice, Output};
 use crate::gossip::Gossip;
 use crate::ids::NodeId;
 use crate::limits::ControlLimits;
+use crate::membership::{Announced, Membership};
 use crate::random::Random;
 use crate::reachability::{Change, Outcome, Reachability};
-use crate::shared_map::SharedMap;
+use changes::Contact;
+pub use changes::{MapChange, Refusal};
 pub use effect::{NodeEffect, NodeEffects};
 pub use event::NodeEvent;
 use introduction::Introduction;
+use removals::Removals;
+
+/// Names that are to be resolved at once.
+const NAMES_MAX: usize = 3;
 
 /// What a control plane starts with.
 #[derive(Debug, Clone)]
 pub struct NodeSetup {
     /// Who this node is: its generation was stored before, and was never used.
     pub identity: Identity,
+    /// What this node says of itself.
+    pub announced: Announced,
     /// What the cluster's datagrams are signed with.
     pub secrets: Secrets,
     /// For everything that is left to chance. Differs from node to node.
@@ -61,9 +76,24 @@ pub struct NodeCounts {
 }
 
 /// See the module.
-pub struct ControlNode<M> {
+pub struct ControlNode {
     own: NodeId,
-    map: M,
+    map: Membership,
+    announced: Announced,
+    /// What the map says of this node is something else, and is to be mended then.
+    announce_us: Option<u64>,
+    next_announce_us: u64,
+    has_joined: bool,
+    clock: HybridClock,
+    /// Wall clock of the event that is being handled.
+    unix_ms: u64,
+    removals: Removals,
+    /// The ring is to be made anew then.
+    ring_us: Option<u64>,
+    /// Somebody owned something when it was made last.
+    has_owners: bool,
+    /// What names were resolved to.
+    addresses: BTreeMap<NodeId, SocketAddr>,
     limits: ControlLimits,
     secrets: Secrets,
     detector: FailureDetector,
@@ -80,15 +110,25 @@ pub struct ControlNode<M> {
     changes: Vec<Change>,
 }
 
-impl<M: SharedMap> ControlNode<M> {
-    /// A node that has not begun to look for others.
+impl ControlNode {
+    /// A node that has not begun to look for others, with the map that it has stored.
     #[must_use]
-    pub fn new(setup: NodeSetup, map: M) -> Self {
+    pub fn new(setup: NodeSetup, map: Membership) -> Self {
         setup.limits.assert_valid();
         let mut random = Random::new(setup.seed);
         Self {
             own: setup.identity.node(),
             map,
+            announced: setup.announced,
+            announce_us: None,
+            next_announce_us: 0,
+            has_joined: false,
+            clock: HybridClock::new(Clock::ZERO),
+            unix_ms: 0,
+            removals: Removals::new(setup.limits.removal_wait_us, setup.limits.stall_us),
+            ring_us: None,
+            has_owners: false,
+            addresses: BTreeMap::new(),
             detector: FailureDetector::new(setup.identity, &setup.limits, random.draw()),
             reachability: Reachability::new(&setup.limits, random.fork()),
             gossip: Gossip::new(&setup.limits, random.fork()),
@@ -105,7 +145,7 @@ impl<M: SharedMap> ControlNode<M> {
     }
 
     /// The membership map.
-    pub const fn map(&self) -> &M {
+    pub const fn map(&self) -> &Membership {
         &self.map
     }
 
@@ -135,24 +175,23 @@ impl<M: SharedMap> ControlNode<M> {
             self.reachability.next_due_us(),
             self.introduction.next_due_us(),
             self.leaving_us,
+            self.announce_us,
+            self.removals.next_due_us(),
+            self.ring_us,
         ];
         parts.into_iter().flatten().min()
     }
 
-    /// Changes an entry of the map: our own, or on an operator's behalf another's. What is told to others has to be stored
-    /// before they are told: store on [`NodeEffect::MapChanged`] before the datagrams of later events leave.
-    pub fn change_map(&mut self, node: NodeId, effects: &mut NodeEffects, change: impl FnOnce(&mut M)) {
-        let before = self.map.stamp(node);
-        change(&mut self.map);
-        let after = self.map.stamp(node);
-        if let Some(stamp) = after.filter(|_| before != after) {
-            self.on_map_changed(effects);
-            self.gossip.tell(News { node, stamp });
-        }
+    /// Something has happened.
+    pub fn on_event(&mut self, now: Now, event: NodeEvent<'_>, effects: &mut NodeEffects) {
+        let now_us = now.steady_us;
+        self.unix_ms = now.unix_ms;
+        self.take(now_us, event, effects);
+        self.maybe_announce(now_us, effects);
+        self.maybe_change_ring(now_us, effects);
     }
 
-    /// Something has happened at `now_us` on the steady clock.
-    pub fn on_event(&mut self, now_us: u64, event: NodeEvent<'_>, effects: &mut NodeEffects) {
+    fn take(&mut self, now_us: u64, event: NodeEvent<'_>, effects: &mut NodeEffects) {
         match event {
             NodeEvent::Datagram(bytes) => self.on_datagram(now_us, bytes, effects),
             NodeEvent::Message { from, bytes } => self.on_message(now_us, from, bytes, effects),
@@ -164,17 +203,36 @@ impl<M: SharedMap> ControlNode<M> {
             NodeEvent::Tick => self.on_tick(now_us, effects),
             NodeEvent::Join { seeds } => {
                 self.leaving_us = None;
+                self.begin(now_us, effects);
                 let mut output = std::mem::take(&mut self.output);
                 self.detector.join(now_us, seeds.to_vec(), &mut output);
                 self.carry_out(now_us, output, effects);
             }
             NodeEvent::Leave => self.on_leave(now_us, effects),
+            NodeEvent::Announce(announced) => self.announce(now_us, announced, effects),
+            NodeEvent::Operate { node, change } => self.operate(now_us, node, change, effects),
+            NodeEvent::Resolved { node, address } => {
+                if self.map.get(node).is_some() {
+                    self.addresses.insert(node, address);
+                }
+            }
             NodeEvent::Generation { generation } => {
                 let mut output = std::mem::take(&mut self.output);
                 self.detector.adopt_generation(now_us, generation, &mut output);
                 self.carry_out(now_us, output, effects);
             }
         }
+    }
+
+    /// The map is the one that was stored: what it says is news to whoever asks it here.
+    fn begin(&mut self, now_us: u64, effects: &mut NodeEffects) {
+        if std::mem::replace(&mut self.has_joined, true) {
+            return;
+        }
+        self.ring_us = Some(now_us);
+        let nodes: Vec<NodeId> = self.map.iter().map(|(node, _)| node).collect();
+        nodes.into_iter().for_each(|node| self.removals.note(now_us, node, &self.map));
+        self.look_at_own(now_us, effects);
     }
 
     fn on_datagram(&mut self, now_us: u64, bytes: &[u8], effects: &mut NodeEffects) {
@@ -194,9 +252,12 @@ impl<M: SharedMap> ControlNode<M> {
     fn on_tick(&mut self, now_us: u64, effects: &mut NodeEffects) {
         let mut output = std::mem::take(&mut self.output);
         self.detector.on_tick(now_us, &mut output);
-        let (map, reachability, own) = (&self.map, &self.reachability, self.own);
-        self.detector.knock(now_us, || unheard(map, reachability, own), &mut output);
+        if self.detector.is_knock_due(now_us) {
+            let unheard = self.unheard(effects);
+            self.detector.knock(now_us, &unheard, &mut output);
+        }
         self.carry_out(now_us, output, effects);
+        self.end_removal(now_us, effects);
         if self.has_gossip() && now_us >= self.next_gossip_us {
             self.next_gossip_us = now_us + self.limits.gossip_every_us;
             let mut output = std::mem::take(&mut self.output);
@@ -242,12 +303,12 @@ impl<M: SharedMap> ControlNode<M> {
             self.on_notice(now_us, *notice, effects);
         }
         for sending in output.sendings() {
-            let fingerprint = self.map.fingerprint();
+            let digest = self.map.digest();
             let mut budget = self.gossip.backlog();
             let (gossip, times) = (&mut self.gossip, self.detector.transmissions());
             let (part, most) = (output.bytes(&sending.bytes), self.limits.datagram_bytes_max);
             let news = || gossip.next_news(&mut budget, times);
-            let bytes = effects.write(|out| datagram::write(part, fingerprint, most, &self.secrets, news, out));
+            let bytes = effects.write(|out| datagram::write(part, digest, most, &self.secrets, news, out));
             effects.push(NodeEffect::Datagram { to: sending.to, bytes });
         }
         output.clear();
@@ -287,10 +348,26 @@ impl<M: SharedMap> ControlNode<M> {
         }
         self.changes = changes;
     }
-}
 
-/// Where those members might be found that the map names and the failure detector does not hear.
-fn unheard(map: &impl SharedMap, reachability: &Reachability, own: NodeId) -> Vec<SocketAddr> {
-    let nodes = map.nodes().filter(|node| *node != own && !reachability.is_heard(*node));
-    nodes.filter_map(|node| map.contact(node)).collect()
+    /// Where those members might be found that the map names and the failure detector does not hear. Has a few names resolved,
+    /// for the next time.
+    fn unheard(&mut self, effects: &mut NodeEffects) -> Vec<SocketAddr> {
+        let (mut addresses, mut named) = (Vec::new(), Vec::new());
+        for (node, _) in self.map.iter().filter(|(node, _)| *node != self.own && !self.reachability.is_heard(*node)) {
+            match self.contact(node) {
+                Contact::Nowhere => {}
+                Contact::At(address) => addresses.push(address),
+                Contact::Named(address) => {
+                    named.push(node);
+                    addresses.extend(address);
+                }
+            }
+        }
+        for _ in 0..NAMES_MAX.min(named.len()) {
+            let count = u64::try_from(named.len()).expect("a length has 64 bits");
+            let at = usize::try_from(self.random.below(count)).expect("below a length");
+            effects.push(NodeEffect::Resolve { node: named.swap_remove(at) });
+        }
+        addresses
+    }
 }

@@ -7,7 +7,7 @@ use super::{
 use crate::datagram::News;
 use crate::ids::NodeId;
 use crate::limits::ControlLimits;
-use crate::shared_map::EntryStamp;
+use crate::membership::EntryStamp;
 
 fn limits() -> ControlLimits {
     ControlLimits { entry_bytes_max: 100, message_bytes_max: 400, members_max: 20, ..ControlLimits::default() }
@@ -18,7 +18,7 @@ fn nodes(numbers: impl IntoIterator<Item = u64>) -> Vec<NodeId> {
 }
 
 fn news(number: u64) -> News {
-    News { node: NodeId::new(number), stamp: EntryStamp { version: number * 3, fingerprint: number << 40 } }
+    News { node: NodeId::new(number), stamp: EntryStamp { version: number * 3, digest: number << 40 } }
 }
 
 fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {

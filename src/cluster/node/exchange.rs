@@ -10,9 +10,9 @@ use crate::control_message::{
 use crate::datagram::{Datagram, News};
 use crate::failure_detector::Identity;
 use crate::ids::NodeId;
-use crate::shared_map::SharedMap;
+use crate::membership::{Entry, Membership};
 
-impl<M: SharedMap> ControlNode<M> {
+impl ControlNode {
     /// A message has come.
     pub(super) fn on_message(&mut self, now_us: u64, from: NodeId, bytes: &[u8], effects: &mut NodeEffects) {
         let message = match Unchecked(bytes).check(&self.limits) {
@@ -78,7 +78,7 @@ impl<M: SharedMap> ControlNode<M> {
         if !wanted.is_empty() {
             wanted.sort_unstable();
             self.pull(sender.node(), wanted, effects);
-        } else if self.gossip.on_fingerprint(now_us, datagram.fingerprint, self.map.fingerprint()) {
+        } else if self.gossip.on_digest(now_us, datagram.digest, self.map.digest()) {
             self.compare(now_us, sender.node(), effects);
         }
     }
@@ -177,20 +177,17 @@ impl<M: SharedMap> ControlNode<M> {
         effects: &mut NodeEffects,
     ) -> bool {
         let mut changed: Vec<NodeId> = Vec::new();
-        let mut room = self.limits.members_max.saturating_sub(self.map.nodes().count());
         for (node, bytes) in entries.iter() {
             self.gossip.on_entry(node);
-            if self.map.stamp(node).is_none() {
-                let Some(left) = room.checked_sub(1) else {
-                    self.counts.bad_entries += 1;
-                    continue;
-                };
-                room = left;
-            }
-            match self.map.merge_entry(node, bytes) {
-                Ok(false) => {}
-                Ok(true) => changed.push(node),
-                Err(_) => self.counts.bad_entries += 1,
+            let before = self.placed(node);
+            let entry = Entry::decode(node, bytes).ok();
+            match entry.map(|entry| self.map.merge_one(node, &entry)) {
+                Some(Ok(false)) => {}
+                Some(Ok(true)) => {
+                    self.on_written(now_us, node, before, effects);
+                    changed.push(node);
+                }
+                Some(Err(_)) | None => self.counts.bad_entries += 1,
             }
         }
         // What a node learns when it comes, the others know: telling them again would be a flood.
@@ -214,6 +211,6 @@ impl<M: SharedMap> ControlNode<M> {
 }
 
 /// What a map has, ascending by node.
-fn stamps(map: &impl SharedMap) -> impl Iterator<Item = News> + '_ {
-    map.nodes().map(|node| News { node, stamp: map.stamp(node).expect("a node that the map names has an entry") })
+fn stamps(map: &Membership) -> impl Iterator<Item = News> {
+    map.stamps().map(|(node, stamp)| News { node, stamp })
 }
