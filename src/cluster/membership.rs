@@ -127,8 +127,9 @@ impl Membership {
     /// A node says how it is reached and what it holds. True when that is news: see [`Membership::set_role`] on `clock`.
     pub fn announce(&mut self, node: NodeId, clock: Clock, announced: Announced) -> Result<bool, TooManyMembers> {
         assert!(announced.is_valid(), "a node announces what others accept: {announced:?}");
+        let incarnation_most = announced.incarnation;
         let announced = Some(Register::new(clock, node, announced));
-        self.merge_one(node, &Entry { announced, ..Entry::default() })
+        self.merge_one(node, &Entry { announced, incarnation_most, ..Entry::default() })
     }
 
     /// An operator gives a node a role, at the node `author`. True when that is news, false when the register was written

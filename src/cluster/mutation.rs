@@ -180,6 +180,8 @@ mutations! {
     ForgottenComesBack = "forgotten-comes-back",
     /// A node does not look whether what the map says of it is what it says itself.
     AnnouncedOnce = "announced-once",
+    /// A node whose disk was put back speaks on under an incarnation that was used (S1).
+    LostIncarnationUsed = "lost-incarnation-used",
 }
 
 #[cfg(feature = "mutations")]

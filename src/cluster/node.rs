@@ -84,6 +84,8 @@ pub struct ControlNode {
     announce_us: Option<u64>,
     next_announce_us: u64,
     has_joined: bool,
+    /// The greatest that this node has used and does not remember; 0 is none.
+    lost_incarnation: u16,
     clock: HybridClock,
     /// Wall clock of the event that is being handled.
     unix_ms: u64,
@@ -123,6 +125,7 @@ impl ControlNode {
             announce_us: None,
             next_announce_us: 0,
             has_joined: false,
+            lost_incarnation: 0,
             clock: HybridClock::new(Clock::ZERO),
             unix_ms: 0,
             removals: Removals::new(setup.limits.removal_wait_us, setup.limits.stall_us),
@@ -203,7 +206,7 @@ impl ControlNode {
             NodeEvent::Tick => self.on_tick(now_us, effects),
             NodeEvent::Join { seeds } => {
                 self.leaving_us = None;
-                self.begin(now_us, effects);
+                self.begin(now_us, seeds, effects);
                 let mut output = std::mem::take(&mut self.output);
                 self.detector.join(now_us, seeds.to_vec(), &mut output);
                 self.carry_out(now_us, output, effects);
@@ -225,12 +228,17 @@ impl ControlNode {
     }
 
     /// The map is the one that was stored: what it says is news to whoever asks it here.
-    fn begin(&mut self, now_us: u64, effects: &mut NodeEffects) {
+    fn begin(&mut self, now_us: u64, seeds: &[SocketAddr], effects: &mut NodeEffects) {
         if std::mem::replace(&mut self.has_joined, true) {
             return;
         }
         self.ring_us = Some(now_us);
         let nodes: Vec<NodeId> = self.map.iter().map(|(node, _)| node).collect();
+        // Others may know what this node has forgotten of itself: it speaks after they have, if there are any.
+        let own_address = self.detector.identity().address();
+        if seeds.iter().any(|seed| *seed != own_address) || nodes.iter().any(|node| *node != self.own) {
+            self.next_announce_us = now_us + self.limits.settle_us;
+        }
         nodes.into_iter().for_each(|node| self.removals.note(now_us, node, &self.map));
         self.look_at_own(now_us, effects);
     }

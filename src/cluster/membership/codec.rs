@@ -9,7 +9,7 @@
 //!     1    which registers follow: 1 announced, 2 role, 4 weight, 8 zone, 16 removal; or 32 alone: a tombstone
 //!   16+    each: clock (8), author (8), value
 //!            announced: peers, clients (each: length of host (1), host, port (2)), cores (2), incarnation (2), version (4),
-//!                       active (2), pending (2), draining (2), digest (8)
+//!                       active (2), pending (2), draining (2), digest (8), greatest incarnation ever (2)
 //!            role (1)    weight (2)    zone: length (1), name    removal: nothing
 //!     8    of a tombstone: its clock
 //! ```
@@ -84,6 +84,7 @@ impl Entry {
         if let Some(Register { stamp, value }) = &self.announced {
             stamp.encode(out);
             value.encode(out);
+            out.extend_from_slice(&self.incarnation_most.to_le_bytes());
         }
         if let Some(Register { stamp, value }) = &self.role {
             stamp.encode(out);
@@ -186,6 +187,10 @@ impl Reader<'_> {
             let register = Register { stamp: self.stamp(node)?, value: self.announced(node)? };
             if register.stamp.author != node {
                 return Err(MapError::Author(node));
+            }
+            entry.incarnation_most = self.u16()?;
+            if entry.incarnation_most < register.value.incarnation {
+                return Err(MapError::Value(node));
             }
             entry.announced = Some(register);
         }

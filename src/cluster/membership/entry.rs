@@ -22,6 +22,8 @@ use crate::placement::Member;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Entry {
     pub(super) announced: Option<Register<Announced>>,
+    /// The greatest incarnation that it ever announced; 0 where it has announced nothing.
+    pub(super) incarnation_most: u16,
     pub(super) role: Option<Register<Role>>,
     pub(super) weight: Option<Register<Weight>>,
     pub(super) zone: Option<Register<Zone>>,
@@ -36,6 +38,13 @@ impl Entry {
     #[must_use]
     pub fn announced(&self) -> Option<&Announced> {
         self.announced.as_ref().map(|register| &register.value)
+    }
+
+    /// The greatest incarnation that the node ever announced, 0 if none. It may have forgotten that, and announced smaller ones
+    /// since; it must not use them (rule S1).
+    #[must_use]
+    pub fn incarnation_most(&self) -> u16 {
+        self.incarnation_most
     }
 
     /// When and by whom that was written.
@@ -113,18 +122,15 @@ impl Entry {
             }
             return is_newer;
         }
-        let incarnation = self.announced().map(|announced| announced.incarnation);
         let announced = register::merge(&mut self.announced, other.announced.as_ref());
         let role = register::merge(&mut self.role, other.role.as_ref());
         let weight = register::merge(&mut self.weight, other.weight.as_ref());
         let zone = register::merge(&mut self.zone, other.zone.as_ref());
         let removal = other.removal > self.removal;
         self.removal = self.removal.max(other.removal);
-        let has_restarted = self.announced().map(|announced| announced.incarnation) > incarnation;
-        if mutated(Mutation::IncarnationChangesRole) && incarnation.is_some() && has_restarted {
-            self.role.iter_mut().for_each(|register| register.value = Role::Active);
-        }
-        announced | role | weight | zone | removal
+        let incarnation_most = other.incarnation_most > self.incarnation_most;
+        self.incarnation_most = self.incarnation_most.max(other.incarnation_most);
+        announced | incarnation_most | role | weight | zone | removal
     }
 
     /// One of both is a tombstone.

@@ -124,8 +124,7 @@ impl ControlNode {
         self.look_at_own(now_us, effects);
     }
 
-    /// What the map says of this node has to be what it says itself: another one may come back from before its disk was lost, or
-    /// put back, with a later stamp.
+    /// What the map says of this node has to be what it says itself.
     pub(super) fn look_at_own(&mut self, now_us: u64, effects: &mut NodeEffects) {
         self.announce_us = None;
         if self.map.is_forgotten(self.own) {
@@ -134,12 +133,21 @@ impl ControlNode {
         }
         let known = self.map.get(self.own).and_then(|entry| entry.announced());
         let is_other = known != Some(&self.announced);
-        match known.map(|known| known.incarnation).filter(|above| *above > self.announced.incarnation) {
-            Some(above) => effects.push(NodeEffect::NeedIncarnation { above }),
-            None if is_other && self.has_joined && !(known.is_some() && mutated(Mutation::AnnouncedOnce)) => {
-                self.announce_us = Some(now_us.max(self.next_announce_us));
-            }
-            None => {}
+        let is_silenced = known.is_some() && mutated(Mutation::AnnouncedOnce);
+        // Whatever else it says, it must not hide which incarnations were used.
+        let is_new_actor = self.announced.incarnation > self.lost_incarnation;
+        if is_other && is_new_actor && self.has_joined && !is_silenced {
+            self.announce_us = Some(now_us.max(self.next_announce_us));
+        }
+    }
+
+    /// Something that this node has announced comes from elsewhere. Whatever it announces is stored before it is told, so that
+    /// its disk was lost or put back: the incarnations were used.
+    pub(super) fn on_own_lost(&mut self, effects: &mut NodeEffects) {
+        let above = self.map.get(self.own).map_or(0, |entry| entry.incarnation_most());
+        if above >= self.announced.incarnation && !mutated(Mutation::LostIncarnationUsed) {
+            self.lost_incarnation = above;
+            effects.push(NodeEffect::NeedIncarnation { above });
         }
     }
 
@@ -150,6 +158,10 @@ impl ControlNode {
         }
         (self.announce_us, self.next_announce_us) = (None, now_us + self.limits.announce_self_every_us);
         let (own, announced) = (self.own, self.announced.clone());
+        let known = self.map.get(own).map_or(0, |entry| entry.incarnation_most());
+        if mutated(Mutation::IncarnationChangesRole) && known > 0 && announced.incarnation > known {
+            let _ = self.write(now_us, own, effects, |map, clock| map.set_role(own, clock, own, Role::Active));
+        }
         if self.write(now_us, own, effects, |map, clock| map.announce(own, clock, announced)).is_err() {
             // Until somebody forgets nodes.
             self.announce_us = Some(self.next_announce_us);
@@ -194,7 +206,9 @@ impl ControlNode {
         // It may be reached somewhere else now.
         self.addresses.remove(&node);
         if self.placed(node) != before {
-            let wait_us = if self.has_owners { self.limits.ring_settle_us } else { 0 };
+            // Who has just begun has an old ring, or none.
+            let is_settled = self.has_owners && !self.introduction.is_first();
+            let wait_us = if is_settled { self.limits.ring_settle_us } else { 0 };
             self.ring_us.get_or_insert(now_us + wait_us);
         }
         if node == self.own {

@@ -51,8 +51,8 @@ pub enum NodeEffect {
         /// The node.
         node: NodeId,
     },
-    /// The cluster knows of a later incarnation of this node than it has announced, so that its disk was put back: take one
-    /// above it before stamping anything (rule S1), then [`super::NodeEvent::Announce`].
+    /// The cluster knows of an announcement of this node that it does not remember itself, so that its disk was lost or put back:
+    /// take an incarnation above this one before stamping anything (rule S1), then [`super::NodeEvent::Announce`].
     NeedIncarnation {
         /// The greatest that is known to have been used.
         above: u16,

@@ -10,7 +10,7 @@ use crate::control_message::{
 use crate::datagram::{Datagram, News};
 use crate::failure_detector::Identity;
 use crate::ids::NodeId;
-use crate::membership::{Entry, Membership};
+use crate::membership::{Entry, Membership, Stamp};
 
 impl ControlNode {
     /// A message has come.
@@ -24,6 +24,7 @@ impl ControlNode {
                 return;
             }
         };
+        let was_answered = self.introduction.is_answered();
         match message {
             ControlMessage::AskMembers => {
                 let detector = &self.detector;
@@ -59,6 +60,7 @@ impl ControlNode {
                 self.apply(changes, effects);
             }
         }
+        self.on_introduced(now_us, was_answered, effects);
     }
 
     /// What a datagram says of the sender's map.
@@ -179,11 +181,14 @@ impl ControlNode {
         let mut changed: Vec<NodeId> = Vec::new();
         for (node, bytes) in entries.iter() {
             self.gossip.on_entry(node);
-            let before = self.placed(node);
+            let (before, said_at) = (self.placed(node), self.said_at(node));
             let entry = Entry::decode(node, bytes).ok();
             match entry.map(|entry| self.map.merge_one(node, &entry)) {
                 Some(Ok(false)) => {}
                 Some(Ok(true)) => {
+                    if node == self.own && self.said_at(node) != said_at {
+                        self.on_own_lost(effects);
+                    }
                     self.on_written(now_us, node, before, effects);
                     changed.push(node);
                 }
@@ -203,6 +208,19 @@ impl ControlNode {
             self.on_map_changed(effects);
         }
         !changed.is_empty()
+    }
+
+    /// When a node has said something of itself last, and the greatest incarnation that it had.
+    fn said_at(&self, node: NodeId) -> Option<(Option<Stamp>, u16)> {
+        self.map.get(node).map(|entry| (entry.announced_at(), entry.incarnation_most()))
+    }
+
+    /// A member may have told all that it knows: what this node has said before is among that, and it may speak now.
+    fn on_introduced(&mut self, now_us: u64, was_answered: bool, effects: &mut NodeEffects) {
+        if !was_answered && self.introduction.is_answered() {
+            self.next_announce_us = now_us;
+            self.look_at_own(now_us, effects);
+        }
     }
 
     fn send(&self, to: NodeId, bytes: crate::effect::Span, effects: &mut NodeEffects) {

@@ -37,18 +37,25 @@ struct Answers {
 pub(super) struct Introduction {
     state: State,
     rounds: u32,
+    /// Somebody has answered since the process started.
+    is_answered: bool,
     /// It has been completed once since the process started.
     is_done: bool,
 }
 
 impl Introduction {
     pub(super) const fn new() -> Self {
-        Self { state: State::Idle, rounds: 0, is_done: false }
+        Self { state: State::Idle, rounds: 0, is_answered: false, is_done: false }
     }
 
     /// A first one is not over yet: what comes now is known to the others.
     pub(super) const fn is_first(&self) -> bool {
         !self.is_done
+    }
+
+    /// Some member has told all that it knows: also what this node itself has said before.
+    pub(super) const fn is_answered(&self) -> bool {
+        self.is_answered
     }
 
     /// Somebody is there to ask, and should be, at once.
@@ -117,7 +124,7 @@ impl Introduction {
         if !(answers.members && answers.map) {
             return;
         }
-        self.rounds += 1;
+        (self.rounds, self.is_answered) = (self.rounds + 1, true);
         if answers.is_news && self.rounds < ROUNDS_MAX {
             self.state = State::Wanted { whom: None, from_us: now_us + ROUND_US };
         } else {
