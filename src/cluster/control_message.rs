@@ -12,7 +12,7 @@
 //! |---|---|---|
 //! | 1 AskMembers | who is there? | |
 //! | 2 Members | these are | as the failure detector writes them |
-//! | 3 Compare | my map has these entries: send what I lack, ask for what you lack | node (6), version (8), fingerprint (8) each, ascending |
+//! | 3 Compare | my map has these entries: send what I lack, ask for what you lack | node (6), version (8), digest (8) each, ascending |
 //! | 4 Pull | send me these entries | node (6) each, ascending |
 //! | 5 Entries | here they are; flag 1: an answer to Compare, flag 2: the last of an answer | node (6), bytes (4), the entry each |
 //! | 6 Probe, 7 ProbeReply | do you answer? I do | number (8) |
@@ -208,7 +208,7 @@ fn ascend(limits: &ControlLimits, mut next: impl FnMut() -> Option<NodeId>) -> R
     let (mut last, mut count) = (None, 0);
     while let Some(node) = next() {
         count += 1;
-        if last.replace(node) >= Some(node) || count > limits.members_max {
+        if last.replace(node) >= Some(node) || count > limits.entries_max() {
             return Err(BadMessage::Malformed);
         }
     }
@@ -217,7 +217,7 @@ fn ascend(limits: &ControlLimits, mut next: impl FnMut() -> Option<NodeId>) -> R
 
 /// A message with entries has one more than fits, or one question about all members.
 fn message_bytes_most(limits: &ControlLimits) -> usize {
-    HEADER_BYTES + limits.message_bytes_max.max(limits.members_max * 64)
+    HEADER_BYTES + limits.message_bytes_max.max(limits.entries_max() * 64)
 }
 
 fn write(kind: u8, flags: u16, out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {

@@ -6,9 +6,9 @@
 //!  2   2  bytes of the failure detector's part
 //!  4   4  zero
 //!  8   8  SipHash-2-4 of everything else under the cluster's secret
-//! 16   8  fingerprint of the sender's map
+//! 16   8  digest of the sender's map
 //! 24      the failure detector's part
-//!         each piece of news: node (6), version (8), fingerprint (8) of its entry
+//!         each piece of news: node (6), version (8), digest (8) of its entry
 //! ```
 //!
 //! Numbers have their lowest byte first. The tag keeps other clusters and damage out; it does not hide anything, and a datagram
@@ -23,8 +23,8 @@ use siphasher::sip::SipHasher24;
 use smallvec::SmallVec;
 
 use crate::checked_bytes::{CheckedBytes, write_node};
-use crate::ids::{Fingerprint, NodeId};
-use crate::shared_map::EntryStamp;
+use crate::ids::NodeId;
+use crate::membership::{EntryStamp, MapDigest};
 
 const FORMAT: u8 = 1;
 /// Bytes in front of the parts.
@@ -42,7 +42,7 @@ struct Header {
     detector_bytes: [u8; 2],
     zero: [u8; 4],
     tag: [u8; 8],
-    fingerprint: [u8; 8],
+    digest: [u8; 8],
 }
 
 /// An entry of the map that somebody has.
@@ -57,13 +57,13 @@ pub struct News {
 impl News {
     pub(crate) fn read(bytes: &mut CheckedBytes<'_>) -> Option<Self> {
         let node = bytes.node()?;
-        Some(Self { node, stamp: EntryStamp { version: bytes.u64()?, fingerprint: bytes.u64()? } })
+        Some(Self { node, stamp: EntryStamp { version: bytes.u64()?, digest: bytes.u64()? } })
     }
 
     pub(crate) fn write(self, out: &mut Vec<u8>) {
         write_node(self.node, out);
         out.extend_from_slice(&self.stamp.version.to_le_bytes());
-        out.extend_from_slice(&self.stamp.fingerprint.to_le_bytes());
+        out.extend_from_slice(&self.stamp.digest.to_le_bytes());
     }
 }
 
@@ -108,7 +108,7 @@ impl Secrets {
 #[derive(Debug, Clone, Copy)]
 pub struct Datagram<'a> {
     /// Of the sender's map.
-    pub fingerprint: Fingerprint,
+    pub digest: MapDigest,
     /// For the failure detector; not checked.
     pub detector: &'a [u8],
     news: &'a [u8],
@@ -134,7 +134,7 @@ impl<'a> Datagram<'a> {
         if news.len() != usize::from(header.news) * NEWS_BYTES || header.zero != [0; 4] {
             return Err(BadDatagram::Malformed);
         }
-        let datagram = Self { fingerprint: Fingerprint(u64::from_le_bytes(header.fingerprint)), detector, news };
+        let datagram = Self { digest: MapDigest(u64::from_le_bytes(header.digest)), detector, news };
         // Before anybody acts on a part of it.
         let is_whole = datagram.news().count() == usize::from(header.news);
         if is_whole { Ok(datagram) } else { Err(BadDatagram::Malformed) }
@@ -151,7 +151,7 @@ impl<'a> Datagram<'a> {
 /// bytes.
 pub fn write(
     detector: &[u8],
-    fingerprint: Fingerprint,
+    digest: MapDigest,
     most: usize,
     secrets: &Secrets,
     mut next_news: impl FnMut() -> Option<News>,
@@ -159,8 +159,8 @@ pub fn write(
 ) {
     let start = out.len();
     let detector_bytes = u16::try_from(detector.len()).expect("limits: a part's length has two bytes").to_le_bytes();
-    let fingerprint = fingerprint.0.to_le_bytes();
-    let mut header = Header { format: FORMAT, news: 0, detector_bytes, zero: [0; 4], tag: [0; 8], fingerprint };
+    let digest = digest.0.to_le_bytes();
+    let mut header = Header { format: FORMAT, news: 0, detector_bytes, zero: [0; 4], tag: [0; 8], digest };
     out.extend_from_slice(bytemuck::bytes_of(&header));
     out.extend_from_slice(detector);
     while header.news < u8::MAX && out.len() - start + NEWS_BYTES <= most {
@@ -184,17 +184,17 @@ fn tag(secret: &[u8; 16], bytes: &[u8]) -> [u8; 8] {
 #[cfg(test)]
 mod tests {
     use super::{BadDatagram, Datagram, HEADER_BYTES, NEWS_BYTES, News, Secrets, write};
-    use crate::ids::{Fingerprint, NodeId};
-    use crate::shared_map::EntryStamp;
+    use crate::ids::NodeId;
+    use crate::membership::{EntryStamp, MapDigest};
 
     fn news(number: u64) -> News {
-        News { node: NodeId::new(number), stamp: EntryStamp { version: number * 10, fingerprint: !number } }
+        News { node: NodeId::new(number), stamp: EntryStamp { version: number * 10, digest: !number } }
     }
 
     fn datagram(most: usize, pieces: u64) -> Vec<u8> {
         let mut pieces = (1..=pieces).map(news);
         let mut out = Vec::new();
-        write(b"detector", Fingerprint(77), most, &Secrets::new(&[[1; 16]]), || pieces.next(), &mut out);
+        write(b"detector", MapDigest(77), most, &Secrets::new(&[[1; 16]]), || pieces.next(), &mut out);
         out
     }
 
@@ -204,7 +204,7 @@ mod tests {
         assert_eq!(bytes.len(), HEADER_BYTES + 8 + 3 * NEWS_BYTES);
         // The sender's secret is the receiver's older one.
         let open = Datagram::open(&bytes, &Secrets::new(&[[2; 16], [1; 16]])).unwrap();
-        assert_eq!((open.fingerprint, open.detector), (Fingerprint(77), &b"detector"[..]));
+        assert_eq!((open.digest, open.detector), (MapDigest(77), &b"detector"[..]));
         assert_eq!(open.news().collect::<Vec<_>>(), [news(1), news(2), news(3)]);
     }
 

@@ -231,9 +231,15 @@ impl FailureDetector {
         self.due = due;
     }
 
-    /// Asks at seeds and at `unheard` addresses of the map where that is due.
-    pub fn knock(&mut self, now_us: u64, unheard: impl FnOnce() -> Vec<SocketAddr>, output: &mut Output) {
-        if self.contacts.next_due_us().is_none_or(|due_us| due_us > now_us) {
+    /// Whether [`FailureDetector::knock`] has something to do.
+    #[must_use]
+    pub fn is_knock_due(&self, now_us: u64) -> bool {
+        self.contacts.next_due_us().is_some_and(|due_us| due_us <= now_us)
+    }
+
+    /// Asks at seeds and at `unheard` addresses of the map, where that is due.
+    pub fn knock(&mut self, now_us: u64, unheard: &[SocketAddr], output: &mut Output) {
+        if !self.is_knock_due(now_us) {
             return;
         }
         let own = self.identity().address();
@@ -243,7 +249,7 @@ impl FailureDetector {
             address == own || (is_connected && foca.iter_members().any(|member| member.id().address() == address))
         };
         let (limits, random) = (&self.limits, &mut self.random);
-        let chosen = self.contacts.choose(now_us, is_connected, &unheard(), is_heard, limits, random);
+        let chosen = self.contacts.choose(now_us, is_connected, unheard, is_heard, limits, random);
         for address in chosen {
             let result = self.foca.announce(Identity::anybody(address), self.surroundings.recorder(now_us, output));
             self.after(now_us, result, output);

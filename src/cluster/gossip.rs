@@ -1,13 +1,13 @@
 //! How a change of the membership map reaches everybody.
 //!
 //! Datagrams carry only *that* a node's entry has a new state ([`News`]); who lacks that state pulls the entry over the reliable
-//! transport from whoever told it, merges it, and tells others in turn. Every datagram also carries the fingerprint of the
+//! transport from whoever told it, merges it, and tells others in turn. Every datagram also carries the digest of the
 //! sender's map: maps that stay different although there is no news are compared entry by entry, which mends whatever gossip
 //! lost.
 //!
 //! ```text
 //!  news seen, and newer than ours ──▶ pull ──▶ entry merged ──▶ news to tell, so often as the cluster is large
-//!  fingerprints differ for a while ──▶ compare ──▶ entries we lacked; the other pulls what it lacked
+//!  digests differ for a while ──▶ compare ──▶ entries we lacked; the other pulls what it lacked
 //! ```
 //!
 //! It does not know the map: who drives it does, and merges.
@@ -17,10 +17,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::datagram::News;
-use crate::ids::{Fingerprint, NodeId};
+use crate::ids::NodeId;
 use crate::limits::ControlLimits;
+use crate::membership::{EntryStamp, MapDigest};
 use crate::random::Random;
-use crate::shared_map::EntryStamp;
 
 /// Pieces of news that wait at most: where there are more, maps differ so much that they are compared.
 const TELLINGS_MAX: usize = 256;
@@ -139,8 +139,8 @@ impl Gossip {
         self.compare_wait_us = self.limits.compare_every_us;
     }
 
-    /// The fingerprint of another's map was seen. True when it is time to compare ours with it.
-    pub fn on_fingerprint(&mut self, now_us: u64, theirs: Fingerprint, ours: Fingerprint) -> bool {
+    /// The digest of another's map was seen. True when it is time to compare ours with it.
+    pub fn on_digest(&mut self, now_us: u64, theirs: MapDigest, ours: MapDigest) -> bool {
         if theirs == ours {
             return false;
         }
@@ -178,10 +178,10 @@ impl Gossip {
 mod tests {
     use super::Gossip;
     use crate::datagram::News;
-    use crate::ids::{Fingerprint, NodeId};
+    use crate::ids::NodeId;
     use crate::limits::ControlLimits;
+    use crate::membership::{EntryStamp, MapDigest};
     use crate::random::Random;
-    use crate::shared_map::EntryStamp;
 
     const SECOND: u64 = 1_000_000;
 
@@ -189,8 +189,8 @@ mod tests {
         Gossip::new(&ControlLimits { members_max: 3, ..ControlLimits::default() }, Random::new(1))
     }
 
-    fn news(node: u64, version: u64, fingerprint: u64) -> News {
-        News { node: NodeId::new(node), stamp: EntryStamp { version, fingerprint } }
+    fn news(node: u64, version: u64, digest: u64) -> News {
+        News { node: NodeId::new(node), stamp: EntryStamp { version, digest } }
     }
 
     fn datagram(gossip: &mut Gossip, room: usize) -> Vec<u64> {
@@ -219,16 +219,16 @@ mod tests {
         let mut gossip = gossip();
         gossip.on_compare(SECOND);
         assert!(gossip.on_compared(SECOND, 5));
-        assert!(!gossip.on_fingerprint(4 * SECOND, Fingerprint(1), Fingerprint(2)));
+        assert!(!gossip.on_digest(4 * SECOND, MapDigest(1), MapDigest(2)));
         assert!(!gossip.on_compared(4 * SECOND, 500));
-        assert!(!gossip.on_fingerprint(4 * SECOND, Fingerprint(1), Fingerprint(2)));
-        assert!(gossip.on_fingerprint(6 * SECOND, Fingerprint(1), Fingerprint(2)));
+        assert!(!gossip.on_digest(4 * SECOND, MapDigest(1), MapDigest(2)));
+        assert!(gossip.on_digest(6 * SECOND, MapDigest(1), MapDigest(2)));
     }
 
     #[test]
     fn an_entry_is_pulled_once_unless_the_answer_is_lost_or_something_newer_is_told() {
         let mut gossip = gossip();
-        let known = Some(EntryStamp { version: 5, fingerprint: 5 });
+        let known = Some(EntryStamp { version: 5, digest: 5 });
         assert!(!gossip.wants(0, news(1, 5, 5), known), "we have it");
         assert!(!gossip.wants(0, news(1, 4, 9), known), "ours is newer");
         assert!(gossip.wants(0, news(1, 5, 6), known), "another state of the same version");
@@ -250,12 +250,12 @@ mod tests {
 
     #[test]
     fn maps_that_stay_different_are_compared_more_and_more_seldom() {
-        let (mut gossip, ours, theirs) = (gossip(), Fingerprint(1), Fingerprint(2));
+        let (mut gossip, ours, theirs) = (gossip(), MapDigest(1), MapDigest(2));
         let mut compared_s = Vec::new();
         for second in 1..=1200 {
             let now_us = second * SECOND;
-            assert!(!gossip.on_fingerprint(now_us, ours, ours));
-            if gossip.on_fingerprint(now_us, theirs, ours) {
+            assert!(!gossip.on_digest(now_us, ours, ours));
+            if gossip.on_digest(now_us, theirs, ours) {
                 gossip.on_compare(now_us);
                 compared_s.push(second);
             }
@@ -269,17 +269,17 @@ mod tests {
 
     #[test]
     fn our_own_changes_and_long_agreement_begin_the_wait_anew() {
-        let (mut gossip, ours, theirs) = (gossip(), Fingerprint(1), Fingerprint(2));
-        assert!(!gossip.on_fingerprint(SECOND, theirs, ours));
+        let (mut gossip, ours, theirs) = (gossip(), MapDigest(1), MapDigest(2));
+        assert!(!gossip.on_digest(SECOND, theirs, ours));
         gossip.on_map_changed();
-        assert!(!gossip.on_fingerprint(7 * SECOND, theirs, ours));
-        assert!(!gossip.on_fingerprint(40 * SECOND, theirs, ours), "long ago");
-        assert!(gossip.on_fingerprint(45 * SECOND, theirs, ours));
+        assert!(!gossip.on_digest(7 * SECOND, theirs, ours));
+        assert!(!gossip.on_digest(40 * SECOND, theirs, ours), "long ago");
+        assert!(gossip.on_digest(45 * SECOND, theirs, ours));
         gossip.on_compare(45 * SECOND);
         // A map that never settles is compared all the same, in the end.
         let first = (46..1000).find(|second| {
             gossip.on_map_changed();
-            gossip.on_fingerprint(second * SECOND, theirs, ours)
+            gossip.on_digest(second * SECOND, theirs, ours)
         });
         assert_eq!(first, Some(45 + 300));
     }

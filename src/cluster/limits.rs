@@ -7,6 +7,8 @@ use annulus_object::Clock;
 /// Nodes in the map of the cluster, removed ones included until they are forgotten. Bounds what a map takes in memory and in a
 /// message: at most 3 MiB.
 pub const MEMBERS_MAX: usize = 4_096;
+/// Tombstones of forgotten nodes in the map.
+pub const FORGOTTEN_MAX: usize = 1_024;
 /// Requests of one kind that a core can have under way at all.
 pub(crate) const SLOTS_MAX: usize = 1 << 20;
 /// Copies of an object that anybody may ask for.
@@ -149,6 +151,12 @@ pub struct ControlLimits {
     pub avoid_us_max: u64,
     /// How long a leaving node tells others at most.
     pub leave_us: u64,
+    /// Between two announcements of what this node says of itself.
+    pub announce_self_every_us: u64,
+    /// Before a removal that was published is carried out: others have heard of it by then, and it of theirs.
+    pub removal_wait_us: u64,
+    /// How long changes of the map are collected before the ring is made anew, so that data is not moved twice.
+    pub ring_settle_us: u64,
 }
 
 impl Default for ControlLimits {
@@ -158,9 +166,9 @@ impl Default for ControlLimits {
         Self {
             datagram_bytes_max: 1_400,
             news_bytes: 176,
-            members_max: 4_096,
-            paced_members_max: 4_096,
-            entry_bytes_max: 16 << 10,
+            members_max: MEMBERS_MAX,
+            paced_members_max: MEMBERS_MAX,
+            entry_bytes_max: 1 << 10,
             message_bytes_max: 256 << 10,
             probe_period_us: SECOND,
             probe_wait_us: 500 * MS,
@@ -182,11 +190,19 @@ impl Default for ControlLimits {
             avoid_us_min: 250 * MS,
             avoid_us_max: 10 * SECOND,
             leave_us: 2 * SECOND,
+            announce_self_every_us: SECOND,
+            removal_wait_us: 60 * SECOND,
+            ring_settle_us: 10 * SECOND,
         }
     }
 }
 
 impl ControlLimits {
+    /// Entries of a map, tombstones included.
+    pub(crate) const fn entries_max(&self) -> usize {
+        self.members_max + FORGOTTEN_MAX
+    }
+
     /// Panics where limits contradict each other.
     pub fn assert_valid(&self) {
         assert!(self.news_bytes + 512 <= self.datagram_bytes_max, "a datagram has room for the failure detector");

@@ -1,18 +1,19 @@
 //! The map of the cluster: which nodes exist, what each says of itself, and what operators have said of it.
 //!
-//! Every field that one party writes is a register of its own in which the last writer wins: what a node announces (where it is
-//! reached, its incarnation, what it holds) is one, and its role, its weight and its zone are one each (rule S13). So an
-//! address that changes does not undo a removal, and automation that lowers a weight does not undo a Leaving. A
-//! register's stamp is the clock and the node at which it was written; nothing in a value, least of all an incarnation, decides
-//! which of two is kept.
+//! It says who is a member and as what. It is not the failure detector: a node that does not answer is as much a member as
+//! before. It does not choose owners either; [`crate::placement`] does, from [`Membership::placed`].
 //!
-//! It is not the failure detector: a node that does not answer is as much a member as before. It does not
-//! choose owners either; [`crate::placement`] does, from [`Membership::placed`].
+//! A node that was forgotten leaves a tombstone of a few bytes, or a node that was away would bring it back with its old map.
+//! There are at most [`FORGOTTEN_MAX`]; then the oldest goes. So what is promised is: a forgotten node does not come back
+//! unless so many others were forgotten since, whoever was away and for however long. What is not: that its number can be
+//! used again. It cannot; what was forgotten counts as lost, and a node that would bring it back comes under a new number.
 //!
-//! Invariants: merging is commutative, associative and idempotent; no more than [`MEMBERS_MAX`] nodes; an entry has at least one
-//! register; only a node itself is the author of what it announces.
+//! Invariant: merging is commutative, associative and idempotent as long as no tombstone has to go; no more than [`MEMBERS_MAX`]
+//! nodes and [`FORGOTTEN_MAX`] tombstones; only a node itself is the author of what it announces; maps with the same digest are
+//! equal.
 
 mod codec;
+mod entry;
 mod error;
 mod fields;
 mod register;
@@ -26,10 +27,11 @@ use annulus_object::Clock;
 use siphasher::sip::SipHasher13;
 
 use crate::ids::NodeId;
-use crate::limits::MEMBERS_MAX;
+use crate::limits::{FORGOTTEN_MAX, MEMBERS_MAX};
 use crate::placement::Member;
 
 pub use codec::UnverifiedMembership;
+pub use entry::Entry;
 pub use error::{MapError, TooManyMembers};
 pub use fields::{Announced, Endpoint, HOST_BYTES_MAX, Holdings, Role, WEIGHT_MAX, Weight, ZONE_BYTES_MAX, Zone};
 pub use register::{Register, Stamp};
@@ -37,132 +39,103 @@ pub use register::{Register, Stamp};
 /// "annulus: " and "members"; only for telling maps apart.
 const DIGEST_KEY: (u64, u64) = (0x616e_6e75_6c75_733a, 0x6d65_6d62_6572_7300);
 
-/// All that is known of one node.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Entry {
-    announced: Option<Register<Announced>>,
-    role: Option<Register<Role>>,
-    weight: Option<Register<Weight>>,
-    zone: Option<Register<Zone>>,
-}
-
 /// What a map is recognised by: maps with the same digest are equal. Unlike a ring's fingerprint it covers every field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MapDigest(pub u64);
 
-/// The map: see the module. The default knows nobody.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Membership {
-    entries: BTreeMap<NodeId, Entry>,
+/// What one entry is recognised by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EntryStamp {
+    /// The largest clock of the entry's registers, raw: does not decrease when entries merge.
+    pub version: u64,
+    /// Of the entry's content: tells apart entries whose largest clock is the same.
+    pub digest: u64,
 }
 
-impl Entry {
-    /// What the node says of itself; `None` while only operators have spoken of it.
+impl EntryStamp {
+    /// Whether an entry with this stamp may hold something that one with stamp `known` lacks. Both may hold something that the
+    /// other lacks; then each is news to the other once their versions are equal, which merging one way brings about.
     #[must_use]
-    pub fn announced(&self) -> Option<&Announced> {
-        self.announced.as_ref().map(|register| &register.value)
-    }
-
-    /// When and by whom that was written.
-    #[must_use]
-    pub fn announced_at(&self) -> Option<Stamp> {
-        self.announced.as_ref().map(|register| register.stamp)
-    }
-
-    /// Its role; Joining until somebody gives it one.
-    #[must_use]
-    pub fn role(&self) -> Role {
-        self.role.as_ref().map_or(Role::Joining, |register| register.value)
-    }
-
-    /// When and by whom its role was given.
-    #[must_use]
-    pub fn role_at(&self) -> Option<Stamp> {
-        self.role.as_ref().map(|register| register.stamp)
-    }
-
-    /// Its weight.
-    #[must_use]
-    pub fn weight(&self) -> Weight {
-        self.weight.as_ref().map_or(Weight::default(), |register| register.value)
-    }
-
-    /// Its zone; the one without a name until somebody names it.
-    #[must_use]
-    pub fn zone(&self) -> Zone {
-        self.zone.as_ref().map_or(Zone::default(), |register| register.value)
-    }
-
-    /// The largest clock of its registers.
-    #[must_use]
-    pub fn clock(&self) -> Clock {
-        let stamps = [
-            self.announced.as_ref().map(|register| register.stamp),
-            self.role.as_ref().map(|register| register.stamp),
-            self.weight.as_ref().map(|register| register.stamp),
-            self.zone.as_ref().map(|register| register.stamp),
-        ];
-        stamps.iter().flatten().map(|stamp| stamp.clock).fold(Clock::ZERO, Clock::max)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.announced.is_none() && self.role.is_none() && self.weight.is_none() && self.zone.is_none()
-    }
-
-    fn merge(&mut self, other: &Self) -> bool {
-        let announced = register::merge(&mut self.announced, other.announced.as_ref());
-        let role = register::merge(&mut self.role, other.role.as_ref());
-        let weight = register::merge(&mut self.weight, other.weight.as_ref());
-        let zone = register::merge(&mut self.zone, other.zone.as_ref());
-        announced | role | weight | zone
-    }
-
-    /// The registers that merging into `other` would change there.
-    fn newer_than(&self, other: &Self) -> Self {
-        Self {
-            announced: register::newer(self.announced.as_ref(), other.announced.as_ref()),
-            role: register::newer(self.role.as_ref(), other.role.as_ref()),
-            weight: register::newer(self.weight.as_ref(), other.weight.as_ref()),
-            zone: register::newer(self.zone.as_ref(), other.zone.as_ref()),
+    pub fn is_news_to(self, known: Option<EntryStamp>) -> bool {
+        match known {
+            None => true,
+            Some(known) if self.version == known.version => self.digest != known.digest,
+            Some(known) => self.version > known.version,
         }
     }
 }
 
+/// An entry, and what it is recognised by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Kept {
+    entry: Entry,
+    stamp: EntryStamp,
+}
+
+/// The map: see the module. The default knows nobody.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Membership {
+    entries: BTreeMap<NodeId, Kept>,
+    /// How many of them are tombstones.
+    forgotten: usize,
+    /// Sum of the entries' own.
+    digest: u64,
+}
+
 impl Membership {
-    /// Every node, by id.
+    /// Every node, by id, without those that were forgotten.
     pub fn iter(&self) -> impl Iterator<Item = (NodeId, &Entry)> {
-        self.entries.iter().map(|(node, entry)| (*node, entry))
+        let known = self.entries.iter().filter(|(_, kept)| !kept.entry.is_forgotten());
+        known.map(|(node, kept)| (*node, &kept.entry))
     }
 
-    /// One node.
+    /// One node; `None` of one that was forgotten.
     #[must_use]
     pub fn get(&self, node: NodeId) -> Option<&Entry> {
-        self.entries.get(&node)
+        self.entries.get(&node).map(|kept| &kept.entry).filter(|entry| !entry.is_forgotten())
+    }
+
+    /// Whether a node was forgotten.
+    #[must_use]
+    pub fn is_forgotten(&self, node: NodeId) -> bool {
+        self.entries.get(&node).is_some_and(|kept| kept.entry.is_forgotten())
     }
 
     /// How many nodes are known, removed ones included.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.len() - self.forgotten
     }
 
     /// Whether nobody is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len() == 0
+    }
+
+    /// What the entries are recognised by, tombstones included, ascending by node.
+    pub fn stamps(&self) -> impl Iterator<Item = (NodeId, EntryStamp)> {
+        self.entries.iter().map(|(node, kept)| (*node, kept.stamp))
+    }
+
+    /// What the entry of a node is recognised by; `None` where there is not even a tombstone.
+    #[must_use]
+    pub fn stamp(&self, node: NodeId) -> Option<EntryStamp> {
+        self.entries.get(&node).map(|kept| kept.stamp)
     }
 
     /// A node says how it is reached and what it holds. True when that is news: see [`Membership::set_role`] on `clock`.
     pub fn announce(&mut self, node: NodeId, clock: Clock, announced: Announced) -> Result<bool, TooManyMembers> {
         assert!(announced.is_valid(), "a node announces what others accept: {announced:?}");
+        let incarnation_most = announced.incarnation;
         let announced = Some(Register::new(clock, node, announced));
-        self.write(node, &Entry { announced, ..Entry::default() })
+        self.merge_one(node, &Entry { announced, incarnation_most, ..Entry::default() })
     }
 
     /// An operator gives a node a role, at the node `author`. True when that is news, false when the register was written
-    /// at a later clock; who stamps above [`Membership::epoch`] always makes news.
+    /// at a later clock; who stamps above [`Membership::epoch`] always makes news, unless the node was forgotten.
     pub fn set_role(&mut self, node: NodeId, clock: Clock, author: NodeId, role: Role) -> Result<bool, TooManyMembers> {
-        self.write(node, &Entry { role: Some(Register::new(clock, author, role)), ..Entry::default() })
+        self.merge_one(node, &Entry { role: Some(Register::new(clock, author, role)), ..Entry::default() })
     }
 
     /// An operator gives a node a weight: as [`Membership::set_role`].
@@ -173,66 +146,102 @@ impl Membership {
         author: NodeId,
         weight: Weight,
     ) -> Result<bool, TooManyMembers> {
-        self.write(node, &Entry { weight: Some(Register::new(clock, author, weight)), ..Entry::default() })
+        self.merge_one(node, &Entry { weight: Some(Register::new(clock, author, weight)), ..Entry::default() })
     }
 
     /// An operator says where a node is: as [`Membership::set_role`].
     pub fn set_zone(&mut self, node: NodeId, clock: Clock, author: NodeId, zone: Zone) -> Result<bool, TooManyMembers> {
-        self.write(node, &Entry { zone: Some(Register::new(clock, author, zone)), ..Entry::default() })
+        self.merge_one(node, &Entry { zone: Some(Register::new(clock, author, zone)), ..Entry::default() })
+    }
+
+    /// An operator wants a node removed: as [`Membership::set_role`]. What becomes of it, see [`crate::node`].
+    pub fn intend_removal(&mut self, node: NodeId, clock: Clock, author: NodeId) -> Result<bool, TooManyMembers> {
+        self.merge_one(node, &Entry { removal: Some(Stamp { clock, author }), ..Entry::default() })
+    }
+
+    /// An operator wants to hear of a node no more: a tombstone takes the place of whatever is known of it, here and wherever it
+    /// is merged.
+    pub fn forget(&mut self, node: NodeId, clock: Clock) -> Result<bool, TooManyMembers> {
+        self.merge_one(node, &Entry { forgotten: Some(clock), ..Entry::default() })
     }
 
     /// Takes from `other` every register that is newer there. True when anything changed. With more nodes in both than there may
     /// be nothing changes.
     pub fn merge(&mut self, other: &Self) -> Result<bool, TooManyMembers> {
-        let new = other.entries.keys().filter(|node| !self.entries.contains_key(node)).count();
-        self.make_room(new)?;
+        let new = other.iter().filter(|(node, _)| !self.entries.contains_key(node)).count();
+        if self.len() + new > MEMBERS_MAX {
+            return Err(TooManyMembers);
+        }
         let mut changed = false;
-        for (node, entry) in &other.entries {
-            changed |= self.entries.entry(*node).or_default().merge(entry);
+        for (node, kept) in &other.entries {
+            changed |= self.merge_one(*node, &kept.entry)?;
         }
         Ok(changed)
     }
 
-    /// What `other` lacks: a map of those registers alone, to be merged there.
-    #[must_use]
-    pub fn newer_than(&self, other: &Self) -> Self {
-        let nothing = Entry::default();
-        let news = |(node, entry): (&NodeId, &Entry)| {
-            let news = entry.newer_than(other.entries.get(node).unwrap_or(&nothing));
-            (!news.is_empty()).then_some((*node, news))
-        };
-        Self { entries: self.entries.iter().filter_map(news).collect() }
+    /// Merges what somebody knows of one node. True when anything changed.
+    pub fn merge_one(&mut self, node: NodeId, news: &Entry) -> Result<bool, TooManyMembers> {
+        let before = self.entries.get(&node);
+        if before.is_none() && !news.is_forgotten() && self.len() >= MEMBERS_MAX {
+            return Err(TooManyMembers);
+        }
+        let mut entry = before.map(|kept| kept.entry.clone()).unwrap_or_default();
+        if !entry.merge(news) {
+            return Ok(false);
+        }
+        self.remove(node);
+        self.insert(node, entry);
+        let has_shed = self.forgotten > FORGOTTEN_MAX && self.shed_oldest() == node;
+        Ok(!has_shed)
     }
 
     /// Among whom partitions are placed: the Active ones.
     #[must_use]
     pub fn placed(&self) -> Vec<Member> {
-        let active = self.iter().filter(|(_, entry)| entry.role() == Role::Active);
-        active.map(|(node, entry)| Member { node, weight: entry.weight(), zone: entry.zone() }).collect()
+        self.iter().filter_map(|(node, entry)| entry.placed(node)).collect()
     }
 
     /// The epoch: the largest clock in the map.
     #[must_use]
     pub fn epoch(&self) -> Clock {
-        self.entries.values().map(Entry::clock).fold(Clock::ZERO, Clock::max)
+        self.entries.values().map(|kept| kept.entry.clock()).fold(Clock::ZERO, Clock::max)
     }
 
     /// Equal for equal maps, and for no others that anybody will see.
     #[must_use]
     pub fn digest(&self) -> MapDigest {
-        let mut bytes = Vec::new();
-        self.encode(&mut bytes);
-        let mut hasher = SipHasher13::new_with_keys(DIGEST_KEY.0, DIGEST_KEY.1);
-        hasher.write(&bytes);
-        MapDigest(hasher.finish())
+        MapDigest(self.digest)
     }
 
-    fn write(&mut self, node: NodeId, news: &Entry) -> Result<bool, TooManyMembers> {
-        self.make_room(usize::from(!self.entries.contains_key(&node)))?;
-        Ok(self.entries.entry(node).or_default().merge(news))
+    fn insert(&mut self, node: NodeId, entry: Entry) {
+        let stamp = EntryStamp { version: entry.clock().raw(), digest: digest_of(node, &entry) };
+        self.digest = self.digest.wrapping_add(stamp.digest);
+        self.forgotten += usize::from(entry.is_forgotten());
+        self.entries.insert(node, Kept { entry, stamp });
     }
 
-    fn make_room(&self, nodes: usize) -> Result<(), TooManyMembers> {
-        if self.entries.len() + nodes <= MEMBERS_MAX { Ok(()) } else { Err(TooManyMembers) }
+    fn remove(&mut self, node: NodeId) {
+        if let Some(kept) = self.entries.remove(&node) {
+            self.digest = self.digest.wrapping_sub(kept.stamp.digest);
+            self.forgotten -= usize::from(kept.entry.is_forgotten());
+        }
     }
+
+    /// The tombstone with the smallest clock goes: the same one on every node that has the same ones.
+    fn shed_oldest(&mut self) -> NodeId {
+        let tombstones = self.entries.iter().filter(|(_, kept)| kept.entry.is_forgotten());
+        let oldest = tombstones.map(|(node, kept)| (kept.stamp.version, *node)).min();
+        let (_, node) = oldest.expect("there are more than there may be");
+        self.remove(node);
+        node
+    }
+}
+
+fn digest_of(node: NodeId, entry: &Entry) -> u64 {
+    let mut bytes = Vec::new();
+    entry.encode(&mut bytes);
+    let mut hasher = SipHasher13::new_with_keys(DIGEST_KEY.0, DIGEST_KEY.1);
+    hasher.write_u64(node.raw());
+    hasher.write(&bytes);
+    hasher.finish()
 }

@@ -9,22 +9,30 @@
 //! Invariant: no mutation is on unless a test has switched it on, on its own thread, and it is off again when that ends.
 
 macro_rules! mutations {
-    ($($(#[doc = $text:literal])+ $name:ident = $word:literal,)+) => {
+    (
+        $($(#[doc = $text:literal])+ $name:ident = $word:literal,)+
+        map:
+        $($(#[doc = $map_text:literal])+ $map_name:ident = $map_word:literal,)+
+    ) => {
         /// A deliberate bug.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Mutation {
             $($(#[doc = $text])+ $name,)+
+            $($(#[doc = $map_text])+ $map_name,)+
         }
 
         impl Mutation {
-            /// All of them.
+            /// Those of the data plane, which the simulator has to find.
             pub const ALL: &'static [Mutation] = &[$(Mutation::$name,)+];
+            /// Those of the membership map and the ring: `tests/control/bugs.rs` names the story that finds each.
+            pub const MAP: &'static [Mutation] = &[$(Mutation::$map_name,)+];
 
             /// Its name on the command line.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Mutation::$name => $word,)+
+                    $(Mutation::$map_name => $map_word,)+
                 }
             }
 
@@ -33,6 +41,7 @@ macro_rules! mutations {
             pub const fn text(self) -> &'static str {
                 match self {
                     $(Mutation::$name => concat!($($text),+),)+
+                    $(Mutation::$map_name => concat!($($map_text),+),)+
                 }
             }
         }
@@ -173,6 +182,26 @@ mutations! {
     StaleReplyAccepted = "stale-reply-accepted",
     /// A write that timed out is never answered.
     TimeoutForgotten = "timeout-forgotten",
+
+    map:
+    /// Of two maps' entries of a node the later one is kept whole (S13).
+    WholeEntryLastWriterWins = "whole-entry-last-writer-wins",
+    /// A node that announces a new incarnation is Active again (S13).
+    IncarnationChangesRole = "incarnation-changes-role",
+    /// A removal is carried out at once, without an intent (S13).
+    RemovalWithoutIntent = "removal-without-intent",
+    /// A removal does not look whether another one was carried out since it was published (S13).
+    RemovalIgnoresOthers = "removal-ignores-others",
+    /// A ring's fingerprint is that of the map (S13).
+    FingerprintOfMap = "fingerprint-of-map",
+    /// What is written is stamped by the wall clock, not above what the map has.
+    StampIgnoresMap = "stamp-ignores-map",
+    /// A forgotten node's tombstone is an entry like others: a later one takes its place.
+    ForgottenComesBack = "forgotten-comes-back",
+    /// A node does not look whether what the map says of it is what it says itself.
+    AnnouncedOnce = "announced-once",
+    /// A node whose disk was put back speaks on under an incarnation that was used (S1).
+    LostIncarnationUsed = "lost-incarnation-used",
 }
 
 #[cfg(feature = "mutations")]

@@ -1,42 +1,57 @@
 //! The control plane of a node: who is there, who answers, and which map they share.
 //!
-//! It joins the failure detector, what this node itself sees of its peers, and the gossip about the map. One per node; the
-//! cores hear of its results ([`NodeEffect::Liveness`], [`NodeEffect::MapChanged`]).
+//! It joins the failure detector, what this node itself sees of its peers, the map, and the gossip about it. One per node; the
+//! cores hear of its results ([`NodeEffect::Liveness`], [`NodeEffect::RingChanged`]) as a [`crate::route_table::RouteTable`].
 //!
 //! ```text
 //!  datagram ──▶ tag ──┬─▶ failure detector ──▶ up, down ──▶ reachability ──▶ liveness
 //!                     ├─▶ news ──▶ gossip ──▶ pull                 ▲
-//!                     └─▶ fingerprint ──▶ gossip ──▶ compare       └── what the data plane observes
-//!  message ──▶ members ──▶ failure detector;   entries ──▶ map ──▶ gossip
+//!                     └─▶ digest ──▶ gossip ──▶ compare            └── what the data plane observes
+//!  message ──▶ members ──▶ failure detector;   entries ──▶ map ──▶ gossip, ring
+//!  operators, announcements, removals ──▶ map
 //! ```
 //!
 //! Invariant: the same events with the same seed give the same effects; bytes from outside change nothing before they are
 //! checked.
 
+mod changes;
 mod effect;
 mod event;
 mod exchange;
 mod introduction;
+mod removals;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use crate::datagram::{self, Datagram, News, Secrets};
+use annulus_object::{Clock, HybridClock};
+
+use crate::datagram::{self, Datagram, Secrets};
+use crate::event::Now;
 use crate::failure_detector::{FailureDetector, Identity, Notice, Output};
 use crate::gossip::Gossip;
 use crate::ids::NodeId;
 use crate::limits::ControlLimits;
+use crate::membership::{Announced, Membership};
 use crate::random::Random;
 use crate::reachability::{Change, Outcome, Reachability};
-use crate::shared_map::SharedMap;
+use changes::Contact;
+pub use changes::{MapChange, Refusal};
 pub use effect::{NodeEffect, NodeEffects};
 pub use event::NodeEvent;
 use introduction::Introduction;
+use removals::Removals;
+
+/// Names that are to be resolved at once.
+const NAMES_MAX: usize = 3;
 
 /// What a control plane starts with.
 #[derive(Debug, Clone)]
 pub struct NodeSetup {
     /// Who this node is: its generation was stored before, and was never used.
     pub identity: Identity,
+    /// What this node says of itself.
+    pub announced: Announced,
     /// What the cluster's datagrams are signed with.
     pub secrets: Secrets,
     /// For everything that is left to chance. Differs from node to node.
@@ -61,9 +76,26 @@ pub struct NodeCounts {
 }
 
 /// See the module.
-pub struct ControlNode<M> {
+pub struct ControlNode {
     own: NodeId,
-    map: M,
+    map: Membership,
+    announced: Announced,
+    /// What the map says of this node is something else, and is to be mended then.
+    announce_us: Option<u64>,
+    next_announce_us: u64,
+    has_joined: bool,
+    /// The greatest that this node has used and does not remember; 0 is none.
+    lost_incarnation: u16,
+    clock: HybridClock,
+    /// Wall clock of the event that is being handled.
+    unix_ms: u64,
+    removals: Removals,
+    /// The ring is to be made anew then.
+    ring_us: Option<u64>,
+    /// Somebody owned something when it was made last.
+    has_owners: bool,
+    /// What names were resolved to.
+    addresses: BTreeMap<NodeId, SocketAddr>,
     limits: ControlLimits,
     secrets: Secrets,
     detector: FailureDetector,
@@ -80,15 +112,26 @@ pub struct ControlNode<M> {
     changes: Vec<Change>,
 }
 
-impl<M: SharedMap> ControlNode<M> {
-    /// A node that has not begun to look for others.
+impl ControlNode {
+    /// A node that has not begun to look for others, with the map that it has stored.
     #[must_use]
-    pub fn new(setup: NodeSetup, map: M) -> Self {
+    pub fn new(setup: NodeSetup, map: Membership) -> Self {
         setup.limits.assert_valid();
         let mut random = Random::new(setup.seed);
         Self {
             own: setup.identity.node(),
             map,
+            announced: setup.announced,
+            announce_us: None,
+            next_announce_us: 0,
+            has_joined: false,
+            lost_incarnation: 0,
+            clock: HybridClock::new(Clock::ZERO),
+            unix_ms: 0,
+            removals: Removals::new(setup.limits.removal_wait_us, setup.limits.stall_us),
+            ring_us: None,
+            has_owners: false,
+            addresses: BTreeMap::new(),
             detector: FailureDetector::new(setup.identity, &setup.limits, random.draw()),
             reachability: Reachability::new(&setup.limits, random.fork()),
             gossip: Gossip::new(&setup.limits, random.fork()),
@@ -105,7 +148,7 @@ impl<M: SharedMap> ControlNode<M> {
     }
 
     /// The membership map.
-    pub const fn map(&self) -> &M {
+    pub const fn map(&self) -> &Membership {
         &self.map
     }
 
@@ -135,24 +178,23 @@ impl<M: SharedMap> ControlNode<M> {
             self.reachability.next_due_us(),
             self.introduction.next_due_us(),
             self.leaving_us,
+            self.announce_us,
+            self.removals.next_due_us(),
+            self.ring_us,
         ];
         parts.into_iter().flatten().min()
     }
 
-    /// Changes an entry of the map: our own, or on an operator's behalf another's. What is told to others has to be stored
-    /// before they are told: store on [`NodeEffect::MapChanged`] before the datagrams of later events leave.
-    pub fn change_map(&mut self, node: NodeId, effects: &mut NodeEffects, change: impl FnOnce(&mut M)) {
-        let before = self.map.stamp(node);
-        change(&mut self.map);
-        let after = self.map.stamp(node);
-        if let Some(stamp) = after.filter(|_| before != after) {
-            self.on_map_changed(effects);
-            self.gossip.tell(News { node, stamp });
-        }
+    /// Something has happened.
+    pub fn on_event(&mut self, now: Now, event: NodeEvent<'_>, effects: &mut NodeEffects) {
+        let now_us = now.steady_us;
+        self.unix_ms = now.unix_ms;
+        self.take(now_us, event, effects);
+        self.maybe_announce(now_us, effects);
+        self.maybe_change_ring(now_us, effects);
     }
 
-    /// Something has happened at `now_us` on the steady clock.
-    pub fn on_event(&mut self, now_us: u64, event: NodeEvent<'_>, effects: &mut NodeEffects) {
+    fn take(&mut self, now_us: u64, event: NodeEvent<'_>, effects: &mut NodeEffects) {
         match event {
             NodeEvent::Datagram(bytes) => self.on_datagram(now_us, bytes, effects),
             NodeEvent::Message { from, bytes } => self.on_message(now_us, from, bytes, effects),
@@ -164,17 +206,40 @@ impl<M: SharedMap> ControlNode<M> {
             NodeEvent::Tick => self.on_tick(now_us, effects),
             NodeEvent::Join { seeds } => {
                 self.leaving_us = None;
-                let mut output = std::mem::take(&mut self.output);
-                self.detector.join(now_us, seeds.to_vec(), &mut output);
-                self.carry_out(now_us, output, effects);
+                self.begin(now_us, seeds, effects);
+                self.detect(now_us, effects, |detector, output| detector.join(now_us, seeds.to_vec(), output));
             }
             NodeEvent::Leave => self.on_leave(now_us, effects),
+            NodeEvent::Announce(announced) => self.announce(now_us, announced, effects),
+            NodeEvent::Operate { node, change } => self.operate(now_us, node, change, effects),
+            NodeEvent::Resolved { node, address } => {
+                if self.map.get(node).is_some() {
+                    self.addresses.insert(node, address);
+                }
+            }
             NodeEvent::Generation { generation } => {
-                let mut output = std::mem::take(&mut self.output);
-                self.detector.adopt_generation(now_us, generation, &mut output);
-                self.carry_out(now_us, output, effects);
+                self.detect(now_us, effects, |detector, output| detector.adopt_generation(now_us, generation, output));
             }
         }
+    }
+
+    /// The map is the one that was stored: what it says is news to whoever asks it here.
+    fn begin(&mut self, now_us: u64, seeds: &[SocketAddr], effects: &mut NodeEffects) {
+        if std::mem::replace(&mut self.has_joined, true) {
+            return;
+        }
+        self.ring_us = Some(now_us);
+        let nodes: Vec<NodeId> = self.map.iter().map(|(node, _)| node).collect();
+        // Others may know what this node has forgotten of itself: it speaks after they have, if there are any.
+        let own_address = self.detector.identity().address();
+        if seeds.iter().any(|seed| *seed != own_address) || nodes.iter().any(|node| *node != self.own) {
+            self.next_announce_us = now_us + self.limits.settle_us;
+        }
+        nodes.into_iter().for_each(|node| self.removals.note(now_us, node, &self.map));
+        if self.map.get(self.own).is_some_and(|entry| entry.incarnation_most() > self.announced.incarnation) {
+            self.on_own_lost(effects);
+        }
+        self.look_at_own(now_us, effects);
     }
 
     fn on_datagram(&mut self, now_us: u64, bytes: &[u8], effects: &mut NodeEffects) {
@@ -182,9 +247,8 @@ impl<M: SharedMap> ControlNode<M> {
             self.counts.refused_datagrams += 1;
             return;
         };
-        let mut output = std::mem::take(&mut self.output);
-        let sender = self.detector.on_datagram(now_us, datagram.detector, &mut output);
-        self.carry_out(now_us, output, effects);
+        let part = datagram.detector;
+        let sender = self.detect(now_us, effects, |detector, output| detector.on_datagram(now_us, part, output));
         match sender {
             Ok(sender) => self.on_news(now_us, sender, &datagram, effects),
             Err(_) => self.counts.refused_datagrams += 1,
@@ -192,21 +256,18 @@ impl<M: SharedMap> ControlNode<M> {
     }
 
     fn on_tick(&mut self, now_us: u64, effects: &mut NodeEffects) {
-        let mut output = std::mem::take(&mut self.output);
-        self.detector.on_tick(now_us, &mut output);
-        let (map, reachability, own) = (&self.map, &self.reachability, self.own);
-        self.detector.knock(now_us, || unheard(map, reachability, own), &mut output);
-        self.carry_out(now_us, output, effects);
+        self.detect(now_us, effects, |detector, output| detector.on_tick(now_us, output));
+        if self.detector.is_knock_due(now_us) {
+            let unheard = self.unheard(effects);
+            self.detect(now_us, effects, |detector, output| detector.knock(now_us, &unheard, output));
+        }
+        self.end_removal(now_us, effects);
         if self.has_gossip() && now_us >= self.next_gossip_us {
             self.next_gossip_us = now_us + self.limits.gossip_every_us;
-            let mut output = std::mem::take(&mut self.output);
-            self.detector.gossip(now_us, &mut output);
-            self.carry_out(now_us, output, effects);
+            self.detect(now_us, effects, |detector, output| detector.gossip(now_us, output));
         }
         self.maybe_introduce(now_us, effects);
-        let mut changes = std::mem::take(&mut self.changes);
-        self.reachability.on_tick(now_us, &mut changes);
-        self.apply(changes, effects);
+        self.reach(effects, |reachability, changes| reachability.on_tick(now_us, changes));
         if let Some(until_us) = self.leaving_us
             && (now_us >= until_us || !self.has_gossip())
         {
@@ -225,15 +286,24 @@ impl<M: SharedMap> ControlNode<M> {
     fn on_leave(&mut self, now_us: u64, effects: &mut NodeEffects) {
         self.introduction.cancel();
         self.leaving_us = Some(now_us + self.limits.leave_us);
-        let mut output = std::mem::take(&mut self.output);
-        self.detector.leave(now_us, &mut output);
-        self.carry_out(now_us, output, effects);
+        self.detect(now_us, effects, |detector, output| detector.leave(now_us, output));
     }
 
     fn observe(&mut self, now_us: u64, peer: NodeId, outcome: Outcome, effects: &mut NodeEffects) {
-        let mut changes = std::mem::take(&mut self.changes);
-        self.reachability.on_outcome(now_us, peer, outcome, &mut changes);
-        self.apply(changes, effects);
+        self.reach(effects, |reachability, changes| reachability.on_outcome(now_us, peer, outcome, changes));
+    }
+
+    /// Has the failure detector do something, and carries out what follows.
+    fn detect<T>(
+        &mut self,
+        now_us: u64,
+        effects: &mut NodeEffects,
+        act: impl FnOnce(&mut FailureDetector, &mut Output) -> T,
+    ) -> T {
+        let mut output = std::mem::take(&mut self.output);
+        let result = act(&mut self.detector, &mut output);
+        self.carry_out(now_us, output, effects);
+        result
     }
 
     /// What the failure detector has found out and wants sent. Takes its list back.
@@ -242,12 +312,12 @@ impl<M: SharedMap> ControlNode<M> {
             self.on_notice(now_us, *notice, effects);
         }
         for sending in output.sendings() {
-            let fingerprint = self.map.fingerprint();
+            let digest = self.map.digest();
             let mut budget = self.gossip.backlog();
             let (gossip, times) = (&mut self.gossip, self.detector.transmissions());
             let (part, most) = (output.bytes(&sending.bytes), self.limits.datagram_bytes_max);
             let news = || gossip.next_news(&mut budget, times);
-            let bytes = effects.write(|out| datagram::write(part, fingerprint, most, &self.secrets, news, out));
+            let bytes = effects.write(|out| datagram::write(part, digest, most, &self.secrets, news, out));
             effects.push(NodeEffect::Datagram { to: sending.to, bytes });
         }
         output.clear();
@@ -255,18 +325,16 @@ impl<M: SharedMap> ControlNode<M> {
     }
 
     fn on_notice(&mut self, now_us: u64, notice: Notice, effects: &mut NodeEffects) {
-        let mut changes = std::mem::take(&mut self.changes);
         match notice {
-            Notice::Up(member) => {
-                self.reachability.on_heard(now_us, member.node(), member.address(), &mut changes);
+            Notice::Up(member) => self.on_heard(now_us, member, effects),
+            Notice::Down(member) => {
+                self.reach(effects, |reachability, changes| reachability.on_unheard(member.node(), changes));
             }
-            Notice::Down(member) => self.reachability.on_unheard(member.node(), &mut changes),
-            Notice::Replaced { after, .. } => {
-                // One that was heard under its old name only; of the others `Up` tells.
-                if self.reachability.is_heard(after.node()) {
-                    self.reachability.on_heard(now_us, after.node(), after.address(), &mut changes);
-                }
+            // One that was heard under its old name only; of the others `Up` tells.
+            Notice::Replaced { after, .. } if self.reachability.is_heard(after.node()) => {
+                self.on_heard(now_us, after, effects);
             }
+            Notice::Replaced { .. } => {}
             // Whom a notice before this one wants to be asked comes first.
             Notice::Connected if self.introduction.next_due_us().is_some() => {}
             Notice::Connected => self.introduction.want(None),
@@ -274,11 +342,17 @@ impl<M: SharedMap> ControlNode<M> {
             Notice::Renewed { by } => self.introduction.want(Some(by.node()).filter(|by| *by != self.own)),
             Notice::Superseded { generation } => effects.push(NodeEffect::NeedGeneration { above: generation }),
         }
-        self.apply(changes, effects);
     }
 
-    /// Tells what follows from reachability. Takes its list back.
-    fn apply(&mut self, mut changes: Vec<Change>, effects: &mut NodeEffects) {
+    fn on_heard(&mut self, now_us: u64, member: Identity, effects: &mut NodeEffects) {
+        let (node, address) = (member.node(), member.address());
+        self.reach(effects, |reachability, changes| reachability.on_heard(now_us, node, address, changes));
+    }
+
+    /// Tells reachability something, and what follows from that.
+    fn reach(&mut self, effects: &mut NodeEffects, tell: impl FnOnce(&mut Reachability, &mut Vec<Change>)) {
+        let mut changes = std::mem::take(&mut self.changes);
+        tell(&mut self.reachability, &mut changes);
         for change in changes.drain(..) {
             match change {
                 Change::Reachable { node, up } => effects.push(NodeEffect::Liveness { node, up }),
@@ -287,10 +361,26 @@ impl<M: SharedMap> ControlNode<M> {
         }
         self.changes = changes;
     }
-}
 
-/// Where those members might be found that the map names and the failure detector does not hear.
-fn unheard(map: &impl SharedMap, reachability: &Reachability, own: NodeId) -> Vec<SocketAddr> {
-    let nodes = map.nodes().filter(|node| *node != own && !reachability.is_heard(*node));
-    nodes.filter_map(|node| map.contact(node)).collect()
+    /// Where those members might be found that the map names and the failure detector does not hear. Has a few names resolved,
+    /// for the next time.
+    fn unheard(&mut self, effects: &mut NodeEffects) -> Vec<SocketAddr> {
+        let (mut addresses, mut named) = (Vec::new(), Vec::new());
+        for (node, _) in self.map.iter().filter(|(node, _)| *node != self.own && !self.reachability.is_heard(*node)) {
+            match self.contact(node) {
+                Contact::Nowhere => {}
+                Contact::At(address) => addresses.push(address),
+                Contact::Named(address) => {
+                    named.push(node);
+                    addresses.extend(address);
+                }
+            }
+        }
+        for _ in 0..NAMES_MAX.min(named.len()) {
+            let count = u64::try_from(named.len()).expect("a length has 64 bits");
+            let at = usize::try_from(self.random.below(count)).expect("below a length");
+            effects.push(NodeEffect::Resolve { node: named.swap_remove(at) });
+        }
+        addresses
+    }
 }

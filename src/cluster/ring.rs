@@ -17,6 +17,7 @@ use siphasher::sip::SipHasher13;
 
 use crate::ids::{Fingerprint, NodeId, PartitionId};
 use crate::membership::Membership;
+use crate::mutation::{Mutation, mutated};
 use crate::placement::{self, Load, Member, Placement};
 
 /// "annulus: " and "ring own"; a different key is a different fingerprint on every frame.
@@ -54,7 +55,11 @@ impl Ring {
     /// The ring of a map.
     #[must_use]
     pub fn of(map: &Membership, partitions: u16, copies: u8) -> Self {
-        Self::new(map.epoch(), &map.placed(), partitions, copies)
+        let mut ring = Self::new(map.epoch(), &map.placed(), partitions, copies);
+        if mutated(Mutation::FingerprintOfMap) {
+            ring.fingerprint = Fingerprint(map.digest().0);
+        }
+        ring
     }
 
     /// The largest clock of the map that it was made from.

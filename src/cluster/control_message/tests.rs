@@ -6,8 +6,8 @@ use super::{
 };
 use crate::datagram::News;
 use crate::ids::NodeId;
-use crate::limits::ControlLimits;
-use crate::shared_map::EntryStamp;
+use crate::limits::{ControlLimits, FORGOTTEN_MAX};
+use crate::membership::EntryStamp;
 
 fn limits() -> ControlLimits {
     ControlLimits { entry_bytes_max: 100, message_bytes_max: 400, members_max: 20, ..ControlLimits::default() }
@@ -18,7 +18,7 @@ fn nodes(numbers: impl IntoIterator<Item = u64>) -> Vec<NodeId> {
 }
 
 fn news(number: u64) -> News {
-    News { node: NodeId::new(number), stamp: EntryStamp { version: number * 3, fingerprint: number << 40 } }
+    News { node: NodeId::new(number), stamp: EntryStamp { version: number * 3, digest: number << 40 } }
 }
 
 fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
@@ -135,12 +135,12 @@ fn what_no_encoder_writes_is_refused() {
     assert_eq!(check(&twice), BadMessage::Malformed);
     let falling = written(|out| write_compare(out, [news(5), news(1)].into_iter()));
     assert_eq!(check(&falling), BadMessage::Malformed);
-    let many = written(|out| write_pull(out, nodes(1..=21).into_iter()));
+    let many = written(|out| write_pull(out, nodes(1..=21 + FORGOTTEN_MAX as u64).into_iter()));
     assert_eq!(check(&many), BadMessage::Malformed);
     assert_eq!(check(&[1, 99, 0, 0, 0, 0, 0, 0]), BadMessage::Kind(99));
     assert_eq!(check(&[2, 1, 0, 0, 0, 0, 0, 0]), BadMessage::Format(2));
     assert_eq!(check(&[1, 1, 1, 0, 0, 0, 0, 0]), BadMessage::Malformed, "a flag that the kind does not have");
-    assert_eq!(check(&vec![1; 2000]), BadMessage::TooLong);
+    assert_eq!(check(&vec![1; 80_000]), BadMessage::TooLong);
     let mut long = entries([50], false).0;
     long[super::HEADER_BYTES + 6] = 101;
     long.resize(super::HEADER_BYTES + 10 + 101, 0);

@@ -33,7 +33,7 @@ impl Cluster {
         for index in 0..cluster.detectors.len() {
             cluster.act(index, |detector, now_us, output| {
                 detector.join(now_us, vec![identity(1).address()], output);
-                detector.knock(now_us, Vec::new, output);
+                detector.knock(now_us, &[], output);
             });
         }
         cluster.run_until(10 * SECOND);
@@ -70,7 +70,7 @@ impl Cluster {
             for index in 0..self.detectors.len() {
                 self.act(index, |detector, now_us, output| {
                     detector.on_tick(now_us, output);
-                    detector.knock(now_us, Vec::new, output);
+                    detector.knock(now_us, &[], output);
                     detector.gossip(now_us, output);
                 });
             }
@@ -205,7 +205,7 @@ fn junk_and_ourselves_are_refused() {
     }
     let mut other_one = FailureDetector::new(identity(1), &ControlLimits::default(), 9);
     other_one.join(0, vec![identity(2).address()], &mut output);
-    other_one.knock(0, Vec::new, &mut output);
+    other_one.knock(0, &[], &mut output);
     let bytes = output.bytes(&output.sendings()[0].bytes).to_vec();
     assert_eq!(one.on_datagram(0, &bytes, &mut output), Err(Refused::OurOwn));
 }
@@ -219,7 +219,7 @@ fn members_are_limited() {
         let mut output = Output::default();
         let mut other = detector(number);
         other.join(0, vec![identity(1).address()], &mut output);
-        other.knock(0, Vec::new, &mut output);
+        other.knock(0, &[], &mut output);
         let bytes = output.bytes(&output.sendings()[0].bytes).to_vec();
         results.push(one.on_datagram(0, &bytes, &mut output).map(|sender| sender.node().raw()));
     }

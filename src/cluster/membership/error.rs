@@ -22,8 +22,8 @@ pub enum MapError {
     /// The first byte names a format that this build does not know.
     #[error("unknown format {0}")]
     Format(u8),
-    /// More nodes than there may be.
-    #[error("more than {MEMBERS_MAX} nodes")]
+    /// More nodes, or tombstones, than there may be.
+    #[error("more than {MEMBERS_MAX} nodes, or too many tombstones")]
     TooManyMembers,
     /// A number that is no node's.
     #[error("{0} is no node id")]
@@ -37,7 +37,7 @@ pub enum MapError {
     /// This node's announcement was written by another.
     #[error("node {0} is announced by another")]
     Author(NodeId),
-    /// A register of this node was written later than this node takes for possible: kept, it could not be changed any more.
-    #[error("a stamp of node {0} is too far in the future")]
+    /// A register of this node was written so late that nothing could be written above it.
+    #[error("a stamp of node {0} is beyond the last clock")]
     Future(NodeId),
 }

@@ -3,6 +3,7 @@
 //! Invariant: each value is one that a decoder accepts; none has two representations.
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
 /// Bytes of a host's name or address.
 pub const HOST_BYTES_MAX: usize = 255;
@@ -122,6 +123,13 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// The address, where the host is one and not a name, which somebody has to resolve.
+    #[must_use]
+    pub fn literal(&self) -> Option<SocketAddr> {
+        let ip: IpAddr = self.host.parse().ok()?;
+        Some(SocketAddr::new(ip, self.port))
+    }
+
     fn is_valid(&self) -> bool {
         self.host.len() <= HOST_BYTES_MAX && self.host.bytes().all(|byte| byte.is_ascii_graphic()) && self.port > 0
     }

@@ -35,15 +35,9 @@ impl<T> Register<T> {
 
 /// Keeps the later one in `ours`. True when that changed it.
 pub(super) fn merge<T: Ord + Clone>(ours: &mut Option<Register<T>>, theirs: Option<&Register<T>>) -> bool {
-    let news = newer(theirs, ours.as_ref());
-    let changed = news.is_some();
-    if changed {
-        *ours = news;
+    let is_news = theirs > ours.as_ref();
+    if is_news {
+        *ours = theirs.cloned();
     }
-    changed
-}
-
-/// `ours`, if it would be kept over `theirs`.
-pub(super) fn newer<T: Ord + Clone>(ours: Option<&Register<T>>, theirs: Option<&Register<T>>) -> Option<Register<T>> {
-    if ours > theirs { ours.cloned() } else { None }
+    is_news
 }

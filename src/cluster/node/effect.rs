@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 
+use super::Refusal;
 use crate::effect::Span;
 use crate::ids::NodeId;
 
@@ -26,8 +27,38 @@ pub enum NodeEffect {
         /// Which bytes.
         bytes: Span,
     },
-    /// The membership map is another one: store it, and compute the ring again.
+    /// The membership map is another one: store it before datagrams of later events leave.
     MapChanged,
+    /// The map says something else of who owns partitions than it did at the last of these: make the ring anew, see
+    /// [`crate::route_table::Routing`]. Changes are collected for a while; the first ones of a process are not.
+    RingChanged,
+    /// What became of a [`super::NodeEvent::Operate`], at once.
+    Operated {
+        /// Which node was to be changed.
+        node: NodeId,
+        /// Whether the map says so now; for [`super::MapChange::Remove`], whether the intent was published.
+        result: Result<(), Refusal>,
+    },
+    /// What became of a removal that was published here.
+    RemovalEnded {
+        /// Which node was to be removed.
+        node: NodeId,
+        /// It is; else another removal was faster or lower, or the node's role has changed meanwhile: ask again.
+        is_removed: bool,
+    },
+    /// Find the address of the name by which a node is reached, then [`super::NodeEvent::Resolved`].
+    Resolve {
+        /// The node.
+        node: NodeId,
+    },
+    /// The cluster knows of an announcement of this node that it does not remember itself, so that its disk was lost or put back:
+    /// take an incarnation above this one before stamping anything (rule S1), then [`super::NodeEvent::Announce`].
+    NeedIncarnation {
+        /// The greatest that is known to have been used.
+        above: u16,
+    },
+    /// An operator has had this node forgotten: it is no member, and never can be again under its number.
+    Forgotten,
     /// Requests may go to a node, or not any more: for every core's [`crate::event::Event::Liveness`].
     Liveness {
         /// The node.

@@ -8,11 +8,11 @@ use crate::control_message::{
     write_probe, write_probe_reply, write_pull,
 };
 use crate::datagram::{Datagram, News};
-use crate::failure_detector::Identity;
+use crate::failure_detector::{FailureDetector, Identity};
 use crate::ids::NodeId;
-use crate::shared_map::SharedMap;
+use crate::membership::{Entry, Membership, Role, Stamp};
 
-impl<M: SharedMap> ControlNode<M> {
+impl ControlNode {
     /// A message has come.
     pub(super) fn on_message(&mut self, now_us: u64, from: NodeId, bytes: &[u8], effects: &mut NodeEffects) {
         let message = match Unchecked(bytes).check(&self.limits) {
@@ -24,6 +24,7 @@ impl<M: SharedMap> ControlNode<M> {
                 return;
             }
         };
+        let was_answered = self.introduction.is_answered();
         match message {
             ControlMessage::AskMembers => {
                 let detector = &self.detector;
@@ -31,13 +32,15 @@ impl<M: SharedMap> ControlNode<M> {
                 self.send(from, bytes, effects);
             }
             ControlMessage::Members(members) => {
-                let mut output = std::mem::take(&mut self.output);
                 let before = self.detector.member_count();
-                let result = self.detector.on_members(now_us, members, &mut output);
+                let result =
+                    self.detect(now_us, effects, |detector, output| detector.on_members(now_us, members, output));
                 let is_news = self.detector.member_count() > before;
-                self.carry_out(now_us, output, effects);
                 match result {
-                    Ok(()) => self.introduction.on_members(now_us, from, is_news),
+                    Ok(()) => {
+                        let hears_all = || hears_all(&self.map, &self.detector);
+                        self.introduction.on_members(now_us, from, is_news, hears_all);
+                    }
                     Err(_) => self.counts.refused_messages += 1,
                 }
             }
@@ -46,7 +49,8 @@ impl<M: SharedMap> ControlNode<M> {
             ControlMessage::Entries { entries, answers_compare, is_last } => {
                 let is_news = self.on_entries(now_us, entries, answers_compare, effects);
                 if answers_compare {
-                    self.introduction.on_map(now_us, from, is_news, is_last);
+                    let hears_all = || hears_all(&self.map, &self.detector);
+                    self.introduction.on_map(now_us, from, (is_news, is_last), hears_all);
                 }
             }
             ControlMessage::Probe(number) => {
@@ -54,11 +58,10 @@ impl<M: SharedMap> ControlNode<M> {
                 self.send(from, bytes, effects);
             }
             ControlMessage::ProbeReply(number) => {
-                let mut changes = std::mem::take(&mut self.changes);
-                self.reachability.on_probe_reply(now_us, from, number, &mut changes);
-                self.apply(changes, effects);
+                self.reach(effects, |reachability, changes| reachability.on_probe_reply(now_us, from, number, changes));
             }
         }
+        self.on_introduced(now_us, was_answered, effects);
     }
 
     /// What a datagram says of the sender's map.
@@ -78,7 +81,7 @@ impl<M: SharedMap> ControlNode<M> {
         if !wanted.is_empty() {
             wanted.sort_unstable();
             self.pull(sender.node(), wanted, effects);
-        } else if self.gossip.on_fingerprint(now_us, datagram.fingerprint, self.map.fingerprint()) {
+        } else if self.gossip.on_digest(now_us, datagram.digest, self.map.digest()) {
             self.compare(now_us, sender.node(), effects);
         }
     }
@@ -177,20 +180,20 @@ impl<M: SharedMap> ControlNode<M> {
         effects: &mut NodeEffects,
     ) -> bool {
         let mut changed: Vec<NodeId> = Vec::new();
-        let mut room = self.limits.members_max.saturating_sub(self.map.nodes().count());
         for (node, bytes) in entries.iter() {
             self.gossip.on_entry(node);
-            if self.map.stamp(node).is_none() {
-                let Some(left) = room.checked_sub(1) else {
-                    self.counts.bad_entries += 1;
-                    continue;
-                };
-                room = left;
-            }
-            match self.map.merge_entry(node, bytes) {
-                Ok(false) => {}
-                Ok(true) => changed.push(node),
-                Err(_) => self.counts.bad_entries += 1,
+            let (before, said_at) = (self.placed(node), self.said_at(node));
+            let entry = Entry::decode(node, bytes).ok();
+            match entry.map(|entry| self.map.merge_one(node, &entry)) {
+                Some(Ok(false)) => {}
+                Some(Ok(true)) => {
+                    if node == self.own && self.said_at(node) != said_at {
+                        self.on_own_lost(effects);
+                    }
+                    self.on_written(now_us, node, before, effects);
+                    changed.push(node);
+                }
+                Some(Err(_)) | None => self.counts.bad_entries += 1,
             }
         }
         // What a node learns when it comes, the others know: telling them again would be a flood.
@@ -208,12 +211,31 @@ impl<M: SharedMap> ControlNode<M> {
         !changed.is_empty()
     }
 
+    /// When a node has said something of itself last, and the greatest incarnation that it had.
+    fn said_at(&self, node: NodeId) -> Option<(Option<Stamp>, u16)> {
+        self.map.get(node).map(|entry| (entry.announced_at(), entry.incarnation_most()))
+    }
+
+    /// A member may have told all that it knows: what this node has said before is among that, and it may speak now.
+    fn on_introduced(&mut self, now_us: u64, was_answered: bool, effects: &mut NodeEffects) {
+        if !was_answered && self.introduction.is_answered() {
+            self.next_announce_us = now_us;
+            self.look_at_own(now_us, effects);
+        }
+    }
+
     fn send(&self, to: NodeId, bytes: crate::effect::Span, effects: &mut NodeEffects) {
         effects.push(NodeEffect::Message { to, at: self.reachability.address(to), bytes });
     }
 }
 
+/// Whether as many members answer as the map has, those that were removed not counted.
+fn hears_all(map: &Membership, detector: &FailureDetector) -> bool {
+    let members = map.iter().filter(|(_, entry)| entry.role() != Role::Removed).count();
+    detector.member_count() + 1 >= members
+}
+
 /// What a map has, ascending by node.
-fn stamps(map: &impl SharedMap) -> impl Iterator<Item = News> + '_ {
-    map.nodes().map(|node| News { node, stamp: map.stamp(node).expect("a node that the map names has an entry") })
+fn stamps(map: &Membership) -> impl Iterator<Item = News> {
+    map.stamps().map(|(node, stamp)| News { node, stamp })
 }

@@ -3,13 +3,13 @@
 
 use std::sync::OnceLock;
 
-use super::toy_map::{ToyMap, address};
-use super::world::World;
+use super::world::{World, address, setup};
 use annulus_cluster::datagram::{self, Datagram, Secrets};
-use annulus_cluster::failure_detector::Identity;
-use annulus_cluster::ids::{Fingerprint, NodeId};
+use annulus_cluster::event::Now;
+use annulus_cluster::ids::NodeId;
 use annulus_cluster::limits::ControlLimits;
-use annulus_cluster::node::{ControlNode, NodeEffect, NodeEffects, NodeEvent, NodeSetup};
+use annulus_cluster::membership::{MapDigest, Membership, UnverifiedMembership};
+use annulus_cluster::node::{ControlNode, MapChange, NodeEffect, NodeEffects, NodeEvent, NodeSetup};
 use annulus_cluster::reachability::Outcome;
 use proptest::prelude::*;
 
@@ -26,6 +26,7 @@ enum Step {
     Observed { peer: u64, outcome: u8 },
     Leave,
     Join,
+    Operate { node: u64, change: u8 },
 }
 
 fn changes() -> impl Strategy<Value = Vec<(usize, u8)>> {
@@ -42,6 +43,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (1..6u64, 0..3u8).prop_map(|(peer, outcome)| Step::Observed { peer, outcome }),
         1 => Just(Step::Leave),
         1 => Just(Step::Join),
+        3 => (1..6u64, 0..5u8).prop_map(|(node, change)| Step::Operate { node, change }),
     ]
 }
 
@@ -53,7 +55,8 @@ fn samples() -> &'static Samples {
         let nodes: Vec<NodeId> = (1..=4).map(NodeId::new).collect();
         nodes.iter().for_each(|node| world.start(*node, &nodes[..1]));
         world.run_until(3_000_000);
-        world.change(nodes[1], nodes[1], "changed");
+        world.hold(nodes[1], 9);
+        world.operate(nodes[1], nodes[3], MapChange::Join);
         world.stall(nodes[2], 3_000_000, true);
         world.cut(nodes[0], nodes[1]);
         world.event(nodes[0], NodeEvent::Observed { peer: nodes[3], outcome: Outcome::Refused });
@@ -85,32 +88,38 @@ fn changed(samples: &[Vec<u8>], sample: usize, changes: &[(usize, u8)]) -> Vec<u
     bytes
 }
 
-fn happen(node: &mut ControlNode<ToyMap>, now_us: &mut u64, step: &Step, effects: &mut NodeEffects) {
+fn happen(node: &mut ControlNode, now_us: &mut u64, step: &Step, effects: &mut NodeEffects) {
+    let now = Now { unix_ms: 1_800_000_000_000 + *now_us / 1000, steady_us: *now_us };
     match step {
         Step::Datagram { sample, changes } => {
             let part = changed(&samples().0, *sample, changes);
             let mut bytes = Vec::new();
-            let fingerprint = Fingerprint(*sample as u64 % 3);
-            datagram::write(&part, fingerprint, 1400, &Secrets::new(&[[7; 16]]), || None, &mut bytes);
-            node.on_event(*now_us, NodeEvent::Datagram(&bytes), effects);
+            let digest = MapDigest(*sample as u64 % 3);
+            datagram::write(&part, digest, 1400, &Secrets::new(&[[7; 16]]), || None, &mut bytes);
+            node.on_event(now, NodeEvent::Datagram(&bytes), effects);
         }
         Step::Message { from, sample, changes } => {
             let bytes = changed(&samples().1, *sample, changes);
-            node.on_event(*now_us, NodeEvent::Message { from: NodeId::new(*from), bytes: &bytes }, effects);
+            node.on_event(now, NodeEvent::Message { from: NodeId::new(*from), bytes: &bytes }, effects);
         }
         Step::Junk(bytes) => {
-            node.on_event(*now_us, NodeEvent::Datagram(bytes), effects);
-            node.on_event(*now_us, NodeEvent::Message { from: NodeId::new(2), bytes }, effects);
+            node.on_event(now, NodeEvent::Datagram(bytes), effects);
+            node.on_event(now, NodeEvent::Message { from: NodeId::new(2), bytes }, effects);
         }
         Step::Wait { ms } => *now_us += ms * 1000,
         Step::Observed { peer, outcome } => {
             let outcome = [Outcome::Answered, Outcome::TimedOut, Outcome::Refused][usize::from(*outcome)];
-            node.on_event(*now_us, NodeEvent::Observed { peer: NodeId::new(*peer), outcome }, effects);
+            node.on_event(now, NodeEvent::Observed { peer: NodeId::new(*peer), outcome }, effects);
         }
-        Step::Leave => node.on_event(*now_us, NodeEvent::Leave, effects),
-        Step::Join => node.on_event(*now_us, NodeEvent::Join { seeds: &[address(NodeId::new(2))] }, effects),
+        Step::Leave => node.on_event(now, NodeEvent::Leave, effects),
+        Step::Join => node.on_event(now, NodeEvent::Join { seeds: &[address(NodeId::new(2))] }, effects),
+        Step::Operate { node: of, change } => {
+            let changes = [MapChange::Join, MapChange::Leave, MapChange::Remove, MapChange::Retire, MapChange::Forget];
+            let change = changes[usize::from(*change)];
+            node.on_event(now, NodeEvent::Operate { node: NodeId::new(*of), change }, effects);
+        }
     }
-    node.on_event(*now_us, NodeEvent::Tick, effects);
+    node.on_event(Now { steady_us: *now_us, ..now }, NodeEvent::Tick, effects);
 }
 
 proptest! {
@@ -119,13 +128,8 @@ proptest! {
     #[test]
     fn noise_does_no_harm(steps in prop::collection::vec(step(), 1..60)) {
         let limits = ControlLimits { members_max: 8, ..ControlLimits::default() };
-        let setup = NodeSetup {
-            identity: Identity::new(NodeId::new(1), 1, address(NodeId::new(1))),
-            secrets: Secrets::new(&[[7; 16]]),
-            seed: 1,
-            limits,
-        };
-        let mut node = ControlNode::new(setup, ToyMap::default());
+        let setup = NodeSetup { limits, ..setup(NodeId::new(1), 1, 1, 1) };
+        let mut node = ControlNode::new(setup, Membership::default());
         let mut effects = NodeEffects::default();
         let mut now_us = 1_000_000;
         for step in &steps {
@@ -137,13 +141,17 @@ proptest! {
                     NodeEffect::NeedGeneration { above } if *above < u32::MAX => {
                         let generation = above + 1;
                         let mut more = NodeEffects::default();
-                        node.on_event(now_us, NodeEvent::Generation { generation }, &mut more);
+                        node.on_event(Now { unix_ms: 0, steady_us: now_us }, NodeEvent::Generation { generation }, &mut more);
                     }
                     _ => {}
                 }
             }
             prop_assert!(effects.list().len() < 200);
-            prop_assert!(node.map().0.len() <= 8);
+            // Whatever was taken can be stored, and read again.
+            let mut bytes = Vec::new();
+            node.map().encode(&mut bytes);
+            let read = UnverifiedMembership::new(&bytes).check();
+            prop_assert_eq!(read.as_ref(), Ok(node.map()));
             prop_assert_eq!(node.detector().counts().faults, 0);
         }
     }
@@ -151,13 +159,7 @@ proptest! {
 
 #[test]
 fn the_samples_are_heard() {
-    let setup = NodeSetup {
-        identity: Identity::new(NodeId::new(1), 1, address(NodeId::new(1))),
-        secrets: Secrets::new(&[[7; 16]]),
-        seed: 1,
-        limits: ControlLimits::default(),
-    };
-    let mut node = ControlNode::new(setup, ToyMap::default());
+    let mut node = ControlNode::new(setup(NodeId::new(1), 1, 1, 1), Membership::default());
     let mut effects = NodeEffects::default();
     let (parts, messages) = samples();
     let mut now_us = 1_000_000;
@@ -170,5 +172,5 @@ fn the_samples_are_heard() {
     let kinds = |wanted: fn(&NodeEffect) -> bool| effects.list().iter().filter(|effect| wanted(effect)).count();
     assert!(kinds(|effect| matches!(effect, NodeEffect::Datagram { .. })) > 20);
     assert!(kinds(|effect| matches!(effect, NodeEffect::Message { .. })) > 10);
-    assert_eq!((node.detector().member_count(), node.map().0.len(), node.counts().refused_messages), (3, 4, 0));
+    assert_eq!((node.detector().member_count(), node.map().len(), node.counts().refused_messages), (3, 4, 0));
 }

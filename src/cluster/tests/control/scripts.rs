@@ -11,24 +11,45 @@
 //! loss 20                  per cent of all datagrams
 //! stall n1 6s [deaf]       it does not run; deaf: what arrives meanwhile is lost
 //! backup n3 1              it has forgotten all starts but the first
-//! set n2 TEXT              its entry of the map is changed, by itself
+//! save n3 | restore n3     a copy of its disk is made, or put back
+//! wipe n3                  its disk is lost
+//! skew n1 -60s             its wall clock is off
+//! host n3 NAME             from its next start it is reached by a name; `resolve n3 n5`: which has the address of n5
+//! hold n2 7                it holds something else, and announces that
+//! operate n1 CHANGE n2     an operator at n1 changes n2: join, leave, remove, retire, forget, weight W, zone Z
 //! observe n1 n2 refused    n1's data plane got no answer from n2: refused, timed-out; or answered
 //! members                  who answers whom
 //! maps                     whose maps are the same
-//! entry n1 n2              what n1's map says of n2
+//! entry n1 n2              what n1's map says of n2: role, weight, zone, incarnation, what it holds
 //! ```
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::world::World;
+use super::world::{Disk, World, address};
 use annulus_cluster::ids::NodeId;
-use annulus_cluster::node::NodeEvent;
+use annulus_cluster::membership::{Weight, Zone};
+use annulus_cluster::node::{MapChange, NodeEvent};
 use annulus_cluster::reachability::Outcome;
 
 struct Story {
     world: World,
+    saved: BTreeMap<NodeId, Disk>,
     out: String,
+}
+
+fn change(what: &str, more: &[&str]) -> MapChange {
+    match (what, more) {
+        ("join", []) => MapChange::Join,
+        ("leave", []) => MapChange::Leave,
+        ("remove", []) => MapChange::Remove,
+        ("retire", []) => MapChange::Retire,
+        ("forget", []) => MapChange::Forget,
+        ("weight", [weight]) => MapChange::Weight(Weight::new(weight.parse().unwrap()).unwrap()),
+        ("zone", [zone]) => MapChange::Zone(Zone::new(zone).unwrap()),
+        _ => panic!("unknown change: {what} {more:?}"),
+    }
 }
 
 fn node(word: &str) -> NodeId {
@@ -65,23 +86,55 @@ impl Story {
             ["loss", per_cent] => self.world.loss_per_mille = per_cent.parse::<u64>().unwrap() * 10,
             ["stall", who, time] => self.world.stall(node(who), us(time), false),
             ["stall", who, time, "deaf"] => self.world.stall(node(who), us(time), true),
-            ["backup", who, generation] => self.world.forget_generation(node(who), generation.parse().unwrap()),
-            ["set", who, text] => self.world.change(node(who), node(who), text),
+            ["backup", who, generation] => self.world.disk(node(who)).generation = generation.parse().unwrap(),
+            ["save", who] => {
+                let disk = self.world.disk(node(who)).clone();
+                self.saved.insert(node(who), disk);
+            }
+            ["restore", who] => *self.world.disk(node(who)) = self.saved[&node(who)].clone(),
+            ["wipe", who] => *self.world.disk(node(who)) = Disk::default(),
+            ["skew", who, skew] => {
+                let ms = skew.strip_suffix('s').unwrap().parse::<i64>().unwrap() * 1000;
+                self.world.skews_ms.insert(node(who), ms);
+            }
+            ["host", who, name] => self.world.disk(node(who)).host = Some(name.to_owned()),
+            ["resolve", who, to] => {
+                self.world.names.insert(node(who), address(node(to)));
+            }
+            ["hold", who, digest] => self.world.hold(node(who), digest.parse().unwrap()),
+            ["operate", at, what, who, ref more @ ..] => {
+                self.world.operate(node(at), node(who), change(what, more));
+            }
             ["observe", who, peer, outcome] => self.observe(who, peer, outcome),
             ["members"] => self.members(),
             ["maps"] => {
                 let groups: Vec<String> = self.world.maps().iter().map(|group| names(group)).collect();
                 self.say(&groups.join(" | "));
             }
-            ["entry", who, of] => {
-                let entry = self.world.control(node(who)).map().0.get(&node(of)).cloned();
-                self.say(&entry.map_or("nothing".into(), |(version, text)| format!("{version}: {text}")));
-            }
+            ["entry", who, of] => self.entry(node(who), node(of)),
             _ => panic!("unknown command: {line}"),
         }
         for line in std::mem::take(&mut self.world.said) {
             self.say(&line);
         }
+    }
+
+    fn entry(&mut self, who: NodeId, of: NodeId) {
+        let map = self.world.control(who).map();
+        let text = match map.get(of) {
+            None if map.is_forgotten(of) => "forgotten".to_owned(),
+            None => "nothing".to_owned(),
+            Some(entry) => {
+                let announced = entry.announced();
+                let own = announced.map(|announced| (announced.incarnation, announced.holdings.digest));
+                let own = own.map_or(String::new(), |(incarnation, holds)| {
+                    format!(", incarnation {incarnation}, holds {holds}")
+                });
+                let zone = format!("weight {}, zone {:?}", entry.weight().get(), entry.zone().name());
+                format!("{}, {zone}{own}", entry.role())
+            }
+        };
+        self.say(&text);
     }
 
     fn cut(&mut self, sides: &[&str]) {
@@ -133,7 +186,7 @@ fn scripts() {
     paths.sort();
     for path in paths {
         let text = std::fs::read_to_string(&path).unwrap();
-        let mut story = Story { world: World::new(), out: String::new() };
+        let mut story = Story { world: World::new(), saved: BTreeMap::new(), out: String::new() };
         for line in text.lines().filter(|line| !line.starts_with("  ")) {
             writeln!(story.out, "{line}").unwrap();
             if !line.is_empty() && !line.starts_with('#') {

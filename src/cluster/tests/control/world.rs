@@ -5,18 +5,50 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::net::SocketAddr;
 
 use annulus_cluster::datagram::Secrets;
+use annulus_cluster::event::Now;
 use annulus_cluster::failure_detector::Identity;
 use annulus_cluster::ids::NodeId;
 use annulus_cluster::limits::ControlLimits;
-use annulus_cluster::node::{ControlNode, NodeEffect, NodeEffects, NodeEvent, NodeSetup};
+use annulus_cluster::membership::{Announced, Endpoint, Holdings, Membership, UnverifiedMembership};
+use annulus_cluster::node::{ControlNode, MapChange, NodeEffect, NodeEffects, NodeEvent, NodeSetup};
 use annulus_cluster::random::Random;
-use annulus_cluster::shared_map::SharedMap as _;
-
-use super::toy_map::{ToyMap, address};
+use annulus_cluster::ring::Ring;
 
 const MS: u64 = 1_000;
+/// Wall clock of the beginning.
+const BEGIN_MS: u64 = 1_800_000_000_000;
+const PARTITIONS: u16 = 64;
+
+/// Where the node of this number listens.
+pub fn address(node: NodeId) -> SocketAddr {
+    let number = u16::try_from(node.raw() & 0xffff).unwrap();
+    SocketAddr::new([10, 0, 0, 1].into(), number)
+}
+
+/// What a node says of itself in the incarnation.
+pub fn announced(node: NodeId, incarnation: u16) -> Announced {
+    Announced {
+        peers: Endpoint { host: "10.0.0.1".into(), port: address(node).port() },
+        clients: Endpoint { host: "".into(), port: 7379 },
+        cores: 4,
+        incarnation,
+        version: 1,
+        holdings: Holdings::default(),
+    }
+}
+
+pub fn setup(node: NodeId, generation: u32, incarnation: u16, seed: u64) -> NodeSetup {
+    NodeSetup {
+        identity: Identity::new(node, generation, address(node)),
+        announced: announced(node, incarnation),
+        secrets: Secrets::new(&[[7; 16]]),
+        seed,
+        limits: ControlLimits::default(),
+    }
+}
 
 /// Something on its way to a node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,11 +61,25 @@ enum Arrival {
 
 /// A process.
 struct Process {
-    control: ControlNode<ToyMap>,
+    control: ControlNode,
+    /// What it says of itself.
+    announced: Announced,
+    /// The owner table that it made last.
+    ring: u64,
     stalled_until_us: u64,
     /// What arrives while it stalls is lost.
     is_deaf: bool,
     wakes_us: u64,
+}
+
+/// What a node has stored.
+#[derive(Debug, Clone, Default)]
+pub struct Disk {
+    pub generation: u32,
+    pub incarnation: u16,
+    /// Where it is reached, if not where it always is.
+    pub host: Option<String>,
+    map: Vec<u8>,
 }
 
 /// See the module.
@@ -42,8 +88,11 @@ pub struct World {
     /// Of a thousand datagrams.
     pub loss_per_mille: u64,
     processes: BTreeMap<NodeId, Process>,
-    /// What nodes have stored: the generation and the map.
-    disks: BTreeMap<NodeId, (u32, ToyMap)>,
+    disks: BTreeMap<NodeId, Disk>,
+    /// How far a node's wall clock is off.
+    pub skews_ms: BTreeMap<NodeId, i64>,
+    /// Names that are known.
+    pub names: BTreeMap<NodeId, SocketAddr>,
     queue: BinaryHeap<Reverse<(u64, u64, NodeId, Arrival)>>,
     sequence: u64,
     /// From whom to whom nothing gets through.
@@ -62,6 +111,8 @@ impl World {
             loss_per_mille: 0,
             processes: BTreeMap::new(),
             disks: BTreeMap::new(),
+            skews_ms: BTreeMap::new(),
+            names: BTreeMap::new(),
             queue: BinaryHeap::new(),
             sequence: 0,
             cuts: BTreeSet::new(),
@@ -79,32 +130,34 @@ impl World {
         self.processes.keys().copied().collect()
     }
 
-    pub fn control(&self, node: NodeId) -> &ControlNode<ToyMap> {
+    pub fn control(&self, node: NodeId) -> &ControlNode {
         &self.processes[&node].control
     }
 
-    /// A process begins with the map that it has stored.
+    /// A process begins with the map that it has stored, in a new generation and incarnation.
     pub fn start(&mut self, node: NodeId, seeds: &[NodeId]) {
         let disk = self.disks.entry(node).or_default();
-        disk.0 += 1;
-        let (generation, map) = disk.clone();
-        let setup = NodeSetup {
-            identity: Identity::new(node, generation, address(node)),
-            secrets: Secrets::new(&[[7; 16]]),
-            seed: self.random.draw(),
-            limits: ControlLimits::default(),
+        disk.generation += 1;
+        disk.incarnation += 1;
+        let map = match disk.map.is_empty() {
+            true => Membership::default(),
+            false => UnverifiedMembership::new(&disk.map).check().unwrap(),
         };
+        let mut setup = setup(node, disk.generation, disk.incarnation, self.random.draw());
+        if let Some(host) = &disk.host {
+            setup.announced.peers.host = host.as_str().into();
+        }
+        let announced = setup.announced.clone();
         let control = ControlNode::new(setup, map);
-        let process = Process { control, stalled_until_us: 0, is_deaf: false, wakes_us: u64::MAX };
+        let process = Process { control, announced, ring: 0, stalled_until_us: 0, is_deaf: false, wakes_us: u64::MAX };
         assert!(self.processes.insert(node, process).is_none(), "started once");
-        self.change(node, node, &format!("started {generation} times"));
         let seeds: Vec<_> = seeds.iter().map(|seed| address(*seed)).collect();
         self.event(node, NodeEvent::Join { seeds: &seeds });
     }
 
-    /// A backup is put back: the node has forgotten its later starts.
-    pub fn forget_generation(&mut self, node: NodeId, generation: u32) {
-        self.disks.get_mut(&node).unwrap().0 = generation;
+    /// What is on a node's disk, to be changed or put back.
+    pub fn disk(&mut self, node: NodeId) -> &mut Disk {
+        self.disks.get_mut(&node).unwrap()
     }
 
     pub fn kill(&mut self, node: NodeId) {
@@ -125,18 +178,29 @@ impl World {
         (process.stalled_until_us, process.is_deaf) = (self.now_us + us, is_deaf);
     }
 
-    /// An entry is changed at `at`.
-    pub fn change(&mut self, at: NodeId, node: NodeId, text: &str) {
-        let mut effects = NodeEffects::default();
-        let process = self.processes.get_mut(&at).unwrap();
-        process.control.change_map(node, &mut effects, |map| map.set(node, text));
-        self.carry_out(at, &effects);
+    /// An operator at `at` wants a node changed.
+    pub fn operate(&mut self, at: NodeId, node: NodeId, change: MapChange) {
+        self.event(at, NodeEvent::Operate { node, change });
+    }
+
+    /// A node holds something else.
+    pub fn hold(&mut self, node: NodeId, digest: u64) {
+        let mut announced = self.processes[&node].announced.clone();
+        announced.holdings.digest = digest;
+        self.announce(node, announced);
+    }
+
+    pub fn announce(&mut self, node: NodeId, announced: Announced) {
+        self.processes.get_mut(&node).unwrap().announced = announced.clone();
+        self.event(node, NodeEvent::Announce(&announced));
     }
 
     pub fn event(&mut self, node: NodeId, event: NodeEvent<'_>) {
         let mut effects = NodeEffects::default();
+        let skew_ms = self.skews_ms.get(&node).copied().unwrap_or_default();
+        let unix_ms = (BEGIN_MS + self.now_us / MS).saturating_add_signed(skew_ms);
         let process = self.processes.get_mut(&node).unwrap();
-        process.control.on_event(self.now_us, event, &mut effects);
+        process.control.on_event(Now { unix_ms, steady_us: self.now_us }, event, &mut effects);
         self.carry_out(node, &effects);
     }
 
@@ -195,23 +259,59 @@ impl World {
                 }
                 NodeEffect::Message { to, bytes, .. } => self.send(node, *to, effects.bytes(bytes).to_vec()),
                 NodeEffect::MapChanged => {
-                    let map = self.processes[&node].control.map().clone();
-                    self.disks.get_mut(&node).unwrap().1 = map;
+                    let disk = self.disks.get_mut(&node).unwrap();
+                    disk.map.clear();
+                    self.processes[&node].control.map().encode(&mut disk.map);
                 }
+                NodeEffect::RingChanged => self.on_ring(node),
+                NodeEffect::Operated { result: Ok(()), .. } => {}
+                NodeEffect::Operated { node: of, result: Err(error) } => {
+                    self.say(&format!("{node:?}: {of:?} is not changed: {error}"));
+                }
+                NodeEffect::RemovalEnded { node: of, is_removed } => {
+                    let what = if *is_removed { "is removed" } else { "is not removed" };
+                    self.say(&format!("{node:?}: {of:?} {what}"));
+                }
+                NodeEffect::Resolve { node: of } => {
+                    if let Some(address) = self.names.get(of).copied() {
+                        self.event(node, NodeEvent::Resolved { node: *of, address });
+                    }
+                }
+                NodeEffect::NeedIncarnation { above } => {
+                    self.say(&format!("{node:?}: needs an incarnation above {above}"));
+                    let incarnation = above + 1;
+                    self.disk(node).incarnation = incarnation;
+                    let announced = Announced { incarnation, ..self.processes[&node].announced.clone() };
+                    self.announce(node, announced);
+                }
+                NodeEffect::Forgotten => self.say(&format!("{node:?}: was forgotten")),
                 NodeEffect::Liveness { node: peer, up } => {
                     self.say(&format!("{node:?}: {peer:?} is {}", if *up { "up" } else { "down" }));
                 }
                 NodeEffect::NeedGeneration { above } => {
                     self.say(&format!("{node:?}: needs a generation above {above}"));
-                    let disk = self.disks.get_mut(&node).unwrap();
-                    disk.0 = disk.0.max(above + 1);
-                    let generation = disk.0;
+                    let disk = self.disk(node);
+                    disk.generation = disk.generation.max(above + 1);
+                    let generation = disk.generation;
                     self.event(node, NodeEvent::Generation { generation });
                 }
                 NodeEffect::Left => self.say(&format!("{node:?}: left")),
             }
         }
         self.schedule(node);
+    }
+
+    /// Tells the owners' number of a new owner table.
+    fn on_ring(&mut self, node: NodeId) {
+        let process = self.processes.get_mut(&node).unwrap();
+        let ring = Ring::of(process.control.map(), PARTITIONS, 3);
+        let before = std::mem::replace(&mut process.ring, ring.fingerprint().0);
+        if before != process.ring && ring.copies() > 0 {
+            let members: Vec<String> = ring.loads().map(|load| format!("{:?}", load.0.node)).collect();
+            let capped =
+                if ring.is_capped() { format!(", {} instead of 3 times", ring.copies()) } else { String::new() };
+            self.say(&format!("{node:?}: ring of {}{capped}", members.join(" ")));
+        }
     }
 
     /// The reliable transport: a connection that is refused fails at once, one that is cut after a while.
@@ -243,7 +343,7 @@ impl World {
     pub fn maps(&self) -> Vec<Vec<NodeId>> {
         let mut groups: BTreeMap<u64, Vec<NodeId>> = BTreeMap::new();
         for (node, process) in &self.processes {
-            groups.entry(process.control.map().fingerprint().0).or_default().push(*node);
+            groups.entry(process.control.map().digest().0).or_default().push(*node);
         }
         let mut groups: Vec<_> = groups.into_values().collect();
         groups.sort();
