@@ -38,6 +38,8 @@ use crate::workload::{Client, Own};
 use clients::Answered;
 use machine::Machine;
 
+/// The key of the keyed hash in every run.
+pub(crate) const HASH_KEY: [u8; 16] = *b"simulated cluste";
 /// How often a core is told that time has passed.
 const TICK: Instant = 10 * MILLISECOND;
 /// How often a node asks the others whether they are there.
@@ -254,13 +256,14 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
 
     /// What became of the run.
     #[must_use]
-    pub fn report(mut self, seed: u64, violation: Option<Violation>) -> Report {
+    pub fn report(mut self, seed: u64, options: &Options, violation: Option<Violation>) -> Report {
         self.count_injected();
         self.tally.link_depth_max = self.network.deepest() as u64;
         self.checkers.compared.add(Promise::Assertions, self.tally.events);
         let of = violation.as_ref().and_then(|violation| violation.key);
         Report {
             seed,
+            store: (options.store_of(seed), options.store.is_some()),
             hash: self.trace.hash(),
             injected: self.injected,
             tally: self.tally,
@@ -275,12 +278,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         let network = self.network.counts();
         let mut disks = crate::node::DiskCounts::default();
         for counts in self.machines.iter().map(|machine| machine.disk.counts()) {
-            disks.failed_appends += counts.failed_appends;
-            disks.failed_reads += counts.failed_reads;
-            disks.refused += counts.refused;
-            disks.lost_in_crash += counts.lost_in_crash;
-            disks.ghosts += counts.ghosts;
-            disks.rot_found += counts.rot_found;
+            disks.add(&counts);
         }
         self.injected.add(Kind::Loss, network.lost);
         self.injected.add(Kind::Duplicate, network.duplicated);
@@ -292,6 +290,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         self.tally.packets = network.sent;
         self.tally.lost_in_crash = disks.lost_in_crash;
         self.tally.ghosts = disks.ghosts;
+        self.tally.disks = disks;
     }
 
     /// Tells the story of something that concerns a key or all.

@@ -236,6 +236,14 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         self.agenda.add(self.now + after, Happening::Start { node, life });
     }
 
+    /// A store takes nothing more: whoever looks after the node starts it again.
+    pub(super) fn start_again(&mut self, node: usize) {
+        self.tally.read_only += 1;
+        self.tell(None, || format!("n{node} writes nothing more, and is started again"));
+        self.crash(node);
+        self.restart_later(node, 50 * MILLISECOND, None);
+    }
+
     /// Lets a process end in order.
     pub(super) fn stop(&mut self, node: usize) {
         let machine = &mut self.machines[node];
