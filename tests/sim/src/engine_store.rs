@@ -119,7 +119,7 @@ impl EngineStore {
     fn step(&mut self, mut work: Pin<Box<dyn Future<Output = WorkDone<MemoryDisk>>>>, instant: Instant, now: Now) {
         let (fails, pause) = {
             let Shared { troubles, random, .. } = &mut *self.shared.borrow_mut();
-            (troubles.fails_reads && random.one_in(16), random.waiting(STEP_US) * troubles.slowness)
+            (troubles.fails_reads && random.one_in(64), random.waiting(STEP_US) * troubles.slowness)
         };
         let before = self.disk.injected().failed_calls;
         self.disk.fail_call(fails.then(|| self.disk.calls()), false);
@@ -143,6 +143,7 @@ impl EngineStore {
             disk_reads: counts.disk_reads,
             scrubs: counts.scrub_cycles,
             refused: counts.refused_disk,
+            rot_found: counts.scrub_damage + counts.compaction_damaged_records,
             ..DiskCounts::default()
         };
         let before = std::mem::replace(&mut self.counted, counted);
@@ -155,6 +156,7 @@ impl EngineStore {
         total.disk_reads += counted.disk_reads - before.disk_reads;
         total.scrubs += counted.scrubs - before.scrubs;
         total.refused += counted.refused - before.refused;
+        total.rot_found += counted.rot_found - before.rot_found;
     }
 
     /// Reads a record at once, for a checker; `None` where it cannot be read.

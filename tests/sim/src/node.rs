@@ -136,6 +136,8 @@ pub struct Opening {
 pub trait Disk {
     /// The store of one core.
     type Core: CoreStore;
+    /// Whether bits of it can flip.
+    const ROTS: bool;
 
     /// An empty disk of a node of a cluster with so many partitions.
     fn new(partitions: u16, random: Random) -> Self;

@@ -44,6 +44,12 @@ pub struct Options {
 }
 
 impl Options {
+    /// The kinds of faults of a run on disks that rot, or do not.
+    #[must_use]
+    pub fn kinds_on(&self, rots: bool) -> Kinds {
+        if rots { self.kinds } else { self.kinds.without(Kind::Rot) }
+    }
+
     /// What the nodes of a seed keep their objects in.
     #[must_use]
     pub fn store_of(&self, seed: u64) -> StoreKind {
@@ -54,13 +60,6 @@ impl Options {
 
 impl Default for Options {
     fn default() -> Self {
-        // Stores that are maps do not rot.
-        Self {
-            kinds: Kinds::ALL.without(Kind::Rot),
-            work: Work::Mixed,
-            keeps_story: false,
-            mutation: None,
-            store: None,
-        }
+        Self { kinds: Kinds::ALL, work: Work::Mixed, keeps_story: false, mutation: None, store: None }
     }
 }

@@ -185,7 +185,8 @@ impl Summary {
         if self.runs < 100 {
             return Ok(());
         }
-        let idle = Kind::ALL.iter().filter(|kind| options.kinds.has(**kind) && self.injected.of(**kind) == 0);
+        let kinds = options.kinds_on(options.store != Some(StoreKind::Plain));
+        let idle = Kind::ALL.iter().filter(|kind| kinds.has(**kind) && self.injected.of(**kind) == 0);
         if let Some(kind) = idle.min() {
             return Err(format!("no effect of: {}", kind.name()));
         }
@@ -197,6 +198,7 @@ impl Summary {
                 (disks.compactions, "no engine compacted a partition"),
                 (disks.merge_reads, "no merge waited for the disk"),
                 (disks.disk_reads, "no record was read from a disk"),
+                (disks.rot_found, "no damage was found on a disk"),
             ];
             if let Some((_, what)) = must.iter().find(|(count, _)| *count == 0) {
                 return Err((*what).to_owned());
@@ -236,6 +238,7 @@ impl Summary {
             line("drains of logs", disks.drains);
             line("compactions of partitions", disks.compactions);
             line("scrubs of everything", disks.scrubs);
+            line("damaged places found", disks.rot_found);
             line("records read from disks", disks.disk_reads);
             line("merges that waited for a record", disks.merge_reads);
             line("writes that found no room at once", disks.stalls);

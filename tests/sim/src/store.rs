@@ -72,6 +72,8 @@ pub struct PlainDisk {
 
 impl Disk for PlainDisk {
     type Core = PlainStore;
+    // Maps do not.
+    const ROTS: bool = false;
 
     fn new(partitions: u16, random: Random) -> Self {
         let state = State {
@@ -141,7 +143,6 @@ impl Disk for PlainDisk {
     }
 
     fn rot(&mut self) -> u64 {
-        // Maps do not rot.
         0
     }
 

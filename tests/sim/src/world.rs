@@ -11,6 +11,7 @@ mod cores;
 mod disasters;
 mod healing;
 mod machine;
+mod rot;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -72,6 +73,8 @@ enum Happening {
     Mend { links: Vec<(usize, usize)> },
     /// A disk is well again, if these were its last troubles.
     Mended { node: usize, trouble: u64 },
+    /// A disk that rots is replaced, if it can be spared.
+    Replace { node: usize },
     /// A process starts.
     Start { node: usize, life: u32 },
     /// A process that is to end looks whether it can.
@@ -144,7 +147,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             network,
             machines,
             clients: (0..shape.clients).map(|client| Client::new(seed, client, &shape)).collect(),
-            faults: Faults::new(seed, shape.nodes, options.kinds),
+            faults: Faults::new(seed, shape.nodes, options.kinds_on(D::ROTS)),
             detector: Random::new(seed, Consumer::Detector, 0),
             turns: Random::new(seed, Consumer::Turns, 0),
             checkers: Checkers::default(),
@@ -240,6 +243,10 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             }
             Happening::Mended { node, trouble } => {
                 self.on_mended(node, trouble);
+                Ok(())
+            }
+            Happening::Replace { node } => {
+                self.on_replace(node);
                 Ok(())
             }
             Happening::Start { node, life } => {

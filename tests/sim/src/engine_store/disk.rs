@@ -18,6 +18,8 @@ use crate::seeds::Random;
 use crate::store::core_of;
 use crate::world::HASH_KEY;
 
+/// Bits that flip at once, at most.
+const FLIPS_MAX: u64 = 30;
 /// More than any run fills.
 const AMPLE_BYTES: u64 = 1 << 40;
 
@@ -104,6 +106,7 @@ impl EngineDisk {
 
 impl Disk for EngineDisk {
     type Core = EngineStore;
+    const ROTS: bool = true;
 
     fn new(partitions: u16, mut random: Random) -> Self {
         let sizes = Sizes::draw(&mut random);
@@ -151,7 +154,23 @@ impl Disk for EngineDisk {
     }
 
     fn rot(&mut self) -> u64 {
-        0
+        let random = &mut self.shared.borrow_mut().random;
+        let paths: Vec<String> =
+            self.disk.paths().into_iter().filter(|path| !self.disk.contents(path).is_empty()).collect();
+        let mut flipped = 0;
+        for _ in 0..if paths.is_empty() { 0 } else { random.between(1, FLIPS_MAX) } {
+            let path = random.pick(&paths);
+            let bytes = self.disk.contents(path);
+            let offset = random.index(bytes.len());
+            // Most of a file is zeros that nobody reads.
+            let written = (offset..bytes.len()).chain(0..offset).find(|offset| bytes[*offset] != 0);
+            if let Some(offset) = written {
+                self.disk.flip_bit(path, offset, u32::try_from(random.below(8)).expect("a bit of a byte"));
+                flipped += 1;
+            }
+        }
+        self.is_rotten |= flipped > 0;
+        flipped
     }
 
     fn counts(&self) -> DiskCounts {
