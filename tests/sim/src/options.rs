@@ -26,7 +26,7 @@ impl StoreKind {
 }
 
 /// Where the seed decides, one run in so many is over the engine.
-const ENGINE_ONE_IN: u64 = 4;
+const ENGINE_ONE_IN: u64 = 2;
 
 /// Options of a run: with the seed, all that it depends on.
 #[derive(Debug, Clone)]

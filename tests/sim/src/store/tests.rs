@@ -11,7 +11,7 @@ const HOME: Home = Home::Owned(3);
 
 fn opening(incarnation: u16) -> Opening {
     let now = Now { unix_ms: 1_800_000_000_000, steady_us: 0 };
-    Opening { cores: 1, actor: Actor::new(1, incarnation), clock: Clock::ZERO, now }
+    Opening { cores: 1, actor: Actor::new(1, incarnation), interrupted: None, clock: Clock::ZERO, now }
 }
 
 fn open(disk: &mut PlainDisk, incarnation: u16) -> PlainStore {

@@ -173,14 +173,18 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         machine.undisturbed_since = machine.undisturbed_since.max(now);
         machine.wants_incarnation = false;
         let (life, incarnation) = (machine.life, machine.meta.incarnation);
+        let mut interrupted = None;
         if !machine.meta.is_clean && !mutated(Mutation::SameActorAfterCrash) {
+            // Every attempt has its own.
+            machine.take_incarnation();
+            interrupted = Some(machine.actor(node));
             machine.take_incarnation();
         }
         machine.meta.is_clean = false;
         let earlier_actor = (machine.meta.incarnation == incarnation && life > 1).then(|| machine.actor(node));
         let cores = machine.cores_wanted;
         let (actor, clock) = (machine.actor(node), machine.meta.clock);
-        let stores = machine.disk.open(Opening { cores, actor, clock, now: machine.clock.read(now) });
+        let stores = machine.disk.open(Opening { cores, actor, interrupted, clock, now: machine.clock.read(now) });
         let protocol = |core| {
             let (ring, limits) = (ring.clone(), limits.clone());
             P::new(Setup { node: node_id(node), core, cores, ring, limits, life, earlier_actor })
