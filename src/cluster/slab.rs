@@ -117,6 +117,14 @@ impl<T: Default> Slab<T> {
         (place.is_live && place.generation == handle.generation).then_some(&mut place.thing)
     }
 
+    /// The same request under a new number: what is still to come for the old one comes too late.
+    pub(crate) fn renew(&mut self, handle: Handle) -> Handle {
+        let place = &mut self.places[handle.slot as usize];
+        assert!(place.is_live && place.generation == handle.generation, "what is renewed is under way");
+        place.generation = place.generation.wrapping_add(1);
+        Handle { generation: place.generation, ..handle }
+    }
+
     /// The end of a request.
     pub(crate) fn release(&mut self, handle: Handle) {
         let place = &mut self.places[handle.slot as usize];

@@ -31,8 +31,8 @@ struct Arguments {
     /// Only these faults: the numbers of their kinds, with commas
     #[arg(long, value_delimiter = ',')]
     faults: Vec<u32>,
-    /// Clients add so many elements to one set, and every acknowledged one must be there in the end
-    #[arg(long)]
+    /// The set test: clients add so many elements to one set while the network splits, siblings taken together and dropped
+    #[arg(long, num_args = 0..=1, default_missing_value = "2000")]
     set: Option<u32>,
     /// What nodes keep their objects in: plain (maps), engine, or both: as the seed says
     #[arg(long, default_value = "both", value_parser = ["plain", "engine", "both"])]
@@ -53,6 +53,14 @@ struct Arguments {
     #[cfg(feature = "mutations")]
     #[arg(long)]
     hunt: bool,
+    /// With --hunt: each bug with the seed that caught it once, and no other
+    #[cfg(feature = "mutations")]
+    #[arg(long, requires = "hunt")]
+    known: bool,
+    /// With --hunt: the seeds that catch them become the known ones
+    #[cfg(feature = "mutations")]
+    #[arg(long, requires = "hunt", conflicts_with = "known")]
+    remember: bool,
 }
 
 /// What `--scale` measures.
@@ -102,7 +110,7 @@ impl Arguments {
         let kinds = self.faults.iter().fold(0, |kinds, kind| kinds | 1 << kind);
         Options {
             kinds: if kinds == 0 { Options::default().kinds } else { Kinds(kinds) },
-            work: self.set.map_or(Work::Mixed, |adds| Work::Set { adds }),
+            work: Work::Mixed,
             keeps_story: self.story,
             store: [StoreKind::Plain, StoreKind::Engine].into_iter().find(|kind| kind.name() == self.store),
             #[cfg(feature = "mutations")]
@@ -123,7 +131,24 @@ fn main() -> ExitCode {
     if arguments.hunt {
         return hunt(&arguments, &options);
     }
+    if let Some(adds) = arguments.set {
+        return set(&arguments, adds);
+    }
     if arguments.seeds == 1 { one(arguments.seed, &options) } else { many(&arguments, &options) }
+}
+
+fn set(arguments: &Arguments, adds: u32) -> ExitCode {
+    let kinds = if arguments.faults.is_empty() { sim::set::SPLITS } else { arguments.options().kinds };
+    let rows = sim::set::compare(arguments.seed, arguments.seeds, adds, kinds);
+    print!("{}", sim::set::table(&rows));
+    let broken = rows.iter().flat_map(|row| &row.reports).find_map(|report| Some((report.seed, report.verdict()?)));
+    let is_complete = rows.iter().flat_map(|row| &row.reports).all(|report| report.tally.set_added == adds.into());
+    if let Some((seed, why)) = &broken {
+        println!("seed {seed}: {why}");
+    } else if !is_complete {
+        println!("not all could be added in time");
+    }
+    if broken.is_none() && is_complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn one(seed: u64, options: &Options) -> ExitCode {
@@ -173,18 +198,38 @@ fn many(arguments: &Arguments, options: &Options) -> ExitCode {
 #[cfg(feature = "mutations")]
 fn hunt(arguments: &Arguments, options: &Options) -> ExitCode {
     use annulus_cluster::mutation::Mutation;
+    use sim::hunt::known;
+    if cfg!(panic = "abort") {
+        println!("in this build a panic ends everything: hunt with --profile sim instead of --release");
+        return ExitCode::FAILURE;
+    }
     // Assertions that a bug breaks are what is looked for.
     std::panic::set_hook(Box::new(|_| {}));
-    let seeds = arguments.seeds.max(2);
+    let begun = std::time::Instant::now();
+    let seeds = if arguments.seeds == 1 { sim::hunt::SEEDS } else { arguments.seeds };
     let all = Mutation::ALL.iter().copied();
     let wanted: Vec<Mutation> = all.filter(|mutation| options.mutation.is_none_or(|only| only == *mutation)).collect();
     println!("| bug | what is wrong then | seed | broken |\n|---|---|---|---|");
-    let mut missed = 0;
+    let mut caught = Vec::new();
     for mutation in &wanted {
-        let hunted = sim::hunt::hunt(*mutation, arguments.seed, seeds, options);
+        let hunted = if arguments.known {
+            known::replay(*mutation, options).map_err(|unknown| println!("{unknown}"))
+        } else {
+            Ok(sim::hunt::hunt(*mutation, arguments.seed, seeds, options))
+        };
+        let Ok(hunted) = hunted else { continue };
         println!("{}", hunted.row());
-        missed += usize::from(hunted.caught.is_none());
+        caught.extend(hunted.caught.is_some().then_some(hunted));
     }
-    println!("{} of {} bugs were caught within {seeds} seeds", wanted.len() - missed, wanted.len());
-    if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let within = if arguments.known { "by their known seeds".to_owned() } else { format!("within {seeds} seeds") };
+    let spent = begun.elapsed().as_secs_f64();
+    println!("{} of {} bugs were caught {within}, in {spent:.1} s", caught.len(), wanted.len());
+    let is_complete = caught.len() == wanted.len();
+    if arguments.remember && is_complete && options.mutation.is_none() {
+        match known::remember(&caught) {
+            Ok(path) => println!("remembered in {}", path.display()),
+            Err(error) => println!("not remembered: {error}"),
+        }
+    }
+    if is_complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

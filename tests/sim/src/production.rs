@@ -118,7 +118,9 @@ fn describe(message: &Message<'_>) -> Described {
             Some(object) => told("all of it:", versions_of(object), String::new()),
             None => plain("cannot read it".to_owned()),
         },
-        Message::ForwardPut(put) => plain(format!("coordinate this write (forward {})", put.number)),
+        Message::ForwardPut(put) => {
+            plain(format!("coordinate this write until {} (forward {})", put.deadline_ms, put.number))
+        }
         Message::ForwardGet { .. } => plain("coordinate this read".to_owned()),
         Message::ForwardReply(outcome) => plain(format!("forward: {}", outcome_text(outcome))),
     }

@@ -52,6 +52,8 @@ pub struct Tally {
     pub read_only: u64,
     /// What disks and stores counted.
     pub disks: DiskCounts,
+    /// Reads that found siblings.
+    pub conflicts: u64,
     /// The most siblings that a read has found.
     pub siblings_max: u64,
     /// The most packets that a link held.
@@ -82,6 +84,7 @@ impl Tally {
         self.ghosts += other.ghosts;
         self.read_only += other.read_only;
         self.disks.add(&other.disks);
+        self.conflicts += other.conflicts;
         self.siblings_max = self.siblings_max.max(other.siblings_max);
         self.link_depth_max = self.link_depth_max.max(other.link_depth_max);
         self.set_added += other.set_added;
@@ -245,6 +248,7 @@ impl Summary {
             line("writes that found no room at once", disks.stalls);
             line("writes refused by full disks", disks.refused);
         }
+        line("reads that found siblings", self.tally.conflicts);
         line("siblings at most", self.tally.siblings_max);
         line("packets on a link at most", self.tally.link_depth_max);
         if self.tally.set_added > 0 {

@@ -60,7 +60,14 @@ impl State {
         }
         there.key = kept.key;
         there.object.merge(kept.object);
+        if mutated(Mutation::TombstoneDropped) && is_deleted(&there.object) {
+            self.objects.remove(&place);
+        }
     }
+}
+
+fn is_deleted(object: &Object) -> bool {
+    object.siblings().iter().all(|sibling| sibling.value.is_none())
 }
 
 /// A disk that holds objects.
@@ -88,6 +95,9 @@ impl Disk for PlainDisk {
 
     fn open(&mut self, opening: Opening) -> Vec<PlainStore> {
         let mut state = self.state.borrow_mut();
+        if mutated(Mutation::HintLostAtRestart) {
+            state.objects.retain(|place, _| matches!(place.1, Home::Owned(_)));
+        }
         for (place, kept) in std::mem::take(&mut state.ghosts) {
             state.counts.ghosts += 1;
             state.keep(place, kept);
@@ -235,6 +245,9 @@ impl PlainStore {
         let failed = std::mem::take(&mut state.troubles.fails_append);
         if !failed {
             for write in writes {
+                if mutated(Mutation::TombstoneDropped) && is_deleted(&write.kept.object) {
+                    self.visible.remove(&write.place);
+                }
                 state.keep(write.place, write.kept);
                 self.done.push_back(Done::Stored { token: write.token, result: Ok(()) });
             }
@@ -301,7 +314,9 @@ impl Store for PlainStore {
     }
 
     fn stamp(&mut self, unix_ms: u64, above: Clock) -> Option<Dot> {
-        let actor = self.actor?;
+        // A write that is not shown any more, and of which the protocol does not know so yet.
+        let has_failed = |done: &Done| matches!(done, Done::Stored { result: Err(_), .. });
+        let actor = self.actor.filter(|_| !self.done.iter().any(has_failed))?;
         Some(Dot::new(self.clock.stamp(unix_ms, above), actor))
     }
 

@@ -436,6 +436,8 @@ fn moment_of(effects: &Effects, has_stamped: bool) -> Option<Moment> {
         Some(Moment::ForgotHint)
     } else if has(|effect| matches!(effect, Effect::Store { home: Home::Hinted { .. }, .. })) {
         Some(Moment::TookHint)
+    } else if has(|effect| matches!(effect, Effect::Load { .. } | Effect::Send { .. })) {
+        Some(Moment::Asked)
     } else {
         None
     }

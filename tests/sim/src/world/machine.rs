@@ -12,6 +12,7 @@ use annulus_cluster::ids::{Home, StoreToken};
 use annulus_cluster::mutation::{Mutation, mutated};
 use annulus_object::{Actor, Clock};
 
+use super::disasters::Ambush;
 use super::{Happening, PROBE, TICK, World};
 use crate::bits::Bits;
 use crate::checkers::Violation;
@@ -95,12 +96,14 @@ pub(super) struct Machine<D: Disk, P> {
     pub(super) trouble: u64,
     /// Bits of its disk have flipped: it is not to start on that disk again.
     pub(super) is_rotten: bool,
-    pub(super) armed: Option<(Moment, Instant)>,
+    pub(super) armed: Option<(Moment, Ambush, Instant)>,
     pub(super) meta_fails_until: Instant,
     /// Taken for dead on purpose, until then.
     pub(super) alarms: Vec<Instant>,
     pub(super) missed: Vec<u32>,
     meta: Meta,
+    /// Under which it stamps: of its meta data, where that could be stored.
+    incarnation: u16,
     wants_incarnation: bool,
 }
 
@@ -124,6 +127,7 @@ impl<D: Disk, P> Machine<D, P> {
             alarms: vec![0; shape.nodes],
             missed: vec![0; shape.nodes],
             meta: Meta { incarnation: 1, clock: Clock::ZERO, is_clean: true },
+            incarnation: 1,
             wants_incarnation: false,
         }
     }
@@ -156,7 +160,7 @@ impl<D: Disk, P> Machine<D, P> {
     }
 
     fn actor(&self, node: usize) -> Actor {
-        Actor::new(node_id(node).raw(), self.meta.incarnation)
+        Actor::new(node_id(node).raw(), self.incarnation)
     }
 }
 
@@ -177,11 +181,16 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         if !machine.meta.is_clean && !mutated(Mutation::SameActorAfterCrash) {
             // Every attempt has its own.
             machine.take_incarnation();
-            interrupted = Some(machine.actor(node));
+            interrupted = Some(Actor::new(node_id(node).raw(), machine.meta.incarnation));
             machine.take_incarnation();
         }
+        machine.incarnation = machine.meta.incarnation;
+        if machine.meta_fails_until > now && !machine.meta.is_clean {
+            // A deliberate bug.
+            machine.meta.incarnation = incarnation;
+        }
         machine.meta.is_clean = false;
-        let earlier_actor = (machine.meta.incarnation == incarnation && life > 1).then(|| machine.actor(node));
+        let earlier_actor = (machine.incarnation == incarnation && life > 1).then(|| machine.actor(node));
         let cores = machine.cores_wanted;
         let (actor, clock) = (machine.actor(node), machine.meta.clock);
         let stores = machine.disk.open(Opening { cores, actor, interrupted, clock, now: machine.clock.read(now) });
@@ -204,7 +213,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             let first = now + TICK * (core as u64 + 1) / machine.cores.len() as u64;
             self.agenda.add(first, Happening::Tick { node, core, life });
         }
-        let (incarnation, cores) = (self.machines[node].meta.incarnation, self.machines[node].cores.len());
+        let (incarnation, cores) = (self.machines[node].incarnation, self.machines[node].cores.len());
         self.trace.note(1, (node as u64) << 32 | u64::from(incarnation));
         self.tell(None, || format!("n{node} starts, incarnation {incarnation}, {cores} cores"));
     }
@@ -215,7 +224,8 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             return;
         }
         // Without a durable incarnation nothing may start.
-        if machine.meta_fails_until > self.now && !machine.meta.is_clean {
+        let fails = machine.meta_fails_until > self.now && !machine.meta.is_clean;
+        if fails && !mutated(Mutation::IncarnationNotDurable) {
             self.injected.add(Kind::FailedMeta, 1);
             let later = machine.meta_fails_until;
             self.agenda.add(later, Happening::Start { node, life });
@@ -329,6 +339,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         if !mutated(Mutation::SameActorAfterFailedAppend) {
             machine.take_incarnation();
         }
+        machine.incarnation = machine.meta.incarnation;
         let actor = machine.actor(node);
         machine.cores.iter_mut().for_each(|core| core.store.inner.adopt(actor));
         self.tally.incarnations += 1;
