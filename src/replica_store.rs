@@ -217,7 +217,8 @@ impl<D: Disk> ReplicaStore<D> {
             None => self.engine.object_with(&place, fetched, &mut object),
         };
         if let ObjectFound::OnDisk(plan) = found {
-            (self.ended.keep(key), self.ended.keep(object));
+            self.ended.keep(key);
+            self.ended.keep(object);
             return self.read(Reading::Load(loading), plan);
         }
         join_unmerged(&self.engine, &self.waiting, &loading, &place, &mut object);
