@@ -37,6 +37,8 @@ const READ_US: u64 = 80;
 const STEP_US: u64 = 60;
 /// How often the engine looks after itself.
 const TICK: Instant = 20 * MILLISECOND;
+/// After so many of these what the engine has counted is added up.
+const TICKS_PER_COUNT: u64 = 50;
 /// What checkers read by; the adapter's own tokens are above.
 const CHECK_TOKEN: u64 = 1;
 
@@ -66,6 +68,7 @@ pub struct EngineStore {
     shared: Rc<RefCell<Shared>>,
     running: Vec<Running>,
     next_tick: Instant,
+    ticks: u64,
     bytes: LoadedBytes,
     /// Of the engine's counts, what the shared ones have already.
     counted: DiskCounts,
@@ -74,7 +77,7 @@ pub struct EngineStore {
 impl EngineStore {
     fn new(store: ReplicaStore<MemoryDisk>, disk: MemoryDisk, shared: Rc<RefCell<Shared>>) -> Self {
         let (running, bytes, counted) = (Vec::new(), LoadedBytes::default(), DiskCounts::default());
-        Self { store, disk, shared, running, next_tick: 0, bytes, counted }
+        Self { store, disk, shared, running, next_tick: 0, ticks: 0, bytes, counted }
     }
 
     /// Gives everything that has begun since the last call an end.
@@ -207,7 +210,8 @@ impl CoreStore for EngineStore {
         if instant >= self.next_tick {
             self.next_tick = instant + TICK;
             self.store.tick(now);
-            if self.next_tick / TICK % 50 == 0 {
+            self.ticks += 1;
+            if self.ticks.is_multiple_of(TICKS_PER_COUNT) {
                 self.count();
             }
         }
