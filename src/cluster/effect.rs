@@ -91,9 +91,9 @@ pub enum Effect {
         token: StoreToken,
         /// As owner or for another.
         home: Home,
-        /// The key's bytes; empty where only the hash is known: of a hint.
+        /// The key's bytes; empty where only the name is known: of a hint.
         key: Span,
-        /// Its keyed hash.
+        /// Its keyed hash, or the name that [`crate::store::Store::hints`] gave.
         hash: u128,
     },
     /// Forget a hint: the target has it (rule S5, invariant I2). Nothing follows. What the store has of it, as

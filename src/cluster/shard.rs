@@ -110,7 +110,9 @@ impl Shard {
             Event::Message { from, bytes } => self.parts.on_message(turn, from, bytes),
             Event::Unreachable { peer } => self.parts.on_unreachable(turn, peer),
             Event::Stored { token, result } => self.parts.on_stored(turn, token, result),
-            Event::Loaded { token, home: _, key, object } => self.parts.on_loaded(turn, token, key, object),
+            Event::Loaded { token, home: _, key, hash, object } => {
+                self.parts.on_loaded(turn, token, (key, hash), object);
+            }
             Event::Tick => self.parts.hints.on_tick(turn),
             Event::Liveness { node, up: true } => {
                 turn.common.avoided.retain(|(avoided, _)| *avoided != node);
@@ -177,7 +179,7 @@ impl Parts {
         }
     }
 
-    fn on_loaded(&mut self, turn: &mut Turn<'_>, token: StoreToken, key: &[u8], object: Option<&[u8]>) {
+    fn on_loaded(&mut self, turn: &mut Turn<'_>, token: StoreToken, key: (&[u8], u128), object: Option<&[u8]>) {
         let Some((id, _)) = Handle::of_token(token) else { return };
         match id.kind {
             Kind::Put | Kind::Get => self.requests.on_loaded(turn, id, object),

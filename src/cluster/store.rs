@@ -15,7 +15,8 @@ pub use crate::versions::{Versions, VersionsView};
 /// For whom a key is kept.
 pub type Targets = SmallVec<[NodeId; 4]>;
 
-/// Name of a key in a list of hints: its keyed hash.
+/// Name of a key in a list of hints, which are in the order of these: as the store likes, but where it is not the key's hash
+/// [`crate::event::Event::Loaded`] tells that.
 pub type HintCursor = u128;
 
 /// The local store, as far as it answers at once.
@@ -31,7 +32,7 @@ pub trait Store {
     /// its [`crate::event::Event::Stored`] was handled.
     fn stamp(&mut self, unix_ms: u64, above: Clock) -> Option<Dot>;
 
-    /// Keys that are kept for `target`, by hash, from the first one at or behind `from`, at most `max`: the partition, the hash
+    /// Keys that are kept for `target`, by name, from the first one at or behind `from`, at most `max`: the partition, the name
     /// and the newest dot of each. Their bytes come with [`crate::event::Event::Loaded`].
     fn hints(&self, target: NodeId, from: HintCursor, max: usize, visit: &mut dyn FnMut(PartitionId, u128, Dot));
 

@@ -14,7 +14,7 @@ use clap::Parser;
 use sim::campaign::campaign;
 use sim::faults::Kinds;
 use sim::shape::Work;
-use sim::{Options, Report, scale};
+use sim::{Options, Report, StoreKind, scale};
 
 /// Simulates clusters under seeded faults.
 #[derive(Debug, Parser)]
@@ -35,6 +35,9 @@ struct Arguments {
     /// The set test: clients add so many elements to one set while the network splits, siblings taken together and dropped
     #[arg(long, num_args = 0..=1, default_missing_value = "2000")]
     set: Option<u32>,
+    /// What nodes keep their objects in: plain (maps), engine, or both: as the seed says
+    #[arg(long, default_value = "both", value_parser = ["plain", "engine", "both"])]
+    store: String,
     /// Measures how the control plane grows with the cluster
     #[arg(long)]
     scale: bool,
@@ -110,6 +113,7 @@ impl Arguments {
             kinds: if kinds == 0 { Options::default().kinds } else { Kinds(kinds) },
             work: Work::Mixed,
             keeps_story: self.story,
+            store: [StoreKind::Plain, StoreKind::Engine].into_iter().find(|kind| kind.name() == self.store),
             #[cfg(feature = "mutations")]
             mutation: self.mutation.as_deref().map(|name| sim::hunt::by_name(name).expect("a deliberate bug's name")),
             #[cfg(not(feature = "mutations"))]

@@ -73,13 +73,16 @@ fn is_deleted(object: &Object) -> bool {
 /// A disk that holds objects.
 #[derive(Debug)]
 pub struct PlainDisk {
+    partitions: u16,
     state: Rc<RefCell<State>>,
 }
 
 impl Disk for PlainDisk {
     type Core = PlainStore;
+    // Maps do not.
+    const ROTS: bool = false;
 
-    fn new(_partitions: u16, random: Random) -> Self {
+    fn new(partitions: u16, random: Random) -> Self {
         let state = State {
             objects: BTreeMap::new(),
             ghosts: Vec::new(),
@@ -87,7 +90,7 @@ impl Disk for PlainDisk {
             counts: DiskCounts::default(),
             random,
         };
-        Self { state: Rc::new(RefCell::new(state)) }
+        Self { partitions, state: Rc::new(RefCell::new(state)) }
     }
 
     fn open(&mut self, opening: Opening) -> Vec<PlainStore> {
@@ -104,6 +107,7 @@ impl Disk for PlainDisk {
         let empty = |core| PlainStore {
             disk: Rc::clone(&self.state),
             core,
+            partitions: self.partitions,
             cores: opening.cores,
             actor: Some(opening.actor),
             clock: HybridClock::new(clock),
@@ -117,7 +121,7 @@ impl Disk for PlainDisk {
         };
         let mut cores: Vec<PlainStore> = (0..opening.cores).map(empty).collect();
         for (place, kept) in &state.objects {
-            let core = core_of(place.1.partition(), opening.cores);
+            let core = core_of(place.1.partition(), self.partitions, opening.cores);
             cores[usize::from(core)].show(*place, kept.clone());
         }
         cores
@@ -149,7 +153,6 @@ impl Disk for PlainDisk {
     }
 
     fn rot(&mut self) -> u64 {
-        // Maps do not rot.
         0
     }
 
@@ -158,10 +161,11 @@ impl Disk for PlainDisk {
     }
 }
 
-/// Which core has a partition.
+/// Which core has one of so many partitions: each has a range of them.
 #[must_use]
-pub fn core_of(partition: PartitionId, cores: u16) -> u16 {
-    partition % cores
+pub fn core_of(partition: PartitionId, partitions: u16, cores: u16) -> u16 {
+    let core = u32::from(partition) * u32::from(cores) / u32::from(partitions);
+    u16::try_from(core).expect("less than there are cores")
 }
 
 fn tell_versions(object: &Object, versions: &mut Versions) {
@@ -189,6 +193,7 @@ struct Reading {
 pub struct PlainStore {
     disk: Rc<RefCell<State>>,
     core: u16,
+    partitions: u16,
     cores: u16,
     /// `None` until a new one is durable.
     actor: Option<Actor>,
@@ -266,7 +271,7 @@ impl PlainStore {
         let mut state = self.disk.borrow_mut();
         if state.troubles.fails_reads && state.random.one_in(4) {
             state.counts.failed_reads += 1;
-            self.done.push_back(Done::Loaded { token, home: place.1, key: Vec::new(), object: None });
+            self.done.push_back(Done::Loaded { token, home: place.1, key: Vec::new(), object: None, hash: place.0 });
             return;
         }
         let mut object = Vec::new();
@@ -275,7 +280,7 @@ impl PlainStore {
             kept.object.encode(&mut object);
         }
         let key = there.map(|kept| kept.key.clone()).unwrap_or_default();
-        self.done.push_back(Done::Loaded { token, home: place.1, key, object: Some(object) });
+        self.done.push_back(Done::Loaded { token, home: place.1, key, object: Some(object), hash: place.0 });
     }
 }
 
@@ -335,7 +340,7 @@ impl Store for PlainStore {
 
 impl CoreStore for PlainStore {
     fn start_store(&mut self, token: StoreToken, home: Home, key: &Key<'_>, object: &[u8], _now: Now) {
-        let is_own = core_of(home.partition(), self.cores) == self.core;
+        let is_own = core_of(home.partition(), self.partitions, self.cores) == self.core;
         assert!(is_own || mutated(Mutation::AnyCoreStamps), "a core stores its own partitions");
         let mut state = self.disk.borrow_mut();
         if state.troubles.read_only {
@@ -357,7 +362,7 @@ impl CoreStore for PlainStore {
         self.loads.push_back(Reading { due: Instant::MAX, token, place: (key.hash, home) });
     }
 
-    fn forget(&mut self, home: Home, key: &Key<'_>, _now: Now) {
+    fn forget(&mut self, home: Home, key: &Key<'_>, _dot: Dot) {
         let place = (key.hash, home);
         self.hide(place);
         self.disk.borrow_mut().objects.remove(&place);
@@ -417,10 +422,6 @@ impl CoreStore for PlainStore {
 
     fn object(&mut self, home: Home, key: &Key<'_>) -> Option<Object> {
         self.visible.get(&(key.hash, home)).map(|kept| kept.object.clone())
-    }
-
-    fn visit_keys(&self, visit: &mut dyn FnMut(Home, &[u8])) {
-        self.visible.iter().for_each(|(place, kept)| visit(place.1, &kept.key));
     }
 
     fn root(&self, _partition: u16) -> Option<u128> {

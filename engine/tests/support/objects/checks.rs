@@ -131,6 +131,10 @@ impl Objects {
         }
         let versions = engine.versions(&known);
         assert_eq!(versions, versions_of(&self.with_waiting(key)), "versions of {name}");
+        let mut joined = self.visible(key);
+        let engine = &self.node.cores[self.core_of(key)];
+        engine.waiting_objects(&known, |waiting| joined.merge(Object::decode(waiting.bytes()).unwrap()));
+        assert_eq!(joined, self.with_waiting(key), "what waits of {name}");
         match self.object(key) {
             Ok(object) => assert_eq!(object, self.visible(key), "object of {name}"),
             // A call that a test lets fail.

@@ -298,12 +298,12 @@ impl World {
 
     /// Ends a read of a node's store.
     pub fn finish_load(&mut self, index: usize, load: usize, tells: bool) {
-        let (token, home, kept) = self.nodes[index].store.finish_load(load);
+        let (token, (hash, home), kept) = self.nodes[index].store.finish_load(load);
         let mut object = Vec::new();
         if !kept.object.is_empty() {
             kept.object.encode(&mut object);
         }
-        self.handle(index, Event::Loaded { token, home, key: &kept.key, object: tells.then_some(&object) });
+        self.handle(index, Event::Loaded { token, home, key: &kept.key, hash, object: tells.then_some(&object) });
     }
 
     /// Until nothing moves any more: everything arrives, in the order in which it was sent.
@@ -369,7 +369,7 @@ impl World {
                 let key = effects.bytes(key).to_vec();
                 self.heard.push(Heard::Stores { node: index, home: *home, key, object });
             }
-            Effect::Load { token, home, hash, .. } => store.loads.push_back((*token, (*hash, *home))),
+            Effect::Load { token, home, key, hash } => store.start_load(*token, *home, *hash, effects.bytes(key)),
             Effect::Forget { home, hash, dot, .. } => {
                 store.forget(*home, *hash, *dot);
                 self.heard.push(Heard::Forgets { node: index, home: *home });

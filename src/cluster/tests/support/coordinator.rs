@@ -147,7 +147,13 @@ impl Coordinator {
         let token = token.expect("the own copy is read");
         self.version_reply[REQUEST_AT..REQUEST_AT + 8].copy_from_slice(&request.0.to_le_bytes());
         let object = std::mem::take(&mut self.object);
-        self.tell(Event::Loaded { token, home: Home::Owned(PARTITION), key: KEY, object: Some(&object) });
+        self.tell(Event::Loaded {
+            token,
+            home: Home::Owned(PARTITION),
+            key: KEY,
+            hash: key().hash,
+            object: Some(&object),
+        });
         self.object = object;
         for owner in &OWNERS[1..] {
             let bytes = std::mem::take(&mut self.version_reply);

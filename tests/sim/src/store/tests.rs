@@ -11,7 +11,7 @@ const HOME: Home = Home::Owned(3);
 
 fn opening(incarnation: u16) -> Opening {
     let now = Now { unix_ms: 1_800_000_000_000, steady_us: 0 };
-    Opening { cores: 1, actor: Actor::new(1, incarnation), clock: Clock::ZERO, now }
+    Opening { cores: 1, actor: Actor::new(1, incarnation), interrupted: None, clock: Clock::ZERO, now }
 }
 
 fn open(disk: &mut PlainDisk, incarnation: u16) -> PlainStore {
@@ -117,7 +117,7 @@ fn hints_are_listed_by_target_and_forgotten() {
     store.hinted_for(&KEY, &mut targets);
     store.hint_targets(&mut |target| all.push(target));
     assert_eq!((targets.as_slice(), all.as_slice()), (&[target][..], &[target][..]));
-    store.forget(home, &KEY, opening(1).now);
+    store.forget(home, &KEY, dot);
     assert_eq!(store.hint_count(target), 0);
     disk.crash(vec![store]);
     assert_eq!(open(&mut disk, 2).hint_count(target), 0);

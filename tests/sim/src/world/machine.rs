@@ -94,6 +94,8 @@ pub(super) struct Machine<D: Disk, P> {
     /// The latest instant at which it was up, awake and undisturbed from.
     pub(super) undisturbed_since: Instant,
     pub(super) trouble: u64,
+    /// Bits of its disk have flipped: it is not to start on that disk again.
+    pub(super) is_rotten: bool,
     pub(super) armed: Option<(Moment, Ambush, Instant)>,
     pub(super) meta_fails_until: Instant,
     /// Taken for dead on purpose, until then.
@@ -119,6 +121,7 @@ impl<D: Disk, P> Machine<D, P> {
             slow: (0, 0),
             undisturbed_since: 0,
             trouble: 0,
+            is_rotten: false,
             armed: None,
             meta_fails_until: 0,
             alarms: vec![0; shape.nodes],
@@ -141,6 +144,11 @@ impl<D: Disk, P> Machine<D, P> {
 
     pub(super) fn is_up(&self) -> bool {
         self.state != State::Down
+    }
+
+    /// Whether its process may be ended now, to start again on the same disk.
+    pub(super) fn may_end(&self) -> bool {
+        self.is_up() && !self.is_rotten
     }
 
     pub(super) fn is_up_as(&self, life: u32) -> bool {
@@ -169,7 +177,11 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         machine.undisturbed_since = machine.undisturbed_since.max(now);
         machine.wants_incarnation = false;
         let (life, incarnation) = (machine.life, machine.meta.incarnation);
+        let mut interrupted = None;
         if !machine.meta.is_clean && !mutated(Mutation::SameActorAfterCrash) {
+            // Every attempt has its own.
+            machine.take_incarnation();
+            interrupted = Some(Actor::new(node_id(node).raw(), machine.meta.incarnation));
             machine.take_incarnation();
         }
         machine.incarnation = machine.meta.incarnation;
@@ -181,7 +193,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         let earlier_actor = (machine.incarnation == incarnation && life > 1).then(|| machine.actor(node));
         let cores = machine.cores_wanted;
         let (actor, clock) = (machine.actor(node), machine.meta.clock);
-        let stores = machine.disk.open(Opening { cores, actor, clock, now: machine.clock.read(now) });
+        let stores = machine.disk.open(Opening { cores, actor, interrupted, clock, now: machine.clock.read(now) });
         let protocol = |core| {
             let (ring, limits) = (ring.clone(), limits.clone());
             P::new(Setup { node: node_id(node), core, cores, ring, limits, life, earlier_actor })
@@ -246,6 +258,18 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         self.agenda.add(self.now + after, Happening::Start { node, life });
     }
 
+    /// A store takes nothing more: whoever looks after the node starts it again.
+    pub(super) fn start_again(&mut self, node: usize) {
+        if !self.machines[node].may_end() {
+            // Its disk is replaced soon anyway.
+            return;
+        }
+        self.tally.read_only += 1;
+        self.tell(None, || format!("n{node} writes nothing more, and is started again"));
+        self.crash(node);
+        self.restart_later(node, 50 * MILLISECOND, None);
+    }
+
     /// Lets a process end in order.
     pub(super) fn stop(&mut self, node: usize) {
         let machine = &mut self.machines[node];
@@ -283,6 +307,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         let machine = &mut self.machines[node];
         assert_eq!(machine.state, State::Down, "disks are replaced in machines that are off");
         machine.disk.wipe();
+        machine.is_rotten = false;
         machine.meta.clock = Clock::ZERO;
         machine.meta.is_clean = mutated(Mutation::SameActorAfterWipe);
         self.checkers.model.note_wiped(node);

@@ -38,6 +38,11 @@ pub struct ModelStore {
     pub is_stable: bool,
 }
 
+/// The name of a hint: not the key's hash, but in the same order.
+pub fn name_of(hash: u128) -> u128 {
+    hash & !0xff | 0x5a
+}
+
 impl ModelStore {
     pub fn new(actor: Actor) -> ModelStore {
         ModelStore {
@@ -84,9 +89,16 @@ impl ModelStore {
         all.iter().for_each(|kept| Self::keep(&mut self.visible, place, kept));
     }
 
-    pub fn finish_load(&mut self, index: usize) -> (StoreToken, Home, Kept) {
+    /// A read begins; of a hint that is known by its name the key is found now.
+    pub fn start_load(&mut self, token: StoreToken, home: Home, hash: u128, key: &[u8]) {
+        let named = self.visible.keys().find(|place| place.1 == home && name_of(place.0) == hash);
+        let place = named.filter(|_| key.is_empty()).copied();
+        self.loads.push_back((token, place.unwrap_or((hash, home))));
+    }
+
+    pub fn finish_load(&mut self, index: usize) -> (StoreToken, Place, Kept) {
         let (token, place) = self.loads.remove(index).expect("it is under way");
-        (token, place.1, self.visible.get(&place).cloned().unwrap_or_default())
+        (token, place, self.visible.get(&place).cloned().unwrap_or_default())
     }
 
     pub fn forget(&mut self, home: Home, hash: u128, dot: Dot) {
@@ -156,9 +168,9 @@ impl Store for ModelStore {
     }
 
     fn hints(&self, target: NodeId, from: HintCursor, max: usize, visit: &mut dyn FnMut(PartitionId, u128, Dot)) {
-        let of_target = self.hinted().filter(|hint| hint.0 == target && hint.1 >= from);
+        let of_target = self.hinted().filter(|hint| hint.0 == target && name_of(hint.1) >= from);
         for (_, hash, partition, object) in of_target.take(max) {
-            visit(partition, hash, object.newest().expect("a hint has a sibling").dot);
+            visit(partition, name_of(hash), object.newest().expect("a hint has a sibling").dot);
         }
     }
 
