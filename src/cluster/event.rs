@@ -125,6 +125,8 @@ pub enum Event<'a> {
         home: Home,
         /// The key's bytes, from the record where the effect had none; empty where there is no object.
         key: &'a [u8],
+        /// The keyed hash of these bytes: of a hint that was known by its name only now. As in the effect where there are none.
+        hash: u128,
         /// The encoded object; empty where there is none; `None` when the disk did not tell.
         object: Option<&'a [u8]>,
     },

@@ -199,15 +199,21 @@ impl Hints {
         };
         self.replays[index].in_flight += 1;
         let handover = self.handovers.get(handle).expect("claimed just now");
-        (handover.target, handover.partition, handover.hash) = (Some(target), partition, hash);
+        (handover.target, handover.partition) = (Some(target), partition);
         handover.waiting.clear();
         self.timers.set(handle.slot(), turn.now.steady_us + turn.common.limits.hint_timeout_us);
         turn.load(handle.token(0), Home::Hinted { partition, target }, &Key { bytes: &[], partition, hash });
         true
     }
 
-    /// A hint was read.
-    pub(crate) fn on_loaded(&mut self, turn: &mut Turn<'_>, handle: Handle, key: &[u8], object: Option<&[u8]>) {
+    /// A hint was read: until now it was known by its name, from here on by its key's hash.
+    pub(crate) fn on_loaded(
+        &mut self,
+        turn: &mut Turn<'_>,
+        handle: Handle,
+        (key, hash): (&[u8], u128),
+        object: Option<&[u8]>,
+    ) {
         let Some(handover) = self.handovers.get(handle) else { return };
         let target = handover.target.expect("every handover has a target");
         let receivers = receivers(turn, handover.partition, target);
@@ -230,8 +236,8 @@ impl Hints {
             || (mutated(Mutation::HintSkipsTombstones) && view.siblings().all(|sibling| sibling.value.is_none()));
         handover.key.clear();
         handover.key.extend_from_slice(key);
-        (handover.waiting, handover.is_rerouted) = (receivers, is_rerouted);
-        let (partition, hash) = (handover.partition, handover.hash);
+        (handover.waiting, handover.is_rerouted, handover.hash) = (receivers, is_rerouted, hash);
+        let partition = handover.partition;
         let remaining_us = turn.common.limits.hint_timeout_us;
         let write = Message::Write { target: None, hash, remaining_us, key, object };
         let message = turn.write_message(partition, handle.request(), &write);

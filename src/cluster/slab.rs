@@ -15,10 +15,13 @@ pub(crate) enum Kind {
     Forward,
     Handover,
     Replica,
+    Exchange,
+    Supply,
 }
 
 impl Kind {
-    const ALL: [Kind; 5] = [Kind::Put, Kind::Get, Kind::Forward, Kind::Handover, Kind::Replica];
+    const ALL: [Kind; 7] =
+        [Kind::Put, Kind::Get, Kind::Forward, Kind::Handover, Kind::Replica, Kind::Exchange, Kind::Supply];
 }
 
 /// One request.
@@ -117,6 +120,14 @@ impl<T: Default> Slab<T> {
         (place.is_live && place.generation == handle.generation).then_some(&mut place.thing)
     }
 
+    /// The same request by another name: answers to what it has asked before name nothing any more.
+    pub(crate) fn rename(&mut self, handle: Handle) -> Handle {
+        let place = &mut self.places[handle.slot as usize];
+        assert!(place.is_live && place.generation == handle.generation, "a request that has ended has no name");
+        place.generation = place.generation.wrapping_add(1);
+        Handle { generation: place.generation, ..handle }
+    }
+
     /// The end of a request.
     pub(crate) fn release(&mut self, handle: Handle) {
         let place = &mut self.places[handle.slot as usize];
@@ -153,8 +164,10 @@ mod tests {
         slab.get(first).unwrap().extend_from_slice(b"left");
         let other = slab.claim().unwrap();
         assert!(slab.claim().is_none(), "bounded");
-        slab.release(first);
-        assert!(slab.get(first).is_none());
+        let renamed = slab.rename(first);
+        assert!(slab.get(first).is_none() && slab.get(renamed).is_some_and(|buffer| buffer == b"left"));
+        slab.release(renamed);
+        assert!(slab.get(first).is_none() && slab.get(renamed).is_none());
         let second = slab.claim().unwrap();
         assert_eq!(second.slot(), first.slot());
         assert_eq!(slab.get(second).unwrap(), b"left");

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use crate::counters::Counters;
 use crate::effect::{Answer, Effect, Effects, Failure, Span};
 use crate::event::{Key, Now};
+use crate::exchange::DirtyPairs;
 use crate::held::Held;
 use crate::ids::{ClientToken, Home, NodeId, PartitionId, RequestId, Session, StoreToken};
 use crate::limits::Limits;
@@ -36,6 +37,8 @@ pub(crate) struct Common {
     pub(crate) avoided: SmallVec<[(NodeId, u64); 4]>,
     /// Bytes that requests under way hold.
     pub(crate) request_bytes: usize,
+    /// Owners that are known to lack something.
+    pub(crate) dirty: DirtyPairs,
     /// Scratch.
     pub(crate) held: Held,
 }
@@ -95,6 +98,13 @@ impl<'a> Turn<'a> {
             avoided.remove(0);
         }
         avoided.push((node, until_us));
+    }
+
+    /// An owner lacks a write, and nobody keeps a hint of it: the two are compared before others.
+    pub(crate) fn note_dirty(&mut self, partition: PartitionId, node: NodeId) {
+        let limits = &self.common.limits;
+        let has_room = self.common.dirty.note(limits, self.now, (partition, node));
+        self.common.counters.dirty_dropped += u64::from(!has_room);
     }
 
     /// Writes a message of this core's own; it may be sent to several.
