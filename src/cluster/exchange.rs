@@ -20,7 +20,7 @@
 //! failed; a hint is never forgotten because of one (rule S5).
 
 use crate::event::Now;
-use crate::ids::NodeId;
+use crate::ids::{NodeId, PartitionId};
 use crate::limits::Limits;
 use crate::message::{
     ExchangeMessage, ExchangeRefusal, HashList, Header, KeyList, Message, NodeList, SumList, write_hash, write_nodes,
@@ -132,9 +132,13 @@ impl Exchanges {
         let mut dirty = std::mem::take(&mut turn.common.dirty);
         let is_owner = |partition, node: NodeId| turn.routes.owners(partition).contains(&node);
         let worth = |partition, node| is_owner(partition, node) && is_owner(partition, turn.common.node);
-        let known = dirty.take(&turn.common.limits, turn.now, worth, |node| turn.is_usable(node));
+        let may_begin = |pair: (PartitionId, NodeId)| turn.is_usable(pair.1) && !self.are_compared(pair);
+        let known = dirty.take(&turn.common.limits, turn.now, worth, may_begin);
         turn.common.dirty = dirty;
         let Some((partition, node)) = known.or_else(|| self.schedule.next(turn)) else { return false };
+        if known.is_none() && self.are_compared((partition, node)) {
+            return true;
+        }
         let handle = self.comparisons.claim().expect("there is room for one");
         let cut = cut_of(epoch_of(turn.now, &turn.common.limits));
         let comparison = self.comparisons.get(handle).expect("claimed just now");
@@ -143,6 +147,11 @@ impl Exchanges {
         turn.common.counters.exchanges_of_dirty += u64::from(known.is_some());
         self.ask_root(turn, handle);
         true
+    }
+
+    /// Whether an exchange of a pair is under way.
+    fn are_compared(&self, (partition, node): (PartitionId, NodeId)) -> bool {
+        self.comparisons.iter().any(|comparison| (comparison.partition, comparison.peer) == (partition, Some(node)))
     }
 
     fn ask_root(&mut self, turn: &mut Turn<'_>, handle: Handle) {

@@ -136,6 +136,11 @@ impl<T: Default> Slab<T> {
         self.free.push(handle.slot);
     }
 
+    /// All requests, by place.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.places.iter().filter(|place| place.is_live).map(|place| &place.thing)
+    }
+
     /// The request in a place.
     pub(crate) fn at(&self, slot: u32) -> Option<Handle> {
         let place = self.places.get(slot as usize).filter(|place| place.is_live)?;

@@ -53,8 +53,7 @@ mod tests {
         assert!(budget.has_any(at(3_100_000)), "a debt of twenty is paid in two seconds");
         budget.spend(usize::MAX >> 1);
         assert!(!budget.has_any(at(4_100_000)));
-        let paid_off = (5..16).filter(|second| budget.has_any(at(second * 1_000_000)));
-        assert!(paid_off.count() <= 1);
+        assert!((5..=13).all(|second| !budget.has_any(at(second * 1_000_000))));
         assert!(budget.has_any(at(16_000_000)), "no debt is for ever");
         budget.spend(10);
         assert!(!budget.has_any(at(1_000_000)), "a clock that goes back gives nothing");

@@ -63,12 +63,12 @@ impl DirtyPairs {
         limits: &Limits,
         now: Now,
         worth: impl Fn(PartitionId, NodeId) -> bool,
-        may_begin: impl Fn(NodeId) -> bool,
+        may_begin: impl Fn((PartitionId, NodeId)) -> bool,
     ) -> Option<(PartitionId, NodeId)> {
         self.pairs.retain(|pair| worth(pair.partition, pair.node));
         let epoch = epoch_of(now, limits);
         let is_due = |pair: &Pair| epoch >= pair.from_epoch + CUT_LAG && now.steady_us >= pair.not_before_us;
-        let index = self.pairs.iter().position(|pair| is_due(pair) && may_begin(pair.node))?;
+        let index = self.pairs.iter().position(|pair| is_due(pair) && may_begin((pair.partition, pair.node)))?;
         let pair = self.pairs.remove(index);
         Some((pair.partition, pair.node))
     }

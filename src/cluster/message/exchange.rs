@@ -336,11 +336,13 @@ fn check_width(bytes: &[u8], width: usize) -> Result<&[u8], MessageError> {
 
 fn check_nodes(bytes: &[u8], (parent_bits, bits): (u8, u8)) -> Result<NodeList<'_>, MessageError> {
     let (parent_bits, bits) = (u32::from(parent_bits), u32::from(bits));
-    let are_levels = bits <= LEAF_BITS_MAX && (parent_bits..=parent_bits + STEP_BITS).contains(&bits);
+    if bits > LEAF_BITS_MAX || !(parent_bits..=parent_bits + STEP_BITS).contains(&bits) {
+        return Err(MessageError::Field);
+    }
     let nodes = NodeList(check_width(bytes, 4)?);
     let ascend = nodes.iter().zip(nodes.iter().skip(1)).all(|(node, next)| node < next);
     let are_below = nodes.iter().all(|node| node >> parent_bits == 0);
-    if are_levels && ascend && are_below { Ok(nodes) } else { Err(MessageError::Field) }
+    if ascend && are_below { Ok(nodes) } else { Err(MessageError::Field) }
 }
 
 fn check_next(next: u64, flags: u8) -> Result<Option<u64>, MessageError> {
