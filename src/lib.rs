@@ -11,6 +11,7 @@
 //!
 //! * Start and end: [`boot`], [`check`], [`cli`], [`config`], [`node_meta`].
 //! * One core: [`shard_loop`], with [`session`] (one client), [`replies`], [`waiting`], [`gather`], [`mesh`].
+//! * A replica: [`replica_store`], the engine as the protocol sees it.
 //! * What users see: [`commands`], [`topology`], [`http`], [`metrics`], [`logging`]; [`admin`] asks a running node.
 //! * What runs it: [`mod@env`]; nothing else names the executor or the ring.
 
@@ -30,6 +31,7 @@ pub mod mesh;
 pub mod metrics;
 pub mod node;
 pub mod node_meta;
+pub mod replica_store;
 pub mod replies;
 pub mod restore;
 pub mod session;

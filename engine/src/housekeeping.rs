@@ -348,6 +348,11 @@ impl<D: Disk> Engine<D> {
         }
     }
 
+    /// Whether a new value would be taken now, as far as the disk is concerned.
+    pub fn takes_values(&self) -> bool {
+        !self.failures.read_only && !self.disk_state.is_full && self.disk_state.level < DiskLevel::NoWrites
+    }
+
     /// What a writer is told while the store takes nothing.
     pub fn write_refusal(&self) -> Option<Refusal> {
         self.failures.read_only.then_some(Refusal::ReadOnly)

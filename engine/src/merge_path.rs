@@ -119,8 +119,17 @@ impl<D: Disk> Engine<D> {
     /// Goes on with a merge that waited, with the record that its plan has given. After a refusal it waits on: try again. The
     /// key's record may have become another one meanwhile; then that has to be read.
     pub fn merge_with(&mut self, ticket: MergeTicket, fetched: &Rc<Record>, now_ms: u64) -> Result<Merge, Refusal> {
+        self.go_on(ticket, Some(fetched), now_ms)
+    }
+
+    /// Tries a merge that waited once more, as if it were new: its record was gone before it could be read.
+    pub fn merge_again(&mut self, ticket: MergeTicket, now_ms: u64) -> Result<Merge, Refusal> {
+        self.go_on(ticket, None, now_ms)
+    }
+
+    fn go_on(&mut self, ticket: MergeTicket, fetched: Option<&Rc<Record>>, now_ms: u64) -> Result<Merge, Refusal> {
         let waiting = self.waiting_merges.remove(ticket);
-        let tried = self.try_merge(&waiting.key(), &waiting.object(), Some(fetched), now_ms);
+        let tried = self.try_merge(&waiting.key(), &waiting.object(), fetched, now_ms);
         if let Ok(Tried::Done(merged)) = tried {
             return Ok(Merge::Done(merged));
         }
@@ -129,6 +138,12 @@ impl<D: Disk> Engine<D> {
             Tried::Done(merged) => Merge::Done(merged),
             Tried::NeedsRead(plan) => Merge::NeedsRead { ticket, plan },
         })
+    }
+
+    /// Shows `visit` the objects of a key that wait for a read before they can be merged: [`Engine::versions`] tells of them,
+    /// [`Engine::object`] does not have them yet.
+    pub fn waiting_objects(&self, key: &Key<'_>, visit: impl FnMut(ObjectView<'_>)) {
+        self.waiting_merges.objects(key.hash).for_each(visit);
     }
 
     /// Gives up a merge that waited: it was not stored.

@@ -100,6 +100,12 @@ impl WaitingMerges {
         }
     }
 
+    /// The objects that wait for a key's record.
+    pub(crate) fn objects(&self, hash: u128) -> impl Iterator<Item = ObjectView<'_>> {
+        let tickets = if self.by_key.is_empty() { None } else { self.by_key.get(&KeyedHash::new(hash)) };
+        tickets.into_iter().flatten().map(|ticket| self.merges[ticket].object())
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.merges.len()

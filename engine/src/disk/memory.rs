@@ -7,11 +7,12 @@
 //! ([`Replay`]).
 //!
 //! What it is not: it has no time of its own; operations end when [`MemoryDisk::poll`] is called, in an order of the seed's
-//! choice.
+//! choice, or when [`MemoryDisk::end`] says so.
 //!
 //! Invariant: whatever was reported durable survives every crash unless a test damages it by name.
 
 mod crash_image;
+mod ending;
 mod file;
 mod names;
 mod recording;
@@ -24,7 +25,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use crate::buffer::AlignedBuffer;
-use crate::disk::{Completion, DiskError, OpenMode, OperationId};
+use crate::disk::{DiskError, OpenMode, OperationId};
 
 pub use crash_image::{Image, ImageKind, Recipe, Replay};
 pub use recording::{Change, FileId, Recording};
@@ -128,8 +129,12 @@ impl State {
         if !fails {
             return Ok(());
         }
+        Err(self.failure(what))
+    }
+
+    fn failure(&mut self, what: &'static str) -> DiskError {
         self.injected.failed_calls += 1;
-        Err(DiskError::Io { errno: EIO, what })
+        DiskError::Io { errno: EIO, what }
     }
 
     /// Records a change, if changes are recorded; gives its number.
@@ -209,46 +214,6 @@ impl MemoryDisk {
     #[must_use]
     pub fn for_core(&self, core: u16) -> MemoryDisk {
         MemoryDisk { state: Rc::clone(&self.state), core }
-    }
-
-    /// Ends one of this core's operations; `None` when there is none.
-    #[must_use]
-    pub fn poll(&self) -> Option<Completion> {
-        let mut state = self.state.borrow_mut();
-        let own = |operation: &Operation| operation.core == self.core;
-        let count = state.operations.iter().filter(|operation| own(operation)).count();
-        if count == 0 {
-            return None;
-        }
-        let chosen = usize::try_from(state.random(count as u64)).expect("an index");
-        let mut owned = state.operations.iter().enumerate().filter(|(_, operation)| own(operation));
-        let (index, _) = owned.nth(chosen).expect("there are more than `chosen`");
-        let mut operation = state.operations.remove(index);
-        let result = state.call(if operation.write_from.is_some() { "write" } else { "read" });
-        let result = match (result, operation.write_from) {
-            (Err(error), _) => {
-                state.tear(&operation);
-                Err(error)
-            }
-            (Ok(()), Some(from)) => {
-                let bytes = &operation.buffer.as_slice()[from..];
-                operation.file.borrow_mut().write(operation.offset, bytes, true);
-                if let Some(write) = operation.change {
-                    state.note(Change::Ended { write });
-                }
-                Ok(())
-            }
-            (Ok(()), None) => {
-                let content = operation.file.borrow();
-                let wanted = operation.buffer.len();
-                let there = content.bytes.get(operation.offset..).unwrap_or_default();
-                let there = &there[..there.len().min(wanted)];
-                operation.buffer.as_mut_slice()[..there.len()].copy_from_slice(there);
-                let short = DiskError::Short { what: "read", bytes: there.len() as u64, expected: wanted as u64 };
-                if there.len() == wanted { Ok(()) } else { Err(short) }
-            }
-        };
-        Some(Completion { operation: operation.id, result, buffer: operation.buffer })
     }
 
     /// How many operations of all cores were started and have not ended.

@@ -171,8 +171,8 @@ pub enum Action {
     Wipe(usize, Instant),
     /// A disk has troubles.
     Disk(usize, Troubles, Instant),
-    /// Bits flip on a disk.
-    Rot(usize),
+    /// Bits flip on a disk, which is replaced after a while.
+    Rot(usize, Instant),
     /// No incarnation can be stored.
     FailedMeta(usize, Instant),
     /// A wall clock jumps.
@@ -273,7 +273,7 @@ impl Faults {
                 let read_only = self.random.one_in(3);
                 Action::Disk(node, Troubles { no_writes: true, read_only, ..Troubles::NONE }, length)
             }
-            Kind::Rot => Action::Rot(node),
+            Kind::Rot => Action::Rot(node, length),
             Kind::FailedMeta => Action::FailedMeta(node, length),
             Kind::Jump => Action::Jump(node, self.jump()),
             Kind::Drift => Action::Drift(node, self.drift()),

@@ -1,7 +1,8 @@
 //! Whole clusters of the production protocol under virtual time and seeded faults.
 //!
 //! * [`run`]: one run, a function of its seed and its [`Options`]; [`campaign`]: many, on all processors.
-//! * [`world`]: nodes, cores, clients and what happens to them; [`network`], [`clock`], [`store`], [`faults`]: their parts.
+//! * [`world`]: nodes, cores, clients and what happens to them; [`network`], [`clock`], [`store`], [`engine_store`],
+//!   [`faults`]: their parts.
 //! * [`workload`]: what clients want; [`model`]: what is true; [`checkers`]: what must hold; [`report`]: what came of it.
 //!
 //! [`scale`] measures the control plane alone, with up to a thousand nodes.
@@ -17,6 +18,7 @@ pub mod bits;
 pub mod campaign;
 pub mod checkers;
 pub mod clock;
+pub mod engine_store;
 pub mod faults;
 #[cfg(feature = "mutations")]
 pub mod hunt;
@@ -36,10 +38,12 @@ pub mod watched;
 pub mod workload;
 pub mod world;
 
-pub use options::Options;
+pub use options::{Options, StoreKind};
 pub use report::{Report, Summary};
 
 use checkers::{Promise, Violation};
+use engine_store::EngineDisk;
+use node::Disk;
 use production::Production;
 use store::PlainDisk;
 use world::World;
@@ -49,13 +53,20 @@ use world::World;
 pub fn run(seed: u64, options: &Options) -> Report {
     #[cfg(feature = "mutations")]
     let _switched = annulus_cluster::mutation::switch(options.mutation);
-    let mut world: World<PlainDisk, Production> = World::new(seed, options);
+    match options.store_of(seed) {
+        StoreKind::Plain => run_on::<PlainDisk>(seed, options),
+        StoreKind::Engine => run_on::<EngineDisk>(seed, options),
+    }
+}
+
+fn run_on<D: Disk>(seed: u64, options: &Options) -> Report {
+    let mut world: World<D, Production> = World::new(seed, options);
     let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.run()));
     let violation = match ended {
         Ok(result) => result.err(),
         Err(panic) => Some(Violation::new(Promise::Assertions, None, panic_text(panic.as_ref()))),
     };
-    world.report(seed, violation)
+    world.report(seed, options, violation)
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

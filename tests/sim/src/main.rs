@@ -13,7 +13,7 @@ use clap::Parser;
 use sim::campaign::campaign;
 use sim::faults::Kinds;
 use sim::shape::Work;
-use sim::{Options, Report, scale};
+use sim::{Options, Report, StoreKind, scale};
 
 /// Simulates clusters under seeded faults.
 #[derive(Debug, Parser)]
@@ -34,6 +34,9 @@ struct Arguments {
     /// Clients add so many elements to one set, and every acknowledged one must be there in the end
     #[arg(long)]
     set: Option<u32>,
+    /// What nodes keep their objects in: plain (maps), engine, or both: as the seed says
+    #[arg(long, default_value = "both", value_parser = ["plain", "engine", "both"])]
+    store: String,
     /// Measures how the control plane grows with the cluster
     #[arg(long)]
     scale: bool,
@@ -101,6 +104,7 @@ impl Arguments {
             kinds: if kinds == 0 { Options::default().kinds } else { Kinds(kinds) },
             work: self.set.map_or(Work::Mixed, |adds| Work::Set { adds }),
             keeps_story: self.story,
+            store: [StoreKind::Plain, StoreKind::Engine].into_iter().find(|kind| kind.name() == self.store),
             #[cfg(feature = "mutations")]
             mutation: self.mutation.as_deref().map(|name| sim::hunt::by_name(name).expect("a deliberate bug's name")),
             #[cfg(not(feature = "mutations"))]

@@ -37,11 +37,15 @@ pub enum Done {
         home: Home,
         /// The key's bytes; empty where there is nothing.
         key: Vec<u8>,
+        /// Their hash; as asked for where there are none.
+        hash: u128,
         /// The encoded object; empty where there is none; `None` when the disk did not tell.
         object: Option<Vec<u8>>,
     },
     /// An own write failed: this node needs a new incarnation before it stamps again.
     NeedIncarnation,
+    /// The disk failed so badly that nothing more is written before the process has started again.
+    ReadOnly,
 }
 
 /// What is wrong with a node's disk just now.
@@ -82,6 +86,37 @@ pub struct DiskCounts {
     pub ghosts: u64,
     /// Damaged bytes that a checksum has shown.
     pub rot_found: u64,
+    /// Drains of an engine's log that ended well.
+    pub drains: u64,
+    /// Compactions of whole partitions.
+    pub compactions: u64,
+    /// Merges that waited for a record from the disk.
+    pub merge_reads: u64,
+    /// Writes that found no room at once.
+    pub stalls: u64,
+    /// Records that were read from the disk.
+    pub disk_reads: u64,
+    /// Times that the scrub has looked at everything.
+    pub scrubs: u64,
+}
+
+impl DiskCounts {
+    /// Adds those of another disk.
+    pub fn add(&mut self, other: &DiskCounts) {
+        self.failed_appends += other.failed_appends;
+        self.failed_reads += other.failed_reads;
+        self.refused += other.refused;
+        self.lost_in_crash += other.lost_in_crash;
+        self.kept_in_crash += other.kept_in_crash;
+        self.ghosts += other.ghosts;
+        self.rot_found += other.rot_found;
+        self.drains += other.drains;
+        self.compactions += other.compactions;
+        self.merge_reads += other.merge_reads;
+        self.stalls += other.stalls;
+        self.disk_reads += other.disk_reads;
+        self.scrubs += other.scrubs;
+    }
 }
 
 /// How a node's stores are opened.
@@ -101,6 +136,8 @@ pub struct Opening {
 pub trait Disk {
     /// The store of one core.
     type Core: CoreStore;
+    /// Whether bits of it can flip.
+    const ROTS: bool;
 
     /// An empty disk of a node of a cluster with so many partitions.
     fn new(partitions: u16, random: Random) -> Self;
@@ -125,7 +162,7 @@ pub trait CoreStore: Store {
     /// Carries out [`annulus_cluster::effect::Effect::Load`].
     fn start_load(&mut self, token: StoreToken, home: Home, key: &Key<'_>, now: Now);
     /// Carries out [`annulus_cluster::effect::Effect::Forget`].
-    fn forget(&mut self, home: Home, key: &Key<'_>, now: Now);
+    fn forget(&mut self, home: Home, key: &Key<'_>, dot: Dot);
     /// Ends a turn: what was stored is on its way to the disk.
     fn end_turn(&mut self, instant: Instant, now: Now);
     /// When something ends next.
@@ -144,8 +181,6 @@ pub trait CoreStore: Store {
     fn is_idle(&self) -> bool;
     /// What is there of a key, for checkers.
     fn object(&mut self, home: Home, key: &Key<'_>) -> Option<Object>;
-    /// All that is there, for checkers: home and key, in an order that repeats.
-    fn visit_keys(&self, visit: &mut dyn FnMut(Home, &[u8]));
     /// The root of a partition's hash tree, where there are trees.
     fn root(&self, partition: u16) -> Option<u128>;
 }

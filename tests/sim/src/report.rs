@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 
 use crate::checkers::{Compared, Promise, Violation};
 use crate::faults::{Injected, Kind};
-use crate::options::Options;
+use crate::node::DiskCounts;
+use crate::options::{Options, StoreKind};
 
 /// Failures are counted by their place in the protocol's list.
 pub const FAILURES: [&str; 6] =
@@ -47,6 +48,10 @@ pub struct Tally {
     pub lost_in_crash: u64,
     /// Writes that had failed and were there after a restart.
     pub ghosts: u64,
+    /// Processes that were started again because their disk had failed too often.
+    pub read_only: u64,
+    /// What disks and stores counted.
+    pub disks: DiskCounts,
     /// The most siblings that a read has found.
     pub siblings_max: u64,
     /// The most packets that a link held.
@@ -75,6 +80,8 @@ impl Tally {
         self.spared += other.spared;
         self.lost_in_crash += other.lost_in_crash;
         self.ghosts += other.ghosts;
+        self.read_only += other.read_only;
+        self.disks.add(&other.disks);
         self.siblings_max = self.siblings_max.max(other.siblings_max);
         self.link_depth_max = self.link_depth_max.max(other.link_depth_max);
         self.set_added += other.set_added;
@@ -87,6 +94,8 @@ impl Tally {
 pub struct Report {
     /// The seed.
     pub seed: u64,
+    /// What the nodes kept their objects in, and whether that was asked for and not the seed's choice.
+    pub store: (StoreKind, bool),
     /// Of everything that happened.
     pub hash: u64,
     /// Faults that had an effect.
@@ -121,7 +130,9 @@ impl Report {
     /// The line that repeats the run.
     #[must_use]
     pub fn repeat(&self) -> String {
-        format!("cargo run -p sim -- --seed {} --story", self.seed)
+        let (store, is_asked) = self.store;
+        let store = if is_asked { format!(" --store {}", store.name()) } else { String::new() };
+        format!("cargo run -p sim -- --seed {}{store} --story", self.seed)
     }
 
     /// Whether the run is a success; else why not.
@@ -140,6 +151,8 @@ impl Report {
 pub struct Summary {
     /// How many.
     pub runs: u64,
+    /// Of these, over the engine.
+    pub engine_runs: u64,
     /// Faults that had an effect.
     pub injected: Injected,
     /// What was done.
@@ -156,6 +169,7 @@ impl Summary {
     /// Adds a run.
     pub fn add(&mut self, report: &Report) {
         self.runs += 1;
+        self.engine_runs += u64::from(report.store.0 == StoreKind::Engine);
         self.injected.merge(&report.injected);
         self.tally.merge(&report.tally);
         self.compared.merge(&report.compared);
@@ -171,9 +185,24 @@ impl Summary {
         if self.runs < 100 {
             return Ok(());
         }
-        let idle = Kind::ALL.iter().filter(|kind| options.kinds.has(**kind) && self.injected.of(**kind) == 0);
+        let kinds = options.kinds_on(options.store != Some(StoreKind::Plain));
+        let idle = Kind::ALL.iter().filter(|kind| kinds.has(**kind) && self.injected.of(**kind) == 0);
         if let Some(kind) = idle.min() {
             return Err(format!("no effect of: {}", kind.name()));
+        }
+        if options.store != Some(StoreKind::Plain) {
+            let disks = &self.tally.disks;
+            let must = [
+                (self.engine_runs, "no run was over the engine"),
+                (disks.drains, "no engine drained its log"),
+                (disks.compactions, "no engine compacted a partition"),
+                (disks.merge_reads, "no merge waited for the disk"),
+                (disks.disk_reads, "no record was read from a disk"),
+                (disks.rot_found, "no damage was found on a disk"),
+            ];
+            if let Some((_, what)) = must.iter().find(|(count, _)| *count == 0) {
+                return Err((*what).to_owned());
+            }
         }
         let untested = Promise::ALL.iter().find(|promise| self.compared.of(**promise) == 0);
         untested.map_or(Ok(()), |promise| Err(format!("never compared: {}", promise.text())))
@@ -186,6 +215,7 @@ impl Summary {
         let mut line =
             |name: &str, count: u64| writeln!(out, "  {count:>12}  {name}").expect("a string takes everything");
         line("runs", self.runs);
+        line("of these over the engine", self.engine_runs);
         line("events", self.tally.events);
         line("packets", self.tally.packets);
         line("operations", self.tally.ops);
@@ -202,6 +232,18 @@ impl Summary {
         line("disks spared for a last copy", self.tally.spared);
         line("unconfirmed writes lost in crashes", self.tally.lost_in_crash);
         line("failed writes found again", self.tally.ghosts);
+        line("processes started again for their disk", self.tally.read_only);
+        if self.engine_runs > 0 {
+            let disks = &self.tally.disks;
+            line("drains of logs", disks.drains);
+            line("compactions of partitions", disks.compactions);
+            line("scrubs of everything", disks.scrubs);
+            line("damaged places found", disks.rot_found);
+            line("records read from disks", disks.disk_reads);
+            line("merges that waited for a record", disks.merge_reads);
+            line("writes that found no room at once", disks.stalls);
+            line("writes refused by full disks", disks.refused);
+        }
         line("siblings at most", self.tally.siblings_max);
         line("packets on a link at most", self.tally.link_depth_max);
         if self.tally.set_added > 0 {

@@ -8,6 +8,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::{Range, RangeInclusive};
 use std::rc::Rc;
 
 use annulus_cluster::event::{Key, Now, StoreFailure};
@@ -19,6 +20,11 @@ use annulus_object::{Actor, Clock, Dot, HybridClock, Object};
 use crate::clock::Instant;
 use crate::node::{CoreStore, Disk, DiskCounts, Done, Opening, Troubles};
 use crate::seeds::Random;
+
+#[path = "../../../src/cluster/tests/support/trees.rs"]
+mod trees;
+
+use trees::{PlainTrees, hashes_told_as, visit_versions, whole_hashes};
 
 /// Sorted by key first, so that all that a node has of a key lies together.
 type Place = (u128, Home);
@@ -66,13 +72,16 @@ impl State {
 /// A disk that holds objects.
 #[derive(Debug)]
 pub struct PlainDisk {
+    partitions: u16,
     state: Rc<RefCell<State>>,
 }
 
 impl Disk for PlainDisk {
     type Core = PlainStore;
+    // Maps do not.
+    const ROTS: bool = false;
 
-    fn new(_partitions: u16, random: Random) -> Self {
+    fn new(partitions: u16, random: Random) -> Self {
         let state = State {
             objects: BTreeMap::new(),
             ghosts: Vec::new(),
@@ -80,7 +89,7 @@ impl Disk for PlainDisk {
             counts: DiskCounts::default(),
             random,
         };
-        Self { state: Rc::new(RefCell::new(state)) }
+        Self { partitions, state: Rc::new(RefCell::new(state)) }
     }
 
     fn open(&mut self, opening: Opening) -> Vec<PlainStore> {
@@ -94,10 +103,13 @@ impl Disk for PlainDisk {
         let empty = |core| PlainStore {
             disk: Rc::clone(&self.state),
             core,
+            partitions: self.partitions,
             cores: opening.cores,
             actor: Some(opening.actor),
             clock: HybridClock::new(clock),
             visible: BTreeMap::new(),
+            // Nodes have trees of different sizes.
+            trees: PlainTrees::new([1, 6, 8][usize::from(opening.actor.node() % 3 == 1) + usize::from(opening.cores > 1)]),
             hints: BTreeMap::new(),
             waiting: Vec::new(),
             writing: Vec::new(),
@@ -107,7 +119,7 @@ impl Disk for PlainDisk {
         };
         let mut cores: Vec<PlainStore> = (0..opening.cores).map(empty).collect();
         for (place, kept) in &state.objects {
-            let core = core_of(place.1.partition(), opening.cores);
+            let core = core_of(place.1.partition(), self.partitions, opening.cores);
             cores[usize::from(core)].show(*place, kept.clone());
         }
         cores
@@ -139,7 +151,6 @@ impl Disk for PlainDisk {
     }
 
     fn rot(&mut self) -> u64 {
-        // Maps do not rot.
         0
     }
 
@@ -148,10 +159,11 @@ impl Disk for PlainDisk {
     }
 }
 
-/// Which core has a partition.
+/// Which core has one of so many partitions: each has a range of them.
 #[must_use]
-pub fn core_of(partition: PartitionId, cores: u16) -> u16 {
-    partition % cores
+pub fn core_of(partition: PartitionId, partitions: u16, cores: u16) -> u16 {
+    let core = u32::from(partition) * u32::from(cores) / u32::from(partitions);
+    u16::try_from(core).expect("less than there are cores")
 }
 
 fn tell_versions(object: &Object, versions: &mut Versions) {
@@ -179,11 +191,13 @@ struct Reading {
 pub struct PlainStore {
     disk: Rc<RefCell<State>>,
     core: u16,
+    partitions: u16,
     cores: u16,
     /// `None` until a new one is durable.
     actor: Option<Actor>,
     clock: HybridClock,
     visible: BTreeMap<Place, Kept>,
+    trees: PlainTrees,
     hints: BTreeMap<(NodeId, u128), PartitionId>,
     waiting: Vec<Write>,
     writing: Vec<Write>,
@@ -206,10 +220,19 @@ impl PlainStore {
         }
         there.key = kept.key;
         there.object.merge(kept.object);
+        self.follow(place);
+    }
+
+    /// The tree has of a key what is visible.
+    fn follow(&mut self, (hash, home): Place) {
+        if let Home::Owned(partition) = home {
+            self.trees.set(partition, hash, self.visible.get(&(hash, home)).map(|kept| &kept.object));
+        }
     }
 
     fn hide(&mut self, place: Place) {
         self.visible.remove(&place);
+        self.follow(place);
         if let Home::Hinted { target, .. } = place.1 {
             self.hints.remove(&(target, place.0));
         }
@@ -222,6 +245,13 @@ impl PlainStore {
         let open = self.waiting.iter().filter(|write| write.place == place).map(|write| write.kept.clone());
         let all: Vec<Kept> = durable.into_iter().chain(open).filter(|kept| !kept.object.is_empty()).collect();
         all.into_iter().for_each(|kept| self.show(place, kept));
+    }
+
+    /// The place of what may be known by a part of its hash only.
+    fn find(&self, (hash, home): Place) -> Place {
+        let hashes = hashes_told_as(hash);
+        let mut found = self.visible.range((*hashes.start(), FIRST_HOME)..=(*hashes.end(), LAST_HOME));
+        found.find(|(place, _)| place.1 == home).map_or((hash, home), |(place, _)| *place)
     }
 
     fn finish_write(&mut self) {
@@ -253,7 +283,7 @@ impl PlainStore {
         let mut state = self.disk.borrow_mut();
         if state.troubles.fails_reads && state.random.one_in(4) {
             state.counts.failed_reads += 1;
-            self.done.push_back(Done::Loaded { token, home: place.1, key: Vec::new(), object: None });
+            self.done.push_back(Done::Loaded { token, home: place.1, key: Vec::new(), object: None, hash: place.0 });
             return;
         }
         let mut object = Vec::new();
@@ -262,7 +292,7 @@ impl PlainStore {
             kept.object.encode(&mut object);
         }
         let key = there.map(|kept| kept.key.clone()).unwrap_or_default();
-        self.done.push_back(Done::Loaded { token, home: place.1, key, object: Some(object) });
+        self.done.push_back(Done::Loaded { token, home: place.1, key, object: Some(object), hash: place.0 });
     }
 }
 
@@ -312,6 +342,39 @@ impl Store for PlainStore {
         self.hints.range((target, 0)..=(target, u128::MAX)).count()
     }
 
+    fn partition_from(&self, from: PartitionId) -> Option<PartitionId> {
+        (from..self.partitions).find(|partition| core_of(*partition, self.partitions, self.cores) == self.core)
+    }
+
+    fn open_epoch(&mut self, epoch: u64, bits: u32) {
+        self.trees.open_epoch(epoch, bits);
+    }
+
+    fn root_at(&self, partition: PartitionId, cut: u64) -> u128 {
+        self.trees.root_at(partition, cut)
+    }
+
+    fn leaf_bits_at(&self, _: PartitionId, _: u64) -> u32 {
+        self.trees.leaf_bits()
+    }
+
+    fn sums_at(&self, partition: PartitionId, cut: u64, bits: u32, nodes: Range<u32>, out: &mut Vec<u64>) {
+        self.trees.sums_at(partition, cut, bits, nodes, out);
+    }
+
+    fn visit_versions(
+        &self,
+        partition: PartitionId,
+        hashes: RangeInclusive<u64>,
+        max: usize,
+        visit: &mut dyn FnMut(u128, &Versions),
+    ) -> Option<u64> {
+        let whole = whole_hashes(&hashes);
+        let kept = self.visible.range((*whole.start(), FIRST_HOME)..=(*whole.end(), LAST_HOME));
+        let owned = kept.filter(|(place, _)| place.1 == Home::Owned(partition));
+        visit_versions(owned.map(|(place, kept)| (place.0, &kept.object)), max, visit)
+    }
+
     fn takes_writes(&self) -> bool {
         let troubles = self.disk.borrow().troubles;
         !troubles.no_writes && !troubles.read_only
@@ -320,7 +383,7 @@ impl Store for PlainStore {
 
 impl CoreStore for PlainStore {
     fn start_store(&mut self, token: StoreToken, home: Home, key: &Key<'_>, object: &[u8], _now: Now) {
-        let is_own = core_of(home.partition(), self.cores) == self.core;
+        let is_own = core_of(home.partition(), self.partitions, self.cores) == self.core;
         assert!(is_own || mutated(Mutation::AnyCoreStamps), "a core stores its own partitions");
         let mut state = self.disk.borrow_mut();
         if state.troubles.read_only {
@@ -339,10 +402,11 @@ impl CoreStore for PlainStore {
 
     fn start_load(&mut self, token: StoreToken, home: Home, key: &Key<'_>, _now: Now) {
         // Its time comes with the end of the turn.
-        self.loads.push_back(Reading { due: Instant::MAX, token, place: (key.hash, home) });
+        let place = if key.bytes.is_empty() { self.find((key.hash, home)) } else { (key.hash, home) };
+        self.loads.push_back(Reading { due: Instant::MAX, token, place });
     }
 
-    fn forget(&mut self, home: Home, key: &Key<'_>, _now: Now) {
+    fn forget(&mut self, home: Home, key: &Key<'_>, _dot: Dot) {
         let place = (key.hash, home);
         self.hide(place);
         self.disk.borrow_mut().objects.remove(&place);
@@ -404,12 +468,8 @@ impl CoreStore for PlainStore {
         self.visible.get(&(key.hash, home)).map(|kept| kept.object.clone())
     }
 
-    fn visit_keys(&self, visit: &mut dyn FnMut(Home, &[u8])) {
-        self.visible.iter().for_each(|(place, kept)| visit(place.1, &kept.key));
-    }
-
-    fn root(&self, _partition: u16) -> Option<u128> {
-        None
+    fn root(&self, partition: u16) -> Option<u128> {
+        Some(self.trees.root_at(partition, u64::MAX))
     }
 }
 

@@ -11,6 +11,7 @@ mod cores;
 mod disasters;
 mod healing;
 mod machine;
+mod rot;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -38,6 +39,8 @@ use crate::workload::{Client, Own};
 use clients::Answered;
 use machine::Machine;
 
+/// The key of the keyed hash in every run.
+pub(crate) const HASH_KEY: [u8; 16] = *b"simulated cluste";
 /// How often a core is told that time has passed.
 const TICK: Instant = 10 * MILLISECOND;
 /// How often a node asks the others whether they are there.
@@ -70,6 +73,8 @@ enum Happening {
     Mend { links: Vec<(usize, usize)> },
     /// A disk is well again, if these were its last troubles.
     Mended { node: usize, trouble: u64 },
+    /// A disk that rots is replaced, if it can be spared.
+    Replace { node: usize },
     /// A process starts.
     Start { node: usize, life: u32 },
     /// A process that is to end looks whether it can.
@@ -142,7 +147,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             network,
             machines,
             clients: (0..shape.clients).map(|client| Client::new(seed, client, &shape)).collect(),
-            faults: Faults::new(seed, shape.nodes, options.kinds),
+            faults: Faults::new(seed, shape.nodes, options.kinds_on(D::ROTS)),
             detector: Random::new(seed, Consumer::Detector, 0),
             turns: Random::new(seed, Consumer::Turns, 0),
             checkers: Checkers::default(),
@@ -240,6 +245,10 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
                 self.on_mended(node, trouble);
                 Ok(())
             }
+            Happening::Replace { node } => {
+                self.on_replace(node);
+                Ok(())
+            }
             Happening::Start { node, life } => {
                 self.on_start(node, life);
                 Ok(())
@@ -254,13 +263,14 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
 
     /// What became of the run.
     #[must_use]
-    pub fn report(mut self, seed: u64, violation: Option<Violation>) -> Report {
+    pub fn report(mut self, seed: u64, options: &Options, violation: Option<Violation>) -> Report {
         self.count_injected();
         self.tally.link_depth_max = self.network.deepest() as u64;
         self.checkers.compared.add(Promise::Assertions, self.tally.events);
         let of = violation.as_ref().and_then(|violation| violation.key);
         Report {
             seed,
+            store: (options.store_of(seed), options.store.is_some()),
             hash: self.trace.hash(),
             injected: self.injected,
             tally: self.tally,
@@ -275,12 +285,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         let network = self.network.counts();
         let mut disks = crate::node::DiskCounts::default();
         for counts in self.machines.iter().map(|machine| machine.disk.counts()) {
-            disks.failed_appends += counts.failed_appends;
-            disks.failed_reads += counts.failed_reads;
-            disks.refused += counts.refused;
-            disks.lost_in_crash += counts.lost_in_crash;
-            disks.ghosts += counts.ghosts;
-            disks.rot_found += counts.rot_found;
+            disks.add(&counts);
         }
         self.injected.add(Kind::Loss, network.lost);
         self.injected.add(Kind::Duplicate, network.duplicated);
@@ -292,6 +297,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         self.tally.packets = network.sent;
         self.tally.lost_in_crash = disks.lost_in_crash;
         self.tally.ghosts = disks.ghosts;
+        self.tally.disks = disks;
     }
 
     /// Tells the story of something that concerns a key or all.

@@ -281,14 +281,14 @@ fn a_lost_write_is_found() {
 fn the_atlas_knows_the_last_copy() {
     let mut bench = Bench::new();
     let first = bench.write(0, &Object::default());
-    assert_eq!(bench.checkers.model.only_on(0), None);
+    assert_eq!(bench.checkers.model.only_on(0, 0), None);
     bench.checkers.model.note_wiped(1);
-    assert_eq!(bench.checkers.model.only_on(0), Some((KEY, 0)));
+    assert_eq!(bench.checkers.model.only_on(0, 0), Some((KEY, 0)));
     // Replaced on another node: the disk may go.
     let op = bench.put();
     let second = bench.stamp_blind(0, op, &first).unwrap();
     bench.durable(&[2], &second);
-    assert_eq!(bench.checkers.model.only_on(0), None);
+    assert_eq!(bench.checkers.model.only_on(0, 0), None);
 }
 
 #[test]

@@ -51,15 +51,16 @@ impl Model {
     }
 
     /// The writes that would be gone if a node's disk were: those that may have been acknowledged and that no other owner has.
-    /// Hints on others do not count: one that this node has confirmed may be forgotten the moment after.
+    /// Hints on others do not count: one that this node has confirmed may be forgotten the moment after. Nor does what
+    /// `doubtful` nodes have.
     #[must_use]
-    pub fn only_on(&self, node: usize) -> Option<(KeyIndex, WriteIndex)> {
+    pub fn only_on(&self, node: usize, doubtful: Nodes) -> Option<(KeyIndex, WriteIndex)> {
         let bit: Nodes = 1 << node;
         (0..).zip(self.keys()).find_map(|(key, model)| {
             let is_last = |index: &WriteIndex| {
                 let write = model.write(*index);
                 let is_refused = write.op.is_some_and(|op| is_refused(self.op(op).outcome));
-                write.copies.any() & bit != 0 && write.copies.owned & !bit == 0 && !is_refused
+                write.copies.any() & bit != 0 && write.copies.owned & !(bit | doubtful) == 0 && !is_refused
             };
             (0..model.count()).find(is_last).map(|index| (key, index))
         })

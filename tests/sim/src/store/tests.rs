@@ -115,7 +115,7 @@ fn hints_are_listed_by_target_and_forgotten() {
     store.hinted_for(&KEY, &mut targets);
     store.hint_targets(&mut |target| all.push(target));
     assert_eq!((targets.as_slice(), all.as_slice()), (&[target][..], &[target][..]));
-    store.forget(home, &KEY, opening(1).now);
+    store.forget(home, &KEY, dot);
     assert_eq!(store.hint_count(target), 0);
     disk.crash(vec![store]);
     assert_eq!(open(&mut disk, 2).hint_count(target), 0);

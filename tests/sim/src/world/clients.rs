@@ -12,7 +12,7 @@ use annulus_engine::keyed_hash;
 use annulus_object::{Context, Dot, Object};
 
 use super::machine::State;
-use super::{Happening, World};
+use super::{HASH_KEY, Happening, World};
 use crate::checkers::{Promise, Told, Violation, answers};
 use crate::clock::{Instant, MILLISECOND};
 use crate::model::{Kind, Op, OpId, Outcome, expires_at_ms, op_of_value};
@@ -21,9 +21,6 @@ use crate::shape::Work;
 use crate::store::core_of;
 use crate::watched::Watched;
 use crate::workload::{Held, Own, Wanted};
-
-/// The key of the keyed hash in every run.
-const HASH_KEY: [u8; 16] = *b"simulated cluste";
 
 /// What a client is given.
 #[derive(Debug)]
@@ -142,7 +139,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         let deadline_us = now.steady_us + self.shape.deadline;
         let (client, quorum) = (ClientToken(id.into()), op.quorum);
         let cores = machine.cores.len();
-        let own = usize::from(core_of(key.partition, cores as u16));
+        let own = usize::from(core_of(key.partition, self.ring.partitions(), cores as u16));
         let core = if mutated(Mutation::AnyCoreStamps) { id as usize % cores } else { own };
         let value = (op.kind == Kind::Put).then_some(value.as_slice());
         let event = if op.kind == Kind::Get {

@@ -48,7 +48,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             self.injected.add(Kind::Afterlife, 1);
         }
         let machine = &self.machines[node];
-        let core = usize::from(core_of(packet.partition, machine.cores.len() as u16));
+        let core = usize::from(core_of(packet.partition, self.ring.partitions(), machine.cores.len() as u16));
         if self.trace.tells() {
             self.tell_packet(&packet);
         }
@@ -131,13 +131,14 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
                     self.drive(place, Event::Stored { token: stored.token, result }, stored.cause)?;
                     self.at_moment(node, life, Moment::Appended);
                 }
-                Done::Loaded { token, home, key, object } => {
+                Done::Loaded { token, home, key, hash, object } => {
                     let loads = &mut self.machines[node].cores[core].loads;
                     let (token, cause) = loads.remove(&token).expect("a read that was asked for");
-                    let event = Event::Loaded { token, home, key: &key, object: object.as_deref() };
+                    let event = Event::Loaded { token, home, key: &key, hash, object: object.as_deref() };
                     self.drive(place, event, cause)?;
                 }
                 Done::NeedIncarnation => self.want_incarnation(node),
+                Done::ReadOnly => self.start_again(node),
             }
         }
         self.schedule_disk(place, life);
@@ -220,9 +221,9 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
                 driven.store.inner.start_load(name, *home, &known, now);
                 Ok(())
             }
-            Effect::Forget { home, key, hash, .. } => {
+            Effect::Forget { home, key, hash, dot } => {
                 let known = Key { bytes: effects.bytes(key), partition: home.partition(), hash: *hash };
-                self.forget(place, *home, &known)
+                self.forget(place, *home, &known, *dot)
             }
             Effect::Answer { client, answer } => self.answer(place.0, *client, answer, effects),
             Effect::Dirty { .. } => {
@@ -339,15 +340,14 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         }
     }
 
-    fn forget(&mut self, place: Place, home: Home, key: &Key<'_>) -> Result<(), Violation> {
+    fn forget(&mut self, place: Place, home: Home, key: &Key<'_>, dot: Dot) -> Result<(), Violation> {
         let (node, core) = place;
         let index = self.key_index(key)?;
         let Home::Hinted { target, partition } = home else { panic!("only hints are forgotten") };
-        let now = self.machines[node].clock.read(self.now);
         let store = &mut self.machines[node].cores[core].store;
         let (mut gone, mut left) = (Versions::default(), Versions::default());
         store.versions(home, key, &mut gone);
-        store.inner.forget(home, key, now);
+        store.inner.forget(home, key, dot);
         store.versions(home, key, &mut left);
         if !left.is_empty() || gone.is_empty() {
             return Ok(());

@@ -69,7 +69,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
     fn apply_to_process(&mut self, action: Action) {
         match action {
             Action::Crash(node, length, cores) => {
-                if self.machines[node].is_up() {
+                if self.machines[node].may_end() {
                     self.injected.add(Kind::Crash, 1);
                     self.crash(node);
                     self.restart_later(node, length, cores);
@@ -81,7 +81,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
                 }
             }
             Action::Stop(node, length, cores) => {
-                if self.machines[node].state == State::Up {
+                if self.machines[node].state == State::Up && self.machines[node].may_end() {
                     self.stop(node);
                     // Long enough for it to end.
                     self.restart_later(node, length + SECOND / 4, cores);
@@ -101,7 +101,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
                 self.agenda.add(self.now + length, Happening::Mended { node, trouble });
             }
             Action::FailedMeta(node, length) => self.machines[node].meta_fails_until = self.now + length,
-            Action::Rot(node) => self.rot(node),
+            Action::Rot(node, length) => self.rot(node, length),
             other => unreachable!("applied elsewhere: {other:?}"),
         }
     }
@@ -125,7 +125,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
 
     /// Replaces a disk, unless that would destroy the last copy of something.
     fn replace_disk(&mut self, node: usize, length: Instant) {
-        if let Some((key, write)) = self.checkers.model.only_on(node) {
+        if let Some((key, write)) = self.needed_on(node) {
             self.tally.spared += 1;
             let name = self.checkers.model.name(key, write);
             self.tell(None, || format!("n{node}'s disk is spared: it alone has {name}"));
@@ -139,21 +139,12 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         self.injected.add(Kind::Wipe, 1);
     }
 
-    /// Lets bits of a disk flip, unless that would destroy the last copy of something.
-    fn rot(&mut self, node: usize) {
-        if self.checkers.model.only_on(node).is_some() {
-            self.tally.spared += 1;
-            return;
-        }
-        let flipped = self.machines[node].disk.rot();
-        self.injected.add(Kind::Rot, flipped);
-    }
-
     /// The armed crash comes, if this is its moment.
     pub(super) fn at_moment(&mut self, node: usize, life: u32, moment: Moment) {
         let machine = &self.machines[node];
         let Some((armed, length)) = machine.armed else { return };
-        if armed == moment && machine.is_up_as(life) && machine.state == State::Up && !self.is_healing {
+        let may_end = machine.may_end() && machine.state == State::Up;
+        if armed == moment && machine.is_up_as(life) && may_end && !self.is_healing {
             self.injected.add(Kind::AimedCrash, 1);
             self.tell(None, || format!("n{node} dies at a bad moment: {moment:?}"));
             self.crash(node);

@@ -70,14 +70,14 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         // Requests end, detectors notice.
         self.run_until(self.quiet_from.max(self.now) + self.shape.deadline * 2 + SECOND)?;
         loop {
-            let result = self.check_hints().and_then(|()| self.check_agreement());
+            let result = self.check_hints().and_then(|()| self.check_disks()).and_then(|()| self.check_agreement());
             match result {
                 Ok(()) => return Ok(()),
                 Err(violation) if self.now >= end => return Err(violation),
                 Err(_) => {}
             }
             self.run_until(self.now + LOOK)?;
-            if self.hints_left() == 0 && P::NEEDS_READS {
+            if (self.hints_left() == 0 || self.check_disks().is_err()) && P::NEEDS_READS {
                 self.sweep(false)?;
             }
         }
@@ -141,7 +141,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             let owners = self.ring.owners(partition).iter();
             let root = |node: &usize| {
                 let cores = &self.machines[*node].cores;
-                let core = cores.get(usize::from(core_of(partition, cores.len() as u16)))?;
+                let core = cores.get(usize::from(core_of(partition, self.ring.partitions(), cores.len() as u16)))?;
                 Some((*node, core.store.inner.root(partition)?))
             };
             let roots: Vec<(usize, u128)> = owners.filter_map(root).collect();
@@ -158,7 +158,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         let ring = self.ring.clone();
         let object = |node: &usize| {
             let cores = &mut self.machines[*node].cores;
-            let core = usize::from(core_of(partition, cores.len() as u16));
+            let core = usize::from(core_of(partition, ring.partitions(), cores.len() as u16));
             let object = cores[core].store.inner.object(Home::Owned(partition), &name);
             (*node, object.unwrap_or_default())
         };

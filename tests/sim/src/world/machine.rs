@@ -93,6 +93,8 @@ pub(super) struct Machine<D: Disk, P> {
     /// The latest instant at which it was up, awake and undisturbed from.
     pub(super) undisturbed_since: Instant,
     pub(super) trouble: u64,
+    /// Bits of its disk have flipped: it is not to start on that disk again.
+    pub(super) is_rotten: bool,
     pub(super) armed: Option<(Moment, Instant)>,
     pub(super) meta_fails_until: Instant,
     /// Taken for dead on purpose, until then.
@@ -116,6 +118,7 @@ impl<D: Disk, P> Machine<D, P> {
             slow: (0, 0),
             undisturbed_since: 0,
             trouble: 0,
+            is_rotten: false,
             armed: None,
             meta_fails_until: 0,
             alarms: vec![0; shape.nodes],
@@ -137,6 +140,11 @@ impl<D: Disk, P> Machine<D, P> {
 
     pub(super) fn is_up(&self) -> bool {
         self.state != State::Down
+    }
+
+    /// Whether its process may be ended now, to start again on the same disk.
+    pub(super) fn may_end(&self) -> bool {
+        self.is_up() && !self.is_rotten
     }
 
     pub(super) fn is_up_as(&self, life: u32) -> bool {
@@ -236,6 +244,18 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         self.agenda.add(self.now + after, Happening::Start { node, life });
     }
 
+    /// A store takes nothing more: whoever looks after the node starts it again.
+    pub(super) fn start_again(&mut self, node: usize) {
+        if !self.machines[node].may_end() {
+            // Its disk is replaced soon anyway.
+            return;
+        }
+        self.tally.read_only += 1;
+        self.tell(None, || format!("n{node} writes nothing more, and is started again"));
+        self.crash(node);
+        self.restart_later(node, 50 * MILLISECOND, None);
+    }
+
     /// Lets a process end in order.
     pub(super) fn stop(&mut self, node: usize) {
         let machine = &mut self.machines[node];
@@ -273,6 +293,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         let machine = &mut self.machines[node];
         assert_eq!(machine.state, State::Down, "disks are replaced in machines that are off");
         machine.disk.wipe();
+        machine.is_rotten = false;
         machine.meta.clock = Clock::ZERO;
         machine.meta.is_clean = mutated(Mutation::SameActorAfterWipe);
         self.checkers.model.note_wiped(node);

@@ -1,0 +1,72 @@
+//! Disks that rot: bits flip while the process runs, and after a while the disk is replaced by an empty one.
+//!
+//! What was on such a disk does not count as a copy from then on, and what comes to it does so only for itself: a node that has
+//! a version confirms it without looking at its bytes.
+//!
+//! Invariant: one disk rots at a time, none that has the only copy of something, and no process starts on it again.
+
+use super::machine::State;
+use super::{Happening, World};
+use crate::checkers::{Promise, Violation};
+use crate::clock::{Instant, MILLISECOND};
+use crate::faults::Kind;
+use crate::model::{KeyIndex, WriteIndex};
+use crate::node::{Disk, Protocol};
+use crate::watched::Watched;
+
+/// How long a process is down while its disk is replaced, and how long until that is tried again.
+const REPLACING: Instant = 100 * MILLISECOND;
+
+impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
+    /// A write that would be lost with a node's disk, if there is one.
+    pub(super) fn needed_on(&self, node: usize) -> Option<(KeyIndex, WriteIndex)> {
+        let rotten = self.machines.iter().enumerate().filter(|(_, machine)| machine.is_rotten);
+        let doubtful = rotten.fold(0, |nodes, (other, _)| nodes | 1 << other);
+        self.checkers.model.only_on(node, doubtful)
+    }
+
+    /// Lets bits of a disk flip, unless that could destroy the last copy of something.
+    pub(super) fn rot(&mut self, node: usize, length: Instant) {
+        let is_first = !self.machines.iter().any(|machine| machine.is_rotten);
+        if !is_first || self.machines[node].state != State::Up || self.needed_on(node).is_some() {
+            self.tally.spared += 1;
+            return;
+        }
+        let flipped = self.machines[node].disk.rot();
+        if flipped == 0 {
+            return;
+        }
+        self.machines[node].is_rotten = true;
+        self.checkers.model.note_wiped(node);
+        self.injected.add(Kind::Rot, flipped);
+        self.tell(None, || format!("{flipped} bits of n{node}'s disk flip"));
+        self.agenda.add(self.now + length, Happening::Replace { node });
+    }
+
+    /// A disk that rots is replaced, as soon as nothing is on it alone.
+    pub(super) fn on_replace(&mut self, node: usize) {
+        if !self.machines[node].is_rotten {
+            return;
+        }
+        if self.needed_on(node).is_some() {
+            self.agenda.add(self.now + REPLACING, Happening::Replace { node });
+            return;
+        }
+        if self.machines[node].is_up() {
+            self.crash(node);
+        }
+        self.wipe(node);
+        self.restart_later(node, REPLACING, None);
+    }
+
+    /// No disk rots any more.
+    pub(super) fn check_disks(&self) -> Result<(), Violation> {
+        match self.machines.iter().position(|machine| machine.is_rotten) {
+            None => Ok(()),
+            Some(node) => {
+                let text = format!("n{node} still has something that nobody else has, on a disk that rots");
+                Err(Violation::new(Promise::Convergence, None, text))
+            }
+        }
+    }
+}
