@@ -26,6 +26,11 @@ impl<D: Disk> Engine<D> {
         self.trees.open(Epochs::new(epoch, bits));
     }
 
+    /// The partitions that this core has, hints aside.
+    pub fn partitions(&self) -> Range<u16> {
+        self.partitions.owned()
+    }
+
     fn tree_at(&self, partition: u16, cut: u64) -> TreeAtCut<'_> {
         TreeAtCut { tree: self.trees.tree(partition), deltas: self.trees.deltas(partition), cut }
     }

@@ -176,9 +176,21 @@ impl Copies {
         let slot = usize::from(part & !OWN_HINT);
         assert!(part & OWN_HINT != 0 && slot < self.owners.len(), "a token comes back as it was given");
         self.open_hints &= !(1 << slot);
+        if mutated(Mutation::OwnHintCounts) && is_stored {
+            self.count_own_hint(slot);
+        }
         if !is_stored {
             self.give_up(turn, self.owners[slot]);
         }
+    }
+
+    /// A deliberate bug: this node counts once more, in the owner's place.
+    fn count_own_hint(&mut self, slot: usize) {
+        let owner = self.owners[slot];
+        if !self.tally.was_asked(owner) {
+            self.tally.ask(owner, slot, false);
+        }
+        self.tally.answer(owner, Keeping::Durable);
     }
 
     /// A node keeps its copy, or has refused to.

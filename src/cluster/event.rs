@@ -56,7 +56,8 @@ pub struct Put<'a> {
     pub expires_at_ms: u64,
     /// What the client had seen; `None` is a blind write, which replaces what the coordinator has.
     pub context: Option<&'a Context>,
-    /// The dot that the same client wrote to this key last (rule S9): it counts as seen.
+    /// Of a blind write the dot that the same connection wrote to this key last (rule S9), of one with a context the own dot
+    /// that came with that ([`crate::token::Token::own`]), and nothing else: it counts as seen.
     pub own_last: Option<Dot>,
     /// What [`crate::effect::Answer::Written`] said of `own_last`: nothing stood beside it, so whatever its actor stamped
     /// before it was replaced, and all of that counts as seen too.

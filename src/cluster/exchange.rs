@@ -164,7 +164,7 @@ impl Exchanges {
 
     fn ask(&mut self, turn: &mut Turn<'_>, handle: Handle, question: &ExchangeMessage<'_>) {
         // What was asked before and is answered twice is no answer to this.
-        let handle = self.comparisons.rename(handle);
+        let handle = self.comparisons.renew(handle);
         let comparison = self.comparisons.get(handle).expect("it is under way");
         comparison.waits = false;
         let (partition, peer) = (comparison.partition, comparison.peer.expect("every exchange has another side"));

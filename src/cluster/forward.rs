@@ -28,6 +28,8 @@ pub(crate) mod once;
 pub(crate) enum Next {
     /// An answer is waited for.
     Wait,
+    /// The same owner is to be asked once more, under a new number: its refusal may come twice.
+    Again,
     /// The client has its answer.
     Done,
     /// No owner is left: this node has to coordinate the command itself.
@@ -138,8 +140,8 @@ impl Forward {
                 key,
                 value: write.value,
                 expires_at_ms: write.expires_at_ms,
-                context: write.context.map(|_| &self.context[..]),
-                own_last: write.own,
+                context: write.context.map(|_| &self.context[..]).filter(|_| !mutated(Mutation::ForwardLosesContext)),
+                own_last: write.own.filter(|_| !mutated(Mutation::ForwardLosesOwnLast)),
                 own_is_alone: write.own_is_alone,
                 quorum: self.quorum,
                 deadline_ms,
@@ -149,6 +151,11 @@ impl Forward {
         };
         let span = turn.write_message(write.key.partition, id.request(), &message);
         turn.send(owner, write.key.partition, &span);
+    }
+
+    /// Sends it to the same owner once more.
+    pub(crate) fn send_again(&self, turn: &mut Turn<'_>, id: Handle, number: &mut u64) {
+        self.send(turn, id, self.current.expect("an owner was asked"), number);
     }
 
     /// What an owner has made of it.
@@ -172,8 +179,7 @@ impl Forward {
             // The reply has told the owner's time: what is sent now carries a deadline that it understands.
             ForwardOutcome::NotCarriedOut(NotCarriedOut::Expired) if !self.has_retried => {
                 self.has_retried = true;
-                self.send(turn, id, from, number);
-                return Next::Wait;
+                return Next::Again;
             }
             ForwardOutcome::NotCarriedOut(_) => {
                 self.tried.push(from);

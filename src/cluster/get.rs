@@ -182,6 +182,7 @@ impl Get {
     /// One of this node's homes was read.
     pub(crate) fn on_loaded(&mut self, turn: &mut Turn<'_>, id: Handle, object: Option<&[u8]>) {
         self.loads -= 1;
+        let object = object.or_else(|| mutated(Mutation::LoadFailureAsAbsent).then_some(&[][..]));
         let node = turn.common.node;
         let is_only = self.loads == 0 && self.own.as_ref().is_some_and(Vec::is_empty);
         let is_seen = if is_only {

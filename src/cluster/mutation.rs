@@ -47,6 +47,8 @@ mutations! {
     SameActorAfterFailedAppend = "same-actor-after-failed-append",
     /// A node that lost its disk comes back as the same actor (S1).
     SameActorAfterWipe = "same-actor-after-wipe",
+    /// A node that cannot store its new incarnation starts with it nevertheless, and takes it again the next time (S1).
+    IncarnationNotDurable = "incarnation-not-durable",
     /// A stamp does not see writes of the key that are still in flight (S2).
     StampIgnoresInFlight = "stamp-ignores-in-flight",
     /// Two writes of a key are stamped in one event: the second does not see the first (S2).
@@ -79,6 +81,8 @@ mutations! {
     ReplaceInsteadOfMerge = "replace-instead-of-merge",
     /// A replica keeps the newest sibling only.
     NewestSiblingOnly = "newest-sibling-only",
+    /// A store drops a tombstone as soon as it is stored (S6).
+    TombstoneDropped = "tombstone-dropped",
     /// A cap on siblings binds merges too (S14).
     SiblingCapOnMerge = "sibling-cap-on-merge",
     /// The request's context is ignored: every write with one becomes a sibling.
@@ -99,6 +103,10 @@ mutations! {
     FailureCounts = "failure-counts",
     /// A fallback's copy counts for PW.
     FallbackCountsForPw = "fallback-counts-for-pw",
+    /// A hint that a coordinator keeps beside its own copy counts as another copy (I1).
+    OwnHintCounts = "own-hint-counts",
+    /// At the deadline a write is acknowledged with as many copies as there are (I1).
+    TimeoutAsSuccess = "timeout-as-success",
     /// An owner and the fallback that stands in for it both count (I2).
     OwnerAndFallbackCount = "owner-and-fallback-count",
     /// A fallback's "not found" counts for R.
@@ -115,6 +123,10 @@ mutations! {
     HintForgetsAdded = "hint-forgets-added",
     /// Hints of deletes are forgotten without being handed over.
     HintSkipsTombstones = "hint-skips-tombstones",
+    /// Hints are kept in memory only: a restart forgets them.
+    HintLostAtRestart = "hint-lost-at-restart",
+    /// A fallback keeps what it took for another as if it were an owner.
+    HintKeptAsOwn = "hint-kept-as-own",
     /// Hints are never handed over.
     HintNeverReplayed = "hint-never-replayed",
 
@@ -129,6 +141,10 @@ mutations! {
     ReadIgnoresOwnLast = "read-ignores-own-last",
     /// Equal newest dots are taken for equal versions (S3).
     ReadComparesHighestDot = "read-compares-highest-dot",
+    /// What the disk does not tell counts as nothing there.
+    LoadFailureAsAbsent = "load-failure-as-absent",
+    /// A replica tells of a deleted key as if it had never heard of it.
+    DeletedAsAbsent = "deleted-as-absent",
     /// Read repair does nothing.
     RepairSkipped = "repair-skipped",
     /// Read repair leaves deletes out.
@@ -155,6 +171,10 @@ mutations! {
     // Forwards and deadlines.
     /// A blind write whose coordinator does not answer is tried at another (S8).
     BlindPutRetried = "blind-put-retried",
+    /// A write loses its context on the way to its coordinator, and is blind there.
+    ForwardLosesContext = "forward-loses-context",
+    /// The connection's own last dot does not travel with a write to its coordinator (S9).
+    ForwardLosesOwnLast = "forward-loses-own-last",
     /// A forwarded write is executed after its deadline (S8).
     ForwardIgnoresDeadline = "forward-ignores-deadline",
     /// A write that waited past its deadline is stamped nevertheless (S8).

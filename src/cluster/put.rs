@@ -309,6 +309,7 @@ impl Put {
                 Verdict::Met => self.answer_written(turn),
                 Verdict::Pending if !is_over => {}
                 _ if mutated(Mutation::TimeoutForgotten) => self.is_answered = true,
+                _ if mutated(Mutation::TimeoutAsSuccess) => self.answer_written(turn),
                 _ => {
                     self.is_answered = true;
                     turn.answer_failed(asker, Failure::InDoubt);

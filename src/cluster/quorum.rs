@@ -93,7 +93,7 @@ impl WriteTally {
     pub fn answer(&mut self, node: NodeId, keeping: Keeping) -> Option<usize> {
         let keeper = self.keepers.iter_mut().find(|keeper| keeper.node == node)?;
         if mutated(Mutation::CountTwice) && keeper.keeping == keeping {
-            self.need.0 = self.need.0.saturating_sub(1);
+            (self.need.0, self.need.2) = (self.need.0.saturating_sub(1), self.need.2.saturating_sub(1));
         }
         let is_news = match keeper.keeping {
             Keeping::Waiting => keeping != Keeping::Waiting,

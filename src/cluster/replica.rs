@@ -73,6 +73,7 @@ impl Replica {
         (operation.from, operation.asked) = (Some(from), *asked);
         operation.is_stable = turn.store.is_stable(key);
         let partition = key.partition;
+        let target = target.filter(|_| !mutated(Mutation::HintKeptAsOwn));
         let home = target.map_or(Home::Owned(partition), |target| Home::Hinted { partition, target });
         store(turn, handle, home, key, object);
     }
@@ -116,6 +117,9 @@ impl Replica {
     /// A coordinator asks which versions are here. Answered from memory, at once.
     pub(crate) fn on_version_read(&mut self, turn: &mut Turn<'_>, from: NodeId, asked: &Header, key: &Key<'_>) {
         self.held.look_up(&*turn.store, key);
+        if mutated(Mutation::DeletedAsAbsent) && self.held.versions.siblings.iter().all(|(_, deletes)| *deletes) {
+            self.held.versions.clear();
+        }
         self.encoded.clear();
         self.held.versions.encode(&mut self.encoded);
         let is_owner = is_owner(turn, key.partition);
@@ -157,6 +161,7 @@ impl Replica {
     pub(crate) fn on_loaded(&mut self, turn: &mut Turn<'_>, handle: Handle, object: Option<&[u8]>) {
         let keep = turn.common.limits.buffer_keep_bytes;
         let Some(operation) = self.operations.get(handle) else { return };
+        let object = object.or_else(|| mutated(Mutation::LoadFailureAsAbsent).then_some(&[][..]));
         let merged = operation.object.as_mut().zip(object).is_some_and(|(merged, object)| merge_into(merged, object));
         if !merged {
             operation.object = None;

@@ -201,9 +201,13 @@ impl Requests {
         }
     }
 
-    fn after_forward(&mut self, turn: &mut Turn<'_>, id: Handle, next: Next) {
+    fn after_forward(&mut self, turn: &mut Turn<'_>, mut id: Handle, next: Next) {
+        if next == Next::Again {
+            id = self.forwards.renew(id);
+            self.forwards.get(id).expect("it is under way").send_again(turn, id, &mut self.number);
+        }
         let forward = self.forwards.get(id).expect("it is under way");
-        if next == Next::Wait {
+        if matches!(next, Next::Wait | Next::Again) {
             self.forward_timers.set(id.slot(), forward.wake_us);
             return;
         }

@@ -120,10 +120,10 @@ impl<T: Default> Slab<T> {
         (place.is_live && place.generation == handle.generation).then_some(&mut place.thing)
     }
 
-    /// The same request by another name: answers to what it has asked before name nothing any more.
-    pub(crate) fn rename(&mut self, handle: Handle) -> Handle {
+    /// The same request under a new number: what is still to come for the old one comes too late.
+    pub(crate) fn renew(&mut self, handle: Handle) -> Handle {
         let place = &mut self.places[handle.slot as usize];
-        assert!(place.is_live && place.generation == handle.generation, "a request that has ended has no name");
+        assert!(place.is_live && place.generation == handle.generation, "what is renewed is under way");
         place.generation = place.generation.wrapping_add(1);
         Handle { generation: place.generation, ..handle }
     }
@@ -169,7 +169,7 @@ mod tests {
         slab.get(first).unwrap().extend_from_slice(b"left");
         let other = slab.claim().unwrap();
         assert!(slab.claim().is_none(), "bounded");
-        let renamed = slab.rename(first);
+        let renamed = slab.renew(first);
         assert!(slab.get(first).is_none() && slab.get(renamed).is_some_and(|buffer| buffer == b"left"));
         slab.release(renamed);
         assert!(slab.get(first).is_none() && slab.get(renamed).is_none());

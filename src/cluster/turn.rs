@@ -220,21 +220,52 @@ impl<'a> Turn<'a> {
 
 /// The hybrid clock of this core: never behind its wall clock, nor behind any node that it has heard of, and always moving.
 /// For deadlines only; stamps have their own.
+///
+/// What is told are whole milliseconds, and nodes' milliseconds begin at different moments. Kept in milliseconds, two clocks
+/// that talk would drive each other on, by up to one with every message; kept in microseconds none passes the one most ahead.
 #[derive(Debug, Default)]
 pub(crate) struct HybridTime {
     /// How far the wall clock that is most ahead is ahead of this node's steady clock.
-    ahead_ms: u64,
+    ahead_us: u64,
 }
 
 impl HybridTime {
     /// The time, in Unix milliseconds.
     pub(crate) fn read(&mut self, now: Now) -> u64 {
         self.observe(now.unix_ms, now);
-        now.steady_us / 1000 + self.ahead_ms
+        (now.steady_us + self.ahead_us) / 1000
     }
 
     /// Takes note of another node's time.
     pub(crate) fn observe(&mut self, unix_ms: u64, now: Now) {
-        self.ahead_ms = self.ahead_ms.max(unix_ms.saturating_sub(now.steady_us / 1000));
+        self.ahead_us = self.ahead_us.max(unix_ms.saturating_mul(1000).saturating_sub(now.steady_us));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_that_are_right_stay_right_however_often_they_talk() {
+        let (mut ours, mut theirs) = (HybridTime::default(), HybridTime::default());
+        let now = |true_us: u64, offset_us: u64| Now { unix_ms: true_us / 1000, steady_us: true_us - offset_us };
+        for true_us in (1_000_000..2_000_000).step_by(70) {
+            let told = ours.read(now(true_us, 333));
+            theirs.observe(told, now(true_us + 35, 777));
+            let told = theirs.read(now(true_us + 35, 777));
+            ours.observe(told, now(true_us + 70, 333));
+            assert_eq!(told, (true_us + 35) / 1000);
+        }
+    }
+
+    #[test]
+    fn a_clock_follows_the_one_most_ahead_and_goes_on() {
+        let mut clock = HybridTime::default();
+        let now = |steady_us| Now { unix_ms: 5_000, steady_us };
+        clock.observe(9_000, now(1_000_000));
+        clock.observe(7_000, now(1_000_000));
+        assert_eq!(clock.read(now(1_000_000)), 9_000);
+        assert_eq!(clock.read(now(1_250_000)), 9_250, "a wall clock that stands still does not stop it");
     }
 }

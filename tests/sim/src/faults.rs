@@ -86,6 +86,8 @@ kinds! {
     FalseAlarm = "false alarms",
     /// What a process has sent arrives when another life of it has begun.
     Afterlife = "packets from an earlier life",
+    /// A node stands still at a bad moment, and goes on.
+    AimedPause = "aimed pauses",
 }
 
 /// Kinds, one bit each.
@@ -133,7 +135,7 @@ const EFFECTIVE: [Kind; 10] = [
 /// Kinds that are a link's weather: drawn together, and as often as any other kind.
 const WEATHER: [Kind; 4] = [Kind::Loss, Kind::Duplicate, Kind::Reorder, Kind::Late];
 
-/// A moment at which killing a process hurts.
+/// A moment at which killing a process hurts, or stopping it for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
     /// It has stamped a write and sent it to others, and its own store has not confirmed it.
@@ -146,6 +148,8 @@ pub enum Moment {
     ForgotHint,
     /// It has taken a hint.
     TookHint,
+    /// It has asked its disk or others for something, and has stamped nothing yet.
+    Asked,
 }
 
 /// Something to do to the cluster. Nodes are given by their place in the world, and durations say when it ends.
@@ -165,6 +169,8 @@ pub enum Action {
     Crash(usize, Instant, Option<u16>),
     /// A process is killed at the next such moment.
     AimedCrash(usize, Moment, Instant),
+    /// A node stands still from the next such moment on.
+    AimedPause(usize, Moment, Instant),
     /// A process ends in order, and starts again.
     Stop(usize, Instant, Option<u16>),
     /// A process is killed and its disk replaced.
@@ -253,6 +259,10 @@ impl Faults {
             Kind::Slow => Action::Slow(node, self.random.between(100, 20_000), length),
             Kind::Crash | Kind::Afterlife => Action::Crash(node, length, None),
             Kind::AimedCrash => Action::AimedCrash(node, self.moment(), length),
+            Kind::AimedPause => {
+                let moment = if self.random.one_in(2) { Moment::Asked } else { self.moment() };
+                Action::AimedPause(node, moment, length)
+            }
             Kind::Stop => Action::Stop(node, length, None),
             Kind::Recore => {
                 let cores = Some(*self.random.pick(&[1, 2, 3, 4]));
@@ -264,7 +274,7 @@ impl Faults {
             }
             Kind::Wipe => Action::Wipe(node, length),
             Kind::SlowDisk => {
-                let slowness = *self.random.pick(&[5, 50, 500]);
+                let slowness = *self.random.pick(&[5, 50, 500, 5_000]);
                 Action::Disk(node, Troubles { slowness, ..Troubles::NONE }, length)
             }
             Kind::FailedAppend => Action::Disk(node, Troubles { fails_append: true, ..Troubles::NONE }, length),

@@ -3,7 +3,8 @@
 //! * [`run`]: one run, a function of its seed and its [`Options`]; [`campaign`]: many, on all processors.
 //! * [`world`]: nodes, cores, clients and what happens to them; [`network`], [`clock`], [`store`], [`engine_store`],
 //!   [`faults`]: their parts.
-//! * [`workload`]: what clients want; [`model`]: what is true; [`checkers`]: what must hold; [`report`]: what came of it.
+//! * [`set`]: the test with one growing set; [`workload`]: what clients want; [`model`]: what is true; [`checkers`]: what
+//!   must hold; [`report`]: what came of it.
 //!
 //! [`scale`] measures the control plane alone, with up to a thousand nodes.
 //!
@@ -31,6 +32,7 @@ pub mod report;
 pub mod ring;
 pub mod scale;
 pub mod seeds;
+pub mod set;
 pub mod shape;
 pub mod store;
 pub mod trace;

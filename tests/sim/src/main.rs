@@ -31,8 +31,8 @@ struct Arguments {
     /// Only these faults: the numbers of their kinds, with commas
     #[arg(long, value_delimiter = ',')]
     faults: Vec<u32>,
-    /// Clients add so many elements to one set, and every acknowledged one must be there in the end
-    #[arg(long)]
+    /// The set test: clients add so many elements to one set while the network splits, siblings taken together and dropped
+    #[arg(long, num_args = 0..=1, default_missing_value = "2000")]
     set: Option<u32>,
     /// What nodes keep their objects in: plain (maps), engine, or both: as the seed says
     #[arg(long, default_value = "both", value_parser = ["plain", "engine", "both"])]
@@ -102,7 +102,7 @@ impl Arguments {
         let kinds = self.faults.iter().fold(0, |kinds, kind| kinds | 1 << kind);
         Options {
             kinds: if kinds == 0 { Options::default().kinds } else { Kinds(kinds) },
-            work: self.set.map_or(Work::Mixed, |adds| Work::Set { adds }),
+            work: Work::Mixed,
             keeps_story: self.story,
             store: [StoreKind::Plain, StoreKind::Engine].into_iter().find(|kind| kind.name() == self.store),
             #[cfg(feature = "mutations")]
@@ -123,7 +123,24 @@ fn main() -> ExitCode {
     if arguments.hunt {
         return hunt(&arguments, &options);
     }
+    if let Some(adds) = arguments.set {
+        return set(&arguments, adds);
+    }
     if arguments.seeds == 1 { one(arguments.seed, &options) } else { many(&arguments, &options) }
+}
+
+fn set(arguments: &Arguments, adds: u32) -> ExitCode {
+    let kinds = if arguments.faults.is_empty() { sim::set::SPLITS } else { arguments.options().kinds };
+    let rows = sim::set::compare(arguments.seed, arguments.seeds, adds, kinds);
+    print!("{}", sim::set::table(&rows));
+    let broken = rows.iter().flat_map(|row| &row.reports).find_map(|report| Some((report.seed, report.verdict()?)));
+    let is_complete = rows.iter().flat_map(|row| &row.reports).all(|report| report.tally.set_added == adds.into());
+    if let Some((seed, why)) = &broken {
+        println!("seed {seed}: {why}");
+    } else if !is_complete {
+        println!("not all could be added in time");
+    }
+    if broken.is_none() && is_complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn one(seed: u64, options: &Options) -> ExitCode {

@@ -246,7 +246,9 @@ impl Network {
         }
         if self.random.per_mille(weather.duplicate) {
             self.counts.duplicated += 1;
-            let later = now + self.latency() + self.random.waiting(self.late_mean);
+            // Sent twice by somebody who waited for a receipt, or doubled on the way.
+            let long = if self.random.one_in(2) { self.random.waiting(self.late_mean) } else { 0 };
+            let later = now + self.latency() + long;
             self.enqueue(later, at, packet.clone());
         }
         let mut due = now + self.latency();

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use crate::checkers::{Compared, Promise, Violation};
 use crate::faults::{Injected, Kind};
-use crate::node::DiskCounts;
+use crate::node::{DiskCounts, ExchangeCounts};
 use crate::options::{Options, StoreKind};
 
 /// Failures are counted by their place in the protocol's list.
@@ -42,6 +42,8 @@ pub struct Tally {
     pub incarnations: u64,
     /// Copies that nobody keeps a hint of.
     pub dirty: u64,
+    /// What exchanges came to.
+    pub exchanges: ExchangeCounts,
     /// Disks that were spared because they had the last copy of something.
     pub spared: u64,
     /// Writes that crashes lost before they were confirmed.
@@ -52,6 +54,8 @@ pub struct Tally {
     pub read_only: u64,
     /// What disks and stores counted.
     pub disks: DiskCounts,
+    /// Reads that found siblings.
+    pub conflicts: u64,
     /// The most siblings that a read has found.
     pub siblings_max: u64,
     /// The most packets that a link held.
@@ -77,11 +81,13 @@ impl Tally {
         self.hints_forgotten += other.hints_forgotten;
         self.incarnations += other.incarnations;
         self.dirty += other.dirty;
+        self.exchanges.add(&other.exchanges, &ExchangeCounts::default());
         self.spared += other.spared;
         self.lost_in_crash += other.lost_in_crash;
         self.ghosts += other.ghosts;
         self.read_only += other.read_only;
         self.disks.add(&other.disks);
+        self.conflicts += other.conflicts;
         self.siblings_max = self.siblings_max.max(other.siblings_max);
         self.link_depth_max = self.link_depth_max.max(other.link_depth_max);
         self.set_added += other.set_added;
@@ -190,6 +196,16 @@ impl Summary {
         if let Some(kind) = idle.min() {
             return Err(format!("no effect of: {}", kind.name()));
         }
+        let exchanges = &self.tally.exchanges;
+        let must = [
+            (exchanges.equal, "no owners were found equal"),
+            (exchanges.differing, "no owners were found different"),
+            (exchanges.objects, "no exchange has repaired anything"),
+            (exchanges.of_dirty, "no exchange was begun for a copy that nobody kept a hint of"),
+        ];
+        if let Some((_, what)) = must.iter().find(|(count, _)| *count == 0) {
+            return Err((*what).to_owned());
+        }
         if options.store != Some(StoreKind::Plain) {
             let disks = &self.tally.disks;
             let must = [
@@ -229,6 +245,14 @@ impl Summary {
         line("hints handed over and forgotten", self.tally.hints_forgotten);
         line("incarnations after failed appends", self.tally.incarnations);
         line("copies left to an exchange", self.tally.dirty);
+        let exchanges = &self.tally.exchanges;
+        line("exchanges begun", exchanges.begun);
+        line("of these of copies left to them", exchanges.of_dirty);
+        line("ended with equal trees", exchanges.equal);
+        line("ended with trees that differed", exchanges.differing);
+        line("not answered or refused", exchanges.failed);
+        line("keys compared by exchanges", exchanges.keys);
+        line("objects brought by exchanges", exchanges.objects);
         line("disks spared for a last copy", self.tally.spared);
         line("unconfirmed writes lost in crashes", self.tally.lost_in_crash);
         line("failed writes found again", self.tally.ghosts);
@@ -244,6 +268,7 @@ impl Summary {
             line("writes that found no room at once", disks.stalls);
             line("writes refused by full disks", disks.refused);
         }
+        line("reads that found siblings", self.tally.conflicts);
         line("siblings at most", self.tally.siblings_max);
         line("packets on a link at most", self.tally.link_depth_max);
         if self.tally.set_added > 0 {

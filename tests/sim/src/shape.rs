@@ -15,9 +15,20 @@ pub enum Work {
     Mixed,
     /// All add elements to one set: read, add, write with the context that was read.
     Set {
-        /// How many elements are added in all.
+        /// How many elements are added in all, and acknowledged.
         adds: u32,
+        /// What a client makes of siblings.
+        resolution: Resolution,
     },
+}
+
+/// What a client makes of siblings when it reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resolution {
+    /// It takes all of them together.
+    Union,
+    /// It takes the newest for the value and drops the others: what last-writer-wins does.
+    Newest,
 }
 
 /// The size of everything.
@@ -102,12 +113,13 @@ impl Shape {
         shape.weights[0] += 3;
         shape.weights[1] += 3;
         if let Work::Set { .. } = work {
-            shape.clients = 5;
-            shape.hot_keys = 1;
-            shape.cold_keys = 1;
-            shape.other_quorums = 0;
+            (shape.nodes, shape.cores, shape.clients) = (5, vec![2; 5], 5);
+            (shape.hot_keys, shape.cold_keys, shape.other_quorums) = (1, 1, 0);
             shape.quorum = Quorum { n: 3, r: 2, w: 2, pr: 0, pw: 0, dw: 2 };
-            shape.faulty_for = 60 * SECOND;
+            (shape.think, shape.deadline) = (15 * MILLISECOND, 300 * MILLISECOND);
+            // At most: until all is added.
+            shape.faulty_for = 600 * SECOND;
+            shape.limits = Limits::default();
         }
         shape.limits.assert_valid();
         shape
@@ -151,6 +163,13 @@ fn limits(random: &mut Random) -> Limits {
         hint_scan_us: *random.pick(&[20_000, 200_000, 1_000_000]),
         avoid_us: *random.pick(&[20_000, 200_000, 1_000_000]),
         forwarders_max: *random.pick(&[8, 4096]),
+        exchange_interval_us: *random.pick(&[300_000, 500_000, 2_000_000]),
+        exchanges_max: *random.pick(&[1, 2]),
+        exchange_timeout_us: *random.pick(&[50_000, 300_000]),
+        exchange_epoch_bits: *random.pick(&[6, 8]),
+        exchange_keys_per_message: *random.pick(&[1, 2, 512]),
+        exchange_objects_per_second: *random.pick(&[50, 2_000]),
+        dirty_pairs_max: *random.pick(&[4, 1024]),
         ..Limits::default()
     }
 }

@@ -66,7 +66,14 @@ impl State {
         }
         there.key = kept.key;
         there.object.merge(kept.object);
+        if mutated(Mutation::TombstoneDropped) && is_deleted(&there.object) {
+            self.objects.remove(&place);
+        }
     }
+}
+
+fn is_deleted(object: &Object) -> bool {
+    object.siblings().iter().all(|sibling| sibling.value.is_none())
 }
 
 /// A disk that holds objects.
@@ -94,6 +101,9 @@ impl Disk for PlainDisk {
 
     fn open(&mut self, opening: Opening) -> Vec<PlainStore> {
         let mut state = self.state.borrow_mut();
+        if mutated(Mutation::HintLostAtRestart) {
+            state.objects.retain(|place, _| matches!(place.1, Home::Owned(_)));
+        }
         for (place, kept) in std::mem::take(&mut state.ghosts) {
             state.counts.ghosts += 1;
             state.keep(place, kept);
@@ -109,7 +119,9 @@ impl Disk for PlainDisk {
             clock: HybridClock::new(clock),
             visible: BTreeMap::new(),
             // Nodes have trees of different sizes.
-            trees: PlainTrees::new([1, 6, 8][usize::from(opening.actor.node() % 3 == 1) + usize::from(opening.cores > 1)]),
+            trees: PlainTrees::new(
+                [1, 6, 8][usize::from(opening.actor.node() % 3 == 1) + usize::from(opening.cores > 1)],
+            ),
             hints: BTreeMap::new(),
             waiting: Vec::new(),
             writing: Vec::new(),
@@ -260,6 +272,9 @@ impl PlainStore {
         let failed = std::mem::take(&mut state.troubles.fails_append);
         if !failed {
             for write in writes {
+                if mutated(Mutation::TombstoneDropped) && is_deleted(&write.kept.object) {
+                    self.visible.remove(&write.place);
+                }
                 state.keep(write.place, write.kept);
                 self.done.push_back(Done::Stored { token: write.token, result: Ok(()) });
             }

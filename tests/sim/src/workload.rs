@@ -48,8 +48,17 @@ const CHOICES: [Choice; 8] = [
     Choice::ReadModifyWrite,
 ];
 
-/// A context as a client holds it: what nodes see, and what it means.
-pub type Held = (Context, Rc<Seen>);
+/// A context as a client holds it.
+#[derive(Debug, Clone, Default)]
+pub struct Held {
+    /// What nodes see.
+    pub context: Context,
+    /// What it means.
+    pub seen: Rc<Seen>,
+    /// The client's own write that left it, where others stood beside that: it goes with the context, and is all of the
+    /// connection's writes that a write with this context counts as seen.
+    pub own: Option<Own>,
+}
 
 /// What a connection wrote to a key last.
 #[derive(Debug, Clone, Copy)]
@@ -73,7 +82,7 @@ pub struct Wanted {
     pub content: Vec<u8>,
     /// With which context; `None` is blind.
     pub context: Option<Held>,
-    /// What the connection wrote to the key last.
+    /// What the connection wrote to the key last or, with a context, the own write that goes with that.
     pub own_last: Option<Own>,
     /// Answers that it wants.
     pub quorum: Quorum,
@@ -105,7 +114,7 @@ impl Client {
         let node = random.index(shape.nodes);
         let adds_left = match shape.work {
             Work::Mixed => 0,
-            Work::Set { adds } => adds / u32::try_from(shape.clients).expect("few clients"),
+            Work::Set { adds, .. } => adds / u32::try_from(shape.clients).expect("few clients"),
         };
         Self {
             node,
@@ -143,7 +152,7 @@ impl Client {
         let known = self.contexts.get(&key);
         let newest = known.map(|(newest, _)| newest.clone());
         let older = known.map(|(_, older)| older.clone());
-        let nothing = Some((Context::default(), Rc::new(Seen::default())));
+        let nothing = Some(Held::default());
         let content = self.content(shape);
         let (kind, content, context) = match CHOICES[self.random.weighted(&shape.weights)] {
             Choice::Get => (Kind::Get, Vec::new(), None),
@@ -169,16 +178,18 @@ impl Client {
             self.next = Some((0, Kind::Put, Vec::new()));
             return self.wanted(shape, 0, Kind::Get, Vec::new(), None);
         }
-        self.adds_left -= 1;
         let content = self.read.iter().flat_map(|element| element.to_le_bytes()).collect();
         let context = self.contexts.get(&0).map(|(newest, _)| newest.clone());
-        let context = context.or_else(|| Some((Context::default(), Rc::new(Seen::default()))));
-        self.wanted(shape, 0, Kind::Put, content, context)
+        self.wanted(shape, 0, Kind::Put, content, context.or_else(|| Some(Held::default())))
     }
 
     fn wanted(&mut self, shape: &Shape, key: KeyIndex, kind: Kind, content: Vec<u8>, context: Option<Held>) -> Wanted {
         let quorum = shape.draw_quorum(&mut self.random);
-        Wanted { key, kind, content, context, own_last: self.own_last.get(&key).copied(), quorum }
+        let own_last = match &context {
+            Some(held) => held.own,
+            None => self.own_last.get(&key).copied(),
+        };
+        Wanted { key, kind, content, context, own_last, quorum }
     }
 
     fn choose_key(&mut self, shape: &Shape) -> KeyIndex {
@@ -212,6 +223,7 @@ impl Client {
 
     /// What its connection wrote was acknowledged.
     pub fn wrote(&mut self, key: KeyIndex, own: Own) {
+        self.adds_left = self.adds_left.saturating_sub(1);
         self.own_last.insert(key, own);
     }
 

@@ -140,11 +140,12 @@ impl Model {
 
     fn note_executed(&mut self, storing: &Storing<'_>, op: OpId, write: WriteIndex) -> Result<(), Violation> {
         let key = Some(storing.key);
-        let known = self.op_mut(op);
-        known.writes.push(write);
-        let is_late = known.due.is_some_and(|due| storing.at > due + LATE_MAX);
-        if is_late && self.clocks_are_right {
-            let text = format!("n{} executes #{op}, whose deadline was long ago", storing.node);
+        self.op_mut(op).writes.push(write);
+        let known = self.op(op);
+        let due = known.due.filter(|due| storing.at > due + LATE_MAX && self.clocks_are_right);
+        if let Some(due) = due {
+            let (at, node) = (storing.at, storing.node);
+            let text = format!("n{node} executes #{op} at {at} µs, whose deadline was at {due} µs");
             return Err(Violation::new(Promise::InTime, key, text));
         }
         let known = self.op_mut(op);

@@ -17,7 +17,7 @@ use crate::checkers::{Promise, Told, Violation, answers};
 use crate::clock::{Instant, MILLISECOND};
 use crate::model::{Kind, Op, OpId, Outcome, expires_at_ms, op_of_value};
 use crate::node::{Disk, Protocol};
-use crate::shape::Work;
+use crate::shape::{Resolution, Work};
 use crate::store::core_of;
 use crate::watched::Watched;
 use crate::workload::{Held, Own, Wanted};
@@ -63,7 +63,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             value.clear();
         }
         self.tell_op(client, node, id, &wanted);
-        let (context, meaning) = wanted.context.map_or((None, None), |(context, seen)| (Some(context), Some(seen)));
+        let (context, meaning) = wanted.context.map(|held| (held.context, held.seen)).unzip();
         let op = Op {
             client,
             key: wanted.key,
@@ -100,7 +100,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         let with = match &wanted.context {
             None if wanted.kind == Kind::Get => String::new(),
             None => ", blind".to_owned(),
-            Some((_, seen)) => format!(", having seen {}", model.names(wanted.key, seen.must.iter())),
+            Some(held) => format!(", having seen {}", model.names(wanted.key, held.seen.must.iter())),
         };
         let own = wanted.own_last.map(|own| model.name(wanted.key, own.write));
         let own = own.map(|own| format!(", wrote {own} last")).unwrap_or_default();
@@ -188,6 +188,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         self.checkers.on_answer(node, self.now, op, Told::Found { object: &object, is_stale_possible })?;
         self.tally.stale_possible += u64::from(is_stale_possible);
         self.tally.read += 1;
+        self.tally.conflicts += u64::from(object.siblings().len() > 1);
         self.tally.siblings_max = self.tally.siblings_max.max(object.siblings().len() as u64);
         if self.trace.tells() {
             let key = self.checkers.model.op(op).key;
@@ -230,15 +231,17 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             Answered::Written { dot, is_alone, context } => {
                 let write = model.key(key).find(dot).expect("what was acknowledged is known");
                 let seen = model.seen_after(op, (write, is_alone), &context);
-                let held: Held = (context, Rc::new(seen));
-                self.clients[client].wrote(key, Own { write, dot, is_alone });
+                let own = Own { write, dot, is_alone };
+                let held = Held { context, seen: Rc::new(seen), own: (!is_alone).then_some(own) };
+                self.clients[client].wrote(key, own);
                 if self.shape.work == Work::Mixed {
                     self.clients[client].learn(key, held, Vec::new());
                 }
             }
             Answered::Found(object) => {
-                let held: Held = (object.context().clone(), Rc::new(model.seen_in(key, &object)));
-                self.clients[client].learn(key, held, elements(&object));
+                let seen = Rc::new(model.seen_in(key, &object));
+                let held = Held { context: object.context().clone(), seen, own: None };
+                self.clients[client].learn(key, held, elements(&object, self.shape.work));
             }
             Answered::Failed => self.client_failed(client, op, kind),
         }
@@ -301,9 +304,13 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
     }
 }
 
-/// The elements of a set, from all its siblings.
-pub(super) fn elements(object: &Object) -> Vec<OpId> {
-    let values = object.siblings().iter().filter_map(|sibling| sibling.value.as_deref());
+/// The elements of a set, as its readers take them from its siblings.
+pub(super) fn elements(object: &Object, work: Work) -> Vec<OpId> {
+    let siblings = match work {
+        Work::Set { resolution: Resolution::Newest, .. } => object.newest().map(std::slice::from_ref),
+        _ => Some(object.siblings()),
+    };
+    let values = siblings.unwrap_or_default().iter().filter_map(|sibling| sibling.value.as_deref());
     let mut all: Vec<OpId> = values.flat_map(|value| value.chunks_exact(4).filter_map(op_of_value)).collect();
     all.sort_unstable();
     all.dedup();

@@ -168,6 +168,8 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         driven.protocol.on_event(now, event, &mut driven.store, &mut effects);
         let stamps = driven.store.take_stamps();
         let load = driven.protocol.load();
+        let exchanges = driven.protocol.exchanges();
+        self.tally.exchanges.add(&exchanges, &std::mem::replace(&mut driven.exchanges, exchanges));
         for dot in &stamps {
             self.checkers.model.note_stamp(node, core as u16, *dot)?;
         }
@@ -436,6 +438,8 @@ fn moment_of(effects: &Effects, has_stamped: bool) -> Option<Moment> {
         Some(Moment::ForgotHint)
     } else if has(|effect| matches!(effect, Effect::Store { home: Home::Hinted { .. }, .. })) {
         Some(Moment::TookHint)
+    } else if has(|effect| matches!(effect, Effect::Load { .. } | Effect::Send { .. })) {
+        Some(Moment::Asked)
     } else {
         None
     }

@@ -13,6 +13,13 @@ use crate::faults::{Action, Kind, Moment};
 use crate::node::{Disk, Protocol, Troubles};
 use crate::watched::Watched;
 
+/// What lies in wait for a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ambush {
+    Kill,
+    Stop,
+}
+
 impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
     /// The next fault comes.
     pub(super) fn on_fault(&mut self) -> Result<(), Violation> {
@@ -44,7 +51,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
                 self.tell(None, || format!("n{from} → n{to} is clogged for {length} µs"));
                 self.network.clog(from, to, self.now + length);
             }
-            Action::Pause(node, length) => self.pause(node, length),
+            Action::Pause(node, length) => self.pause(node, length, Kind::Pause),
             Action::Slow(node, delay, length) => {
                 let end = self.now + length;
                 self.machines[node].slow = (delay, end);
@@ -77,7 +84,12 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             }
             Action::AimedCrash(node, moment, length) => {
                 if self.machines[node].is_up() {
-                    self.machines[node].armed = Some((moment, length));
+                    self.machines[node].armed = Some((moment, Ambush::Kill, length));
+                }
+            }
+            Action::AimedPause(node, moment, length) => {
+                if self.machines[node].is_up() {
+                    self.machines[node].armed = Some((moment, Ambush::Stop, length));
                 }
             }
             Action::Stop(node, length, cores) => {
@@ -112,12 +124,12 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         machine.undisturbed_since = machine.undisturbed_since.max(until);
     }
 
-    fn pause(&mut self, node: usize, length: Instant) {
+    fn pause(&mut self, node: usize, length: Instant, kind: Kind) {
         let until = self.now + length;
         let machine = &mut self.machines[node];
         if machine.is_up() && machine.paused_until < until {
             machine.paused_until = until;
-            self.injected.add(Kind::Pause, 1);
+            self.injected.add(kind, 1);
             self.disturb(node, until);
             self.tell(None, || format!("n{node} stands still for {length} µs"));
         }
@@ -139,16 +151,23 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         self.injected.add(Kind::Wipe, 1);
     }
 
-    /// The armed crash comes, if this is its moment.
+    /// What lies in wait comes, if this is its moment.
     pub(super) fn at_moment(&mut self, node: usize, life: u32, moment: Moment) {
-        let machine = &self.machines[node];
-        let Some((armed, length)) = machine.armed else { return };
-        let may_end = machine.may_end() && machine.state == State::Up;
-        if armed == moment && machine.is_up_as(life) && may_end && !self.is_healing {
-            self.injected.add(Kind::AimedCrash, 1);
-            self.tell(None, || format!("n{node} dies at a bad moment: {moment:?}"));
-            self.crash(node);
-            self.restart_later(node, length, None);
+        let machine = &mut self.machines[node];
+        let Some((_, ambush, length)) = machine.armed.filter(|(armed, ..)| *armed == moment) else { return };
+        let may_come = ambush != Ambush::Kill || machine.may_end();
+        if !machine.is_up_as(life) || machine.state != State::Up || !may_come || self.is_healing {
+            return;
+        }
+        machine.armed = None;
+        self.tell(None, || format!("n{node} at a bad moment, {moment:?}: {ambush:?}"));
+        match ambush {
+            Ambush::Kill => {
+                self.injected.add(Kind::AimedCrash, 1);
+                self.crash(node);
+                self.restart_later(node, length, None);
+            }
+            Ambush::Stop => self.pause(node, length, Kind::AimedPause),
         }
     }
 

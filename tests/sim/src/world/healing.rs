@@ -17,6 +17,7 @@ use crate::clock::{MILLISECOND, SECOND};
 use crate::model::{KeyIndex, Kind, OpId, Outcome};
 use crate::node::{CoreStore, Disk, Protocol, Troubles};
 use crate::ring::node_id;
+use crate::shape::{Resolution, Work};
 use crate::store::core_of;
 use crate::watched::Watched;
 use crate::workload::Wanted;
@@ -32,7 +33,7 @@ const LOOK: u64 = 250 * MILLISECOND;
 impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
     /// Runs both phases; an error is a broken promise.
     pub fn run(&mut self) -> Result<(), Violation> {
-        self.run_until(self.shape.faulty_for)?;
+        self.misbehave()?;
         self.heal();
         self.settle()?;
         self.write_again()?;
@@ -41,6 +42,14 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         self.sweep(true)?;
         self.check_set()?;
         self.check_idle()
+    }
+
+    /// The first phase: for so long, or until the clients have done all that they want.
+    fn misbehave(&mut self) -> Result<(), Violation> {
+        while self.now < self.shape.faulty_for && !self.clients.iter().all(|client| client.is_done(&self.shape)) {
+            self.run_until((self.now + SECOND).min(self.shape.faulty_for))?;
+        }
+        Ok(())
     }
 
     fn heal(&mut self) {
@@ -88,7 +97,11 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         let n = self.shape.quorum.n;
         let quorum = Quorum { n, r: n, w: n, pr: n, pw: n, dw: n };
         for node in 0..self.machines.len() {
-            let key = KeyIndex::try_from(node).expect("few nodes") % self.shape.hot_keys;
+            let key = match self.shape.work {
+                Work::Mixed => KeyIndex::try_from(node).expect("few nodes") % self.shape.hot_keys,
+                // Not the set, which would be replaced.
+                Work::Set { .. } => self.shape.hot_keys,
+            };
             let mut attempts = WRITES_MAX;
             loop {
                 let (content, context, own_last) = (Vec::new(), None, None);
@@ -238,23 +251,21 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
 
     /// A set holds every element whose addition was acknowledged.
     fn check_set(&mut self) -> Result<(), Violation> {
-        if self.shape.work == crate::shape::Work::Mixed {
-            return Ok(());
-        }
+        let Work::Set { resolution, .. } = self.shape.work else { return Ok(()) };
         let (_, object) = self.owners_objects(0).swap_remove(0);
-        let elements = super::clients::elements(&object);
+        let elements = super::clients::elements(&object, self.shape.work);
         let model = &self.checkers.model;
-        let is_added = |op: &OpId| matches!(model.op(*op).outcome, Outcome::Written(_));
+        let is_added = |op: &OpId| matches!(model.op(*op).outcome, Outcome::Written(_)) && model.op(*op).key == 0;
         let added: Vec<OpId> = (0..model.next_op()).filter(is_added).collect();
         let lost: Vec<OpId> = added.iter().copied().filter(|op| elements.binary_search(op).is_err()).collect();
         self.tally.set_added = added.len() as u64;
         self.tally.set_lost = lost.len() as u64;
         match lost.first() {
-            None => Ok(()),
-            Some(first) => {
+            Some(first) if resolution == Resolution::Union => {
                 let text = format!("{} of {} elements are lost, #{first} first", lost.len(), added.len());
                 Err(Violation::new(Promise::Kept, Some(0), text))
             }
+            _ => Ok(()),
         }
     }
 

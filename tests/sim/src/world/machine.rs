@@ -12,13 +12,14 @@ use annulus_cluster::ids::{Home, StoreToken};
 use annulus_cluster::mutation::{Mutation, mutated};
 use annulus_object::{Actor, Clock};
 
+use super::disasters::Ambush;
 use super::{Happening, PROBE, TICK, World};
 use crate::bits::Bits;
 use crate::checkers::Violation;
 use crate::clock::{Instant, MILLISECOND, NodeClock};
 use crate::faults::{Kind, Moment};
 use crate::model::{KeyIndex, OpId};
-use crate::node::{CoreStore, Disk, Opening, Protocol, Setup, Troubles};
+use crate::node::{CoreStore, Disk, ExchangeCounts, Opening, Protocol, Setup, Troubles};
 use crate::ring::node_id;
 use crate::seeds::{Consumer, Random};
 use crate::shape::Shape;
@@ -47,6 +48,8 @@ pub(super) struct Core<S, P> {
     pub(super) loads: BTreeMap<StoreToken, (StoreToken, Option<OpId>)>,
     /// What it was told that others have of a key.
     pub(super) heard: BTreeMap<KeyIndex, Bits>,
+    /// What of its exchanges was counted.
+    pub(super) exchanges: ExchangeCounts,
     /// The next name for the store.
     pub(super) next_token: u64,
     /// The earliest instant for which the disk has an entry in the agenda.
@@ -95,12 +98,14 @@ pub(super) struct Machine<D: Disk, P> {
     pub(super) trouble: u64,
     /// Bits of its disk have flipped: it is not to start on that disk again.
     pub(super) is_rotten: bool,
-    pub(super) armed: Option<(Moment, Instant)>,
+    pub(super) armed: Option<(Moment, Ambush, Instant)>,
     pub(super) meta_fails_until: Instant,
     /// Taken for dead on purpose, until then.
     pub(super) alarms: Vec<Instant>,
     pub(super) missed: Vec<u32>,
     meta: Meta,
+    /// Under which it stamps: of its meta data, where that could be stored.
+    incarnation: u16,
     wants_incarnation: bool,
 }
 
@@ -124,6 +129,7 @@ impl<D: Disk, P> Machine<D, P> {
             alarms: vec![0; shape.nodes],
             missed: vec![0; shape.nodes],
             meta: Meta { incarnation: 1, clock: Clock::ZERO, is_clean: true },
+            incarnation: 1,
             wants_incarnation: false,
         }
     }
@@ -156,7 +162,7 @@ impl<D: Disk, P> Machine<D, P> {
     }
 
     fn actor(&self, node: usize) -> Actor {
-        Actor::new(node_id(node).raw(), self.meta.incarnation)
+        Actor::new(node_id(node).raw(), self.incarnation)
     }
 }
 
@@ -176,8 +182,13 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         if !machine.meta.is_clean && !mutated(Mutation::SameActorAfterCrash) {
             machine.take_incarnation();
         }
+        machine.incarnation = machine.meta.incarnation;
+        if machine.meta_fails_until > now && !machine.meta.is_clean {
+            // A deliberate bug.
+            machine.meta.incarnation = incarnation;
+        }
         machine.meta.is_clean = false;
-        let earlier_actor = (machine.meta.incarnation == incarnation && life > 1).then(|| machine.actor(node));
+        let earlier_actor = (machine.incarnation == incarnation && life > 1).then(|| machine.actor(node));
         let cores = machine.cores_wanted;
         let (actor, clock) = (machine.actor(node), machine.meta.clock);
         let stores = machine.disk.open(Opening { cores, actor, clock, now: machine.clock.read(now) });
@@ -191,6 +202,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             stores: BTreeMap::new(),
             loads: BTreeMap::new(),
             heard: BTreeMap::new(),
+            exchanges: ExchangeCounts::default(),
             next_token: 0,
             disk_due: None,
         });
@@ -200,7 +212,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             let first = now + TICK * (core as u64 + 1) / machine.cores.len() as u64;
             self.agenda.add(first, Happening::Tick { node, core, life });
         }
-        let (incarnation, cores) = (self.machines[node].meta.incarnation, self.machines[node].cores.len());
+        let (incarnation, cores) = (self.machines[node].incarnation, self.machines[node].cores.len());
         self.trace.note(1, (node as u64) << 32 | u64::from(incarnation));
         self.tell(None, || format!("n{node} starts, incarnation {incarnation}, {cores} cores"));
     }
@@ -211,7 +223,8 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             return;
         }
         // Without a durable incarnation nothing may start.
-        if machine.meta_fails_until > self.now && !machine.meta.is_clean {
+        let fails = machine.meta_fails_until > self.now && !machine.meta.is_clean;
+        if fails && !mutated(Mutation::IncarnationNotDurable) {
             self.injected.add(Kind::FailedMeta, 1);
             let later = machine.meta_fails_until;
             self.agenda.add(later, Happening::Start { node, life });
@@ -325,6 +338,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         if !mutated(Mutation::SameActorAfterFailedAppend) {
             machine.take_incarnation();
         }
+        machine.incarnation = machine.meta.incarnation;
         let actor = machine.actor(node);
         machine.cores.iter_mut().for_each(|core| core.store.inner.adopt(actor));
         self.tally.incarnations += 1;
