@@ -100,11 +100,15 @@ impl<'a> Turn<'a> {
         avoided.push((node, until_us));
     }
 
-    /// An owner lacks a write, and nobody keeps a hint of it: the two are compared before others.
+    /// An owner lacks a write, and nobody keeps a hint of it: the two are compared before others. Where it is this node that
+    /// lacks it, any other owner may have it.
     pub(crate) fn note_dirty(&mut self, partition: PartitionId, node: NodeId) {
-        let limits = &self.common.limits;
-        let has_room = self.common.dirty.note(limits, self.now, (partition, node));
-        self.common.counters.dirty_dropped += u64::from(!has_room);
+        let own = self.common.node;
+        let is_meant = |owner: &NodeId| *owner != own && (node == own || *owner == node);
+        for owner in self.routes.owners(partition).iter().copied().filter(is_meant) {
+            let has_room = self.common.dirty.note(&self.common.limits, self.now, (partition, owner));
+            self.common.counters.dirty_dropped += u64::from(!has_room);
+        }
     }
 
     /// Writes a message of this core's own; it may be sent to several.
