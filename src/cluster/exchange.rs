@@ -133,7 +133,7 @@ impl Exchanges {
         let is_owner = |partition, node: NodeId| turn.routes.owners(partition).contains(&node);
         let worth = |partition, node| is_owner(partition, node) && is_owner(partition, turn.common.node);
         let may_begin = |pair: (PartitionId, NodeId)| turn.is_usable(pair.1) && !self.are_compared(pair);
-        let known = dirty.take(&turn.common.limits, turn.now, worth, may_begin);
+        let known = dirty.take(turn.now, worth, may_begin);
         turn.common.dirty = dirty;
         let Some((partition, node)) = known.or_else(|| self.schedule.next(turn)) else { return false };
         if known.is_none() && self.are_compared((partition, node)) {

@@ -562,7 +562,7 @@ impl Objects {
         panic!("a read never ends");
     }
 
-    fn fetch(&mut self, core: usize, plan: &ReadPlan) -> Result<Rc<Record>, ReadError> {
+    pub fn fetch(&mut self, core: usize, plan: &ReadPlan) -> Result<Rc<Record>, ReadError> {
         for _ in 0..1000 {
             let token = self.node.next_token;
             if !self.node.cores[core].start_read(plan, token) {

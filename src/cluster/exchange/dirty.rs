@@ -6,7 +6,7 @@
 //!
 //! Invariant: no pair is there twice.
 
-use super::{CUT_LAG, epoch_of};
+use super::CUT_LAG;
 use crate::event::Now;
 use crate::ids::{NodeId, PartitionId};
 use crate::limits::Limits;
@@ -16,8 +16,7 @@ use crate::mutation::{Mutation, mutated};
 struct Pair {
     partition: PartitionId,
     node: NodeId,
-    /// At cuts from here on the write can be seen.
-    from_epoch: u64,
+    /// From then on the write can be seen at the cut; on the steady clock, since the wall clock may be set back.
     not_before_us: u64,
 }
 
@@ -34,20 +33,20 @@ impl DirtyPairs {
             return true;
         }
         // A stamp may be a little ahead of the clock.
-        let from_epoch = epoch_of(now, limits) + 1;
-        self.add(limits, Pair { partition, node, from_epoch, not_before_us: 0 })
+        let not_before_us = now.steady_us + ((CUT_LAG + 1) << limits.exchange_epoch_bits) * 1000;
+        self.add(limits, Pair { partition, node, not_before_us })
     }
 
     /// An exchange with it has failed.
     pub(super) fn bring_back(&mut self, limits: &Limits, now: Now, (partition, node): (PartitionId, NodeId)) -> bool {
         let not_before_us = now.steady_us + limits.exchange_timeout_us;
-        self.add(limits, Pair { partition, node, from_epoch: 0, not_before_us })
+        self.add(limits, Pair { partition, node, not_before_us })
     }
 
     fn add(&mut self, limits: &Limits, new: Pair) -> bool {
         let pair = self.pairs.iter_mut().find(|pair| (pair.partition, pair.node) == (new.partition, new.node));
         if let Some(pair) = pair {
-            pair.from_epoch = pair.from_epoch.max(new.from_epoch);
+            pair.not_before_us = pair.not_before_us.max(new.not_before_us);
             return true;
         }
         let has_room = self.pairs.len() < limits.dirty_pairs_max;
@@ -60,14 +59,12 @@ impl DirtyPairs {
     /// Takes the first pair that is due and that `may_begin`; forgets those that are not `worth` it.
     pub(super) fn take(
         &mut self,
-        limits: &Limits,
         now: Now,
         worth: impl Fn(PartitionId, NodeId) -> bool,
         may_begin: impl Fn((PartitionId, NodeId)) -> bool,
     ) -> Option<(PartitionId, NodeId)> {
         self.pairs.retain(|pair| worth(pair.partition, pair.node));
-        let epoch = epoch_of(now, limits);
-        let is_due = |pair: &Pair| epoch >= pair.from_epoch + CUT_LAG && now.steady_us >= pair.not_before_us;
+        let is_due = |pair: &Pair| now.steady_us >= pair.not_before_us;
         let index = self.pairs.iter().position(|pair| is_due(pair) && may_begin((pair.partition, pair.node)))?;
         let pair = self.pairs.remove(index);
         Some((pair.partition, pair.node))

@@ -48,6 +48,8 @@ pub(super) struct Core<S, P> {
     pub(super) loads: BTreeMap<StoreToken, (StoreToken, Option<OpId>)>,
     /// What it was told that others have of a key.
     pub(super) heard: BTreeMap<KeyIndex, Bits>,
+    /// It is an owner, and has left a copy of a partition's key to an exchange with another.
+    pub(super) has_left_some: bool,
     /// What of its exchanges was counted.
     pub(super) exchanges: ExchangeCounts,
     /// The next name for the store.
@@ -202,6 +204,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             stores: BTreeMap::new(),
             loads: BTreeMap::new(),
             heard: BTreeMap::new(),
+            has_left_some: false,
             exchanges: ExchangeCounts::default(),
             next_token: 0,
             disk_due: None,
