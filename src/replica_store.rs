@@ -220,7 +220,8 @@ impl<D: Disk> ReplicaStore<D> {
             None => self.engine.object_with(&place, fetched, &mut object),
         };
         if let ObjectFound::OnDisk(plan) = found {
-            (self.ended.keep(key), self.ended.keep(object));
+            self.ended.keep(key);
+            self.ended.keep(object);
             return self.read(Reading::Load(loading), plan);
         }
         join_unmerged(&self.engine, &self.waiting, &loading, &place, &mut object);
@@ -244,7 +245,8 @@ impl<D: Disk> ReplicaStore<D> {
         let partition = place_of(&loading);
         let found = self.engine.object_in_index(partition, loading.hash, fetched, (&mut key, &mut object));
         if let ObjectFound::OnDisk(plan) = found {
-            (self.ended.keep(key), self.ended.keep(object));
+            self.ended.keep(key);
+            self.ended.keep(object);
             return self.read(Reading::Load(loading), plan);
         }
         let hash = if object.is_empty() { loading.hash } else { self.engine.key(&key, partition).hash };

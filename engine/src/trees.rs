@@ -104,16 +104,14 @@ impl Trees {
     /// fewer leaves than the tree, the tree at their cuts has as many as they.
     fn refit(&mut self, partition: u16, tree: MerkleTree) {
         let slot = self.partitions.slot(partition);
-        let deltas = self.deltas.get_mut(slot);
-        let delta_bytes = |deltas: &Option<&mut Deltas>| deltas.as_ref().map_or(0, |deltas| deltas.bytes());
-        let before = self.trees[slot].bytes() + delta_bytes(&deltas);
-        let leaves = tree.leaf_count();
+        let (leaves, before) = (tree.leaf_count(), self.trees[slot].bytes());
+        self.bytes = self.bytes + tree.bytes() - before;
         self.trees[slot] = tree;
-        let deltas = deltas.map(|deltas| {
+        if let Some(deltas) = self.deltas.get_mut(slot) {
+            let before = deltas.bytes();
             deltas.coarsen(leaves);
-            deltas
-        });
-        self.bytes = self.bytes + self.trees[slot].bytes() + delta_bytes(&deltas) - before;
+            self.bytes = self.bytes + deltas.bytes() - before;
+        }
     }
 
     /// What recent epochs have changed is not known any more.
