@@ -171,7 +171,11 @@ fn crashes_and_restarts() {
 fn everything_with_failing_calls() {
     let mix = Mix { crashes: true, expiry: true, faults: true, ..BASE };
     campaign("faults", &mix, |met, told| {
-        is_enough(met, told) && met.recovered_siblings > 100 && met.failed > 20 && told.restarts > 50
+        is_enough(met, told)
+            && met.recovered_siblings > 100
+            && met.failed > 20
+            && met.tried_again > 5
+            && told.restarts > 50
     });
 }
 

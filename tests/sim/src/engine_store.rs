@@ -348,3 +348,6 @@ impl Store for EngineStore {
         self.store.is_stable(key)
     }
 }
+
+#[cfg(test)]
+mod tests;

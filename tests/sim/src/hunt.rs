@@ -2,6 +2,8 @@
 //!
 //! Invariant: what is found for a bug is its lowest seed, whatever the number of threads.
 
+pub mod known;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,6 +12,9 @@ use annulus_cluster::mutation::Mutation;
 use crate::checkers::{Promise, Violation};
 use crate::{Options, run};
 
+/// So many seeds are looked at for a bug, unless told otherwise.
+pub const SEEDS: u64 = 500;
+
 /// What became of a bug.
 #[derive(Debug, Clone)]
 pub struct Hunted {
@@ -17,7 +22,7 @@ pub struct Hunted {
     pub mutation: Mutation,
     /// The first seed that caught it, and what was broken.
     pub caught: Option<(u64, Violation)>,
-    /// Whether the code that it changes was reached at all.
+    /// How many seeds it took, the catching one included.
     pub seeds: u64,
 }
 

@@ -53,6 +53,14 @@ struct Arguments {
     #[cfg(feature = "mutations")]
     #[arg(long)]
     hunt: bool,
+    /// With --hunt: each bug with the seed that caught it once, and no other
+    #[cfg(feature = "mutations")]
+    #[arg(long, requires = "hunt")]
+    known: bool,
+    /// With --hunt: the seeds that catch them become the known ones
+    #[cfg(feature = "mutations")]
+    #[arg(long, requires = "hunt", conflicts_with = "known")]
+    remember: bool,
 }
 
 /// What `--scale` measures.
@@ -190,18 +198,38 @@ fn many(arguments: &Arguments, options: &Options) -> ExitCode {
 #[cfg(feature = "mutations")]
 fn hunt(arguments: &Arguments, options: &Options) -> ExitCode {
     use annulus_cluster::mutation::Mutation;
+    use sim::hunt::known;
+    if cfg!(panic = "abort") {
+        println!("in this build a panic ends everything: hunt with --profile sim instead of --release");
+        return ExitCode::FAILURE;
+    }
     // Assertions that a bug breaks are what is looked for.
     std::panic::set_hook(Box::new(|_| {}));
-    let seeds = arguments.seeds.max(2);
+    let begun = std::time::Instant::now();
+    let seeds = if arguments.seeds == 1 { sim::hunt::SEEDS } else { arguments.seeds };
     let all = Mutation::ALL.iter().copied();
     let wanted: Vec<Mutation> = all.filter(|mutation| options.mutation.is_none_or(|only| only == *mutation)).collect();
     println!("| bug | what is wrong then | seed | broken |\n|---|---|---|---|");
-    let mut missed = 0;
+    let mut caught = Vec::new();
     for mutation in &wanted {
-        let hunted = sim::hunt::hunt(*mutation, arguments.seed, seeds, options);
+        let hunted = if arguments.known {
+            known::replay(*mutation, options).map_err(|unknown| println!("{unknown}"))
+        } else {
+            Ok(sim::hunt::hunt(*mutation, arguments.seed, seeds, options))
+        };
+        let Ok(hunted) = hunted else { continue };
         println!("{}", hunted.row());
-        missed += usize::from(hunted.caught.is_none());
+        caught.extend(hunted.caught.is_some().then_some(hunted));
     }
-    println!("{} of {} bugs were caught within {seeds} seeds", wanted.len() - missed, wanted.len());
-    if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let within = if arguments.known { "by their known seeds".to_owned() } else { format!("within {seeds} seeds") };
+    let spent = begun.elapsed().as_secs_f64();
+    println!("{} of {} bugs were caught {within}, in {spent:.1} s", caught.len(), wanted.len());
+    let is_complete = caught.len() == wanted.len();
+    if arguments.remember && is_complete && options.mutation.is_none() {
+        match known::remember(&caught) {
+            Ok(path) => println!("remembered in {}", path.display()),
+            Err(error) => println!("not remembered: {error}"),
+        }
+    }
+    if is_complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -9,11 +9,13 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
-use crate::clock::Instant;
+use crate::clock::{Instant, MILLISECOND};
 use crate::seeds::Random;
 
 /// Packets that a link takes before it refuses more.
 pub const LINK_PACKETS_MAX: usize = 4096;
+/// What is on its way when all links are healed arrives within this.
+const HEALED_WITHIN: Instant = 50 * MILLISECOND;
 
 /// One message on its way.
 #[derive(Debug, Clone)]
@@ -196,13 +198,17 @@ impl Network {
         self.links[at].clogged_until = self.links[at].clogged_until.max(until);
     }
 
-    /// All links work, and well.
+    /// All links work, and well: what is on its way comes soon, in its order.
     pub fn heal(&mut self, now: Instant) {
+        let latest = now + HEALED_WITHIN;
+        let due = self.due.drain().map(|Reverse((due, number))| Reverse((due.min(latest), number)));
+        self.due = due.collect();
         for from in 0..self.nodes {
             for to in 0..self.nodes {
                 let at = self.at(from, to);
                 self.links[at].weather = Weather::default();
                 self.links[at].clogged_until = 0;
+                self.links[at].last_due = self.links[at].last_due.min(latest);
                 self.mend(now, from, to, false);
             }
         }
@@ -343,10 +349,14 @@ mod tests {
     }
 
     #[test]
-    fn a_clogged_link_delivers_late() {
+    fn a_clogged_link_delivers_late_unless_it_is_healed() {
         let mut network = network();
         network.clog(0, 1, 1_000_000);
         assert!(network.send(0, packet(1)));
         assert_eq!(network.next_due(), Some(1_000_001));
+        network.heal(200_000);
+        assert!(network.send(200_000, packet(2)));
+        assert_eq!(network.next_due(), Some(200_000 + HEALED_WITHIN));
+        assert_eq!(arrivals(&mut network), [1, 2]);
     }
 }

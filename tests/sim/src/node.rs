@@ -82,6 +82,8 @@ pub struct DiskCounts {
     pub lost_in_crash: u64,
     /// Writes that had not been confirmed and were there after a crash.
     pub kept_in_crash: u64,
+    /// Starts that were interrupted before they were done.
+    pub interrupted: u64,
     /// Writes that had failed and were there after a restart.
     pub ghosts: u64,
     /// Damaged bytes that a checksum has shown.
@@ -108,6 +110,7 @@ impl DiskCounts {
         self.refused += other.refused;
         self.lost_in_crash += other.lost_in_crash;
         self.kept_in_crash += other.kept_in_crash;
+        self.interrupted += other.interrupted;
         self.ghosts += other.ghosts;
         self.rot_found += other.rot_found;
         self.drains += other.drains;
@@ -126,6 +129,8 @@ pub struct Opening {
     pub cores: u16,
     /// Who stamps.
     pub actor: Actor,
+    /// Who would have, if an earlier start of this process was interrupted.
+    pub interrupted: Option<Actor>,
     /// Every stamp is above it.
     pub clock: Clock,
     /// The node's clocks.

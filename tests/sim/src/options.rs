@@ -26,7 +26,7 @@ impl StoreKind {
 }
 
 /// Where the seed decides, one run in so many is over the engine.
-const ENGINE_ONE_IN: u64 = 4;
+const ENGINE_ONE_IN: u64 = 2;
 
 /// Options of a run: with the seed, all that it depends on.
 #[derive(Debug, Clone)]
@@ -50,10 +50,11 @@ impl Options {
         if rots { self.kinds } else { self.kinds.without(Kind::Rot) }
     }
 
-    /// What the nodes of a seed keep their objects in.
+    /// What the nodes of a seed keep their objects in. Deliberate bugs are the protocol's, or the plain store's.
     #[must_use]
     pub fn store_of(&self, seed: u64) -> StoreKind {
-        let chosen = if seed.is_multiple_of(ENGINE_ONE_IN) { StoreKind::Engine } else { StoreKind::Plain };
+        let is_real = self.mutation.is_none() && seed.is_multiple_of(ENGINE_ONE_IN);
+        let chosen = if is_real { StoreKind::Engine } else { StoreKind::Plain };
         self.store.unwrap_or(chosen)
     }
 }

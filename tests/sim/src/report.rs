@@ -263,6 +263,7 @@ impl Summary {
             line("compactions of partitions", disks.compactions);
             line("scrubs of everything", disks.scrubs);
             line("damaged places found", disks.rot_found);
+            line("starts interrupted", disks.interrupted);
             line("records read from disks", disks.disk_reads);
             line("merges that waited for a record", disks.merge_reads);
             line("writes that found no room at once", disks.stalls);

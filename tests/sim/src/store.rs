@@ -341,7 +341,9 @@ impl Store for PlainStore {
     }
 
     fn stamp(&mut self, unix_ms: u64, above: Clock) -> Option<Dot> {
-        let actor = self.actor?;
+        // A write that is not shown any more, and of which the protocol does not know so yet.
+        let has_failed = |done: &Done| matches!(done, Done::Stored { result: Err(_), .. });
+        let actor = self.actor.filter(|_| !self.done.iter().any(has_failed))?;
         Some(Dot::new(self.clock.stamp(unix_ms, above), actor))
     }
 

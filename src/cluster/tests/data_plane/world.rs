@@ -375,7 +375,7 @@ impl World {
                 let key = effects.bytes(key).to_vec();
                 self.heard.push(Heard::Stores { node: index, home: *home, key, object });
             }
-            Effect::Load { token, home, hash, .. } => store.loads.push_back((*token, (*hash, *home))),
+            Effect::Load { token, home, key, hash } => store.start_load(*token, *home, *hash, effects.bytes(key)),
             Effect::Forget { home, hash, dot, .. } => {
                 store.forget(*home, *hash, *dot);
                 self.heard.push(Heard::Forgets { node: index, home: *home });

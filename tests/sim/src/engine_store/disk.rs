@@ -4,12 +4,15 @@
 //! broken promise.
 
 use std::cell::RefCell;
+use std::future::Future;
 use std::ops::Range;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::{Context, Waker};
 
 use annulus::replica_store::ReplicaStore;
 use annulus_engine::disk::memory::{MemoryDisk, block_on};
-use annulus_engine::{Config, Disk as _, Durability, Engine, layout_directory, log_directory};
+use annulus_engine::{Config, Disk as _, Durability, Engine, layout_directory};
 
 use super::sizes::Sizes;
 use super::{EngineStore, Shared};
@@ -20,6 +23,8 @@ use crate::world::HASH_KEY;
 
 /// Bits that flip at once, at most.
 const FLIPS_MAX: u64 = 30;
+/// After so many calls of the disk at most a start is interrupted.
+const INTERRUPTED_CALLS_MAX: u64 = 400;
 /// More than any run fills.
 const AMPLE_BYTES: u64 = 1 << 40;
 
@@ -71,20 +76,44 @@ impl EngineDisk {
         let engine = block_on(Engine::open(disk.clone(), config)).expect("a good disk opens");
         let corruption = &engine.recovery().corruption;
         assert!(corruption.is_empty() || self.is_rotten, "damage that nobody did: {corruption:?}");
-        self.shared.borrow_mut().counts.rot_found += corruption.len() as u64;
         EngineStore::new(ReplicaStore::new(engine, Durability::Sync), disk, Rc::clone(&self.shared))
     }
 
-    fn remove_layout(&self, layout: u32, cores: u16) {
-        let good = "a good disk removes what is there";
-        for core in 0..cores {
-            let directory = log_directory(layout, core);
-            for name in block_on(self.disk.list(&directory)).expect(good) {
-                block_on(self.disk.remove(&format!("{directory}/{name}"))).expect(good);
+    /// A start that a crash ends after some calls of the disk.
+    fn interrupt(&mut self, opening: &Opening, migrate_from: Option<(u32, u16)>) {
+        self.shared.borrow_mut().counts.interrupted += 1;
+        let mut calls = self.shared.borrow_mut().random.below(INTERRUPTED_CALLS_MAX);
+        self.disk.set_pauses(true);
+        for core in 0..opening.cores {
+            let (disk, config) = (self.disk.for_core(core), self.config(core, opening, migrate_from));
+            let mut opened = pin!(Engine::open(disk, config));
+            while opened.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() && calls > 0 {
+                calls -= 1;
             }
-            block_on(self.disk.sync_directory(&directory)).expect(good);
+            if calls == 0 {
+                break;
+            }
         }
-        block_on(self.disk.remove_directory(&layout_directory(layout))).expect(good);
+        self.disk.set_pauses(false);
+        self.end_abruptly();
+    }
+
+    /// The process alone is gone, or the machine has stopped.
+    fn end_abruptly(&mut self) {
+        if self.shared.borrow_mut().random.one_in(3) { self.disk.stop() } else { self.disk.crash() }
+    }
+
+    /// Removes the logs of all layouts but the one in force.
+    fn remove_layouts_but(&self, layout: u32) {
+        let good = "a good disk removes what is there";
+        let kept = format!("{}/", layout_directory(layout));
+        let paths = self.disk.paths();
+        let others = paths.iter().filter(|path| path.starts_with("log-") && !path.starts_with(&kept));
+        for path in others {
+            block_on(self.disk.remove(path)).expect(good);
+            let directory = path.rsplit_once('/').expect("logs are in directories").0;
+            block_on(self.disk.sync_directory(directory)).expect(good);
+        }
     }
 
     fn used_bytes(&self) -> u64 {
@@ -120,13 +149,18 @@ impl Disk for EngineDisk {
         // A start on a disk that is full or fails is another test's.
         self.disk.set_total_bytes(AMPLE_BYTES);
         self.disk.set_pauses(false);
-        let before = self.cores.replace(opening.cores).filter(|before| *before != opening.cores);
-        let migrate_from = before.map(|before| (self.layout, before));
+        let before = self.cores.replace(opening.cores);
+        let migrate_from = before.filter(|before| *before != opening.cores).map(|before| (self.layout, before));
+        self.remove_layouts_but(self.layout);
+        let in_force = self.layout;
         self.layout += u32::from(migrate_from.is_some());
-        let cores = (0..opening.cores).map(|core| self.open_core(core, &opening, migrate_from)).collect();
-        if let Some((layout, cores)) = migrate_from {
-            self.remove_layout(layout, cores);
+        let is_interrupted = before.is_some() && self.shared.borrow_mut().random.one_in(4);
+        if let Some(actor) = opening.interrupted.filter(|_| is_interrupted) {
+            self.interrupt(&Opening { actor, ..opening }, migrate_from);
+            self.remove_layouts_but(in_force);
         }
+        let cores = (0..opening.cores).map(|core| self.open_core(core, &opening, migrate_from)).collect();
+        self.remove_layouts_but(self.layout);
         self.disk.set_pauses(true);
         self.resize();
         cores
@@ -136,11 +170,9 @@ impl Disk for EngineDisk {
         let mut shared = self.shared.borrow_mut();
         let pending = cores.iter().map(|core| core.store.engine().statistics().pending_writes);
         shared.counts.lost_in_crash += pending.sum::<u64>();
-        // The process alone, or the machine.
-        let is_killed = shared.random.one_in(3);
         drop(shared);
         drop(cores);
-        if is_killed { self.disk.stop() } else { self.disk.crash() }
+        self.end_abruptly();
     }
 
     fn wipe(&mut self) {

@@ -11,7 +11,7 @@ const HOME: Home = Home::Owned(3);
 
 fn opening(incarnation: u16) -> Opening {
     let now = Now { unix_ms: 1_800_000_000_000, steady_us: 0 };
-    Opening { cores: 1, actor: Actor::new(1, incarnation), clock: Clock::ZERO, now }
+    Opening { cores: 1, actor: Actor::new(1, incarnation), interrupted: None, clock: Clock::ZERO, now }
 }
 
 fn open(disk: &mut PlainDisk, incarnation: u16) -> PlainStore {
@@ -92,8 +92,10 @@ fn a_full_disk_refuses() {
     disk.set_troubles(Troubles { read_only: true, ..Troubles::NONE });
     write(&mut store, 1);
     assert!(!store.takes_writes());
-    assert_eq!(finish(&mut store), [Done::Stored { token: StoreToken(1), result: Err(StoreFailure::Refused) }]);
     assert_eq!(dots(&store), []);
+    assert_eq!(store.stamp(0, Clock::ZERO), None, "until the protocol knows of it");
+    assert_eq!(finish(&mut store), [Done::Stored { token: StoreToken(1), result: Err(StoreFailure::Refused) }]);
+    assert!(store.stamp(0, Clock::ZERO).is_some());
 }
 
 #[test]

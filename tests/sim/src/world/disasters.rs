@@ -155,8 +155,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
     pub(super) fn at_moment(&mut self, node: usize, life: u32, moment: Moment) {
         let machine = &mut self.machines[node];
         let Some((_, ambush, length)) = machine.armed.filter(|(armed, ..)| *armed == moment) else { return };
-        let may_come = ambush != Ambush::Kill || machine.may_end();
-        if !machine.is_up_as(life) || machine.state != State::Up || !may_come || self.is_healing {
+        if !machine.is_up_as(life) || machine.state != State::Up || !machine.may_end() || self.is_healing {
             return;
         }
         machine.armed = None;

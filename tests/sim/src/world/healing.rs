@@ -79,7 +79,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         // Requests end, detectors notice.
         self.run_until(self.quiet_from.max(self.now) + self.shape.deadline * 2 + SECOND)?;
         loop {
-            let result = self.check_hints().and_then(|()| self.check_disks()).and_then(|()| self.check_agreement());
+            let result = self.check_disks().and_then(|()| self.check_hints()).and_then(|()| self.check_agreement());
             match result {
                 Ok(()) => return Ok(()),
                 Err(violation) if self.now >= end => return Err(violation),

@@ -181,7 +181,11 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         machine.undisturbed_since = machine.undisturbed_since.max(now);
         machine.wants_incarnation = false;
         let (life, incarnation) = (machine.life, machine.meta.incarnation);
+        let mut interrupted = None;
         if !machine.meta.is_clean && !mutated(Mutation::SameActorAfterCrash) {
+            // Every attempt has its own.
+            machine.take_incarnation();
+            interrupted = Some(Actor::new(node_id(node).raw(), machine.meta.incarnation));
             machine.take_incarnation();
         }
         machine.incarnation = machine.meta.incarnation;
@@ -193,7 +197,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         let earlier_actor = (machine.incarnation == incarnation && life > 1).then(|| machine.actor(node));
         let cores = machine.cores_wanted;
         let (actor, clock) = (machine.actor(node), machine.meta.clock);
-        let stores = machine.disk.open(Opening { cores, actor, clock, now: machine.clock.read(now) });
+        let stores = machine.disk.open(Opening { cores, actor, interrupted, clock, now: machine.clock.read(now) });
         let protocol = |core| {
             let (ring, limits) = (ring.clone(), limits.clone());
             P::new(Setup { node: node_id(node), core, cores, ring, limits, life, earlier_actor })

@@ -28,7 +28,8 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
     /// Lets bits of a disk flip, unless that could destroy the last copy of something.
     pub(super) fn rot(&mut self, node: usize, length: Instant) {
         let is_first = !self.machines.iter().any(|machine| machine.is_rotten);
-        if !is_first || self.machines[node].state != State::Up || self.needed_on(node).is_some() {
+        let has_others = self.shape.quorum.n > 1;
+        if !is_first || !has_others || self.machines[node].state != State::Up || self.needed_on(node).is_some() {
             self.tally.spared += 1;
             return;
         }
@@ -59,14 +60,14 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         self.restart_later(node, REPLACING, None);
     }
 
-    /// No disk rots any more.
+    /// Every process runs, and no disk rots any more.
     pub(super) fn check_disks(&self) -> Result<(), Violation> {
-        match self.machines.iter().position(|machine| machine.is_rotten) {
-            None => Ok(()),
-            Some(node) => {
-                let text = format!("n{node} still has something that nobody else has, on a disk that rots");
-                Err(Violation::new(Promise::Convergence, None, text))
+        for (node, machine) in self.machines.iter().enumerate() {
+            if machine.is_rotten || !machine.is_up() {
+                let what = if machine.is_rotten { "still has a disk that rots" } else { "does not run" };
+                return Err(Violation::new(Promise::Convergence, None, format!("n{node} {what}")));
             }
         }
+        Ok(())
     }
 }

@@ -47,6 +47,11 @@ pub struct ModelStore {
     pub is_stable: bool,
 }
 
+/// The name of a hint: not the key's hash, but in the same order.
+pub fn name_of(hash: u128) -> u128 {
+    hash & !0xff | 0x5a
+}
+
 impl ModelStore {
     pub fn new(actor: Actor) -> ModelStore {
         ModelStore {
@@ -110,16 +115,20 @@ impl ModelStore {
         places.into_iter().for_each(|place| self.follow(place));
     }
 
-    /// The end of a read: the token, where it was read, and what is there, a hint or a key that may have been known by a part
-    /// of its hash only.
+    /// A read begins; of a hint that is known by its name, and of an own key that is known by a part of its hash, the key is
+    /// found now.
+    pub fn start_load(&mut self, token: StoreToken, home: Home, hash: u128, key: &[u8]) {
+        let is_it = |place: &&Place| match home {
+            Home::Owned(_) => place.1 == home && hashes_told_as(hash).contains(&place.0),
+            Home::Hinted { .. } => place.1 == home && name_of(place.0) == hash,
+        };
+        let place = self.visible.keys().find(is_it).filter(|_| key.is_empty()).copied();
+        self.loads.push_back((token, place.unwrap_or((hash, home))));
+    }
+
     pub fn finish_load(&mut self, index: usize) -> (StoreToken, Place, Kept) {
-        let (token, (hash, home)) = self.loads.remove(index).expect("it is under way");
-        let hashes = hashes_told_as(hash);
-        let mut found = self.visible.range((*hashes.start(), FIRST_HOME)..=(*hashes.end(), LAST_HOME));
-        match found.find(|(place, _)| place.1 == home) {
-            Some((place, kept)) => (token, *place, kept.clone()),
-            None => (token, (hash, home), Kept::default()),
-        }
+        let (token, place) = self.loads.remove(index).expect("it is under way");
+        (token, place, self.visible.get(&place).cloned().unwrap_or_default())
     }
 
     pub fn forget(&mut self, home: Home, hash: u128, dot: Dot) {
@@ -190,9 +199,9 @@ impl Store for ModelStore {
     }
 
     fn hints(&self, target: NodeId, from: HintCursor, max: usize, visit: &mut dyn FnMut(PartitionId, u128, Dot)) {
-        let of_target = self.hinted().filter(|hint| hint.0 == target && hint.1 >= from);
+        let of_target = self.hinted().filter(|hint| hint.0 == target && name_of(hint.1) >= from);
         for (_, hash, partition, object) in of_target.take(max) {
-            visit(partition, hash, object.newest().expect("a hint has a sibling").dot);
+            visit(partition, name_of(hash), object.newest().expect("a hint has a sibling").dot);
         }
     }
 
