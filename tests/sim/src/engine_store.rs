@@ -208,7 +208,7 @@ impl CoreStore for EngineStore {
         if instant >= self.next_tick {
             self.next_tick = instant + TICK;
             self.store.tick(now);
-            if self.next_tick / TICK % 50 == 0 {
+            if (self.next_tick / TICK).is_multiple_of(50) {
                 self.count();
             }
         }

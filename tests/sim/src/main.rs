@@ -1,8 +1,9 @@
 //! `sim`: runs seeds of the simulated cluster and says what came of them.
 //!
 //! `--seed S` runs one and prints its trace hash; with `--seeds N` that many from S on; with `--story` what happened, as a
-//! conversation. A failed seed's story is that of the key whose promise was broken. `--hunt` switches deliberate bugs on, one
-//! at a time, and says which seed caught each (with the feature `mutations`). `--scale` measures the control plane instead.
+//! conversation. A failed seed's story is that of the key whose promise was broken. `--set` holds the set test. `--hunt` switches
+//! deliberate bugs on, one at a time, and says which seed caught each (with the feature `mutations`); `--hunt --known` asks only
+//! the seeds that did once. `--scale` measures the control plane instead.
 
 #![allow(clippy::print_stdout, reason = "a program that tells")]
 
@@ -172,6 +173,9 @@ fn conclude(report: &Report) -> ExitCode {
 }
 
 fn many(arguments: &Arguments, options: &Options) -> ExitCode {
+    if cfg!(panic = "abort") {
+        println!("in this build a panic ends everything; with --profile sim it is a finding with a seed");
+    }
     let begun = std::time::Instant::now();
     let summary = campaign(arguments.seed, arguments.seeds, options, |report| {
         if let (true, Some(why)) = (arguments.verbose, report.verdict()) {

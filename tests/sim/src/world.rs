@@ -182,7 +182,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             let pause = self.clients[client].pause(&self.shape);
             self.agenda.add(pause, Happening::Wake { client });
         }
-        let gap = self.faults.gap();
+        let gap = self.fault_gap();
         self.agenda.add(gap, Happening::Fault);
     }
 

@@ -6,6 +6,8 @@
 use crate::{clients, shell, soak, tidy};
 use std::time::{Duration, Instant};
 
+/// Seeds of the simulator that every change runs, beside the known ones of deliberate bugs.
+const SEEDS: &str = "2000";
 /// Kill rounds of every change; `cargo xtask soak` does more.
 const KILL_ROUNDS: &str = "50";
 
@@ -24,6 +26,7 @@ const STEPS: &[Step] = &[
     Step { name: "fuzz targets", run: fuzz },
     Step { name: "release build", run: release },
     Step { name: "tests", run: tests },
+    Step { name: "simulator", run: simulator },
     Step { name: "kill rounds", run: kills },
     Step { name: "clients", run: clients::run_for_results },
 ];
@@ -98,6 +101,13 @@ fn release() -> Outcome {
 /// The README's test command.
 fn tests() -> Outcome {
     shell::run(&mut shell::cargo(&["test", "--workspace"]))
+}
+
+/// Seeds that must keep every promise, and bugs that must not.
+fn simulator() -> Outcome {
+    let sim = ["run", "--locked", "--profile", "sim", "-p", "sim", "--features", "mutations", "--"];
+    shell::run(shell::cargo(&sim).args(["--seeds", SEEDS]))?;
+    shell::run(shell::cargo(&sim).args(["--hunt", "--known"]))
 }
 
 fn kills() -> Outcome {

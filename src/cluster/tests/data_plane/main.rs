@@ -4,6 +4,7 @@
 
 mod basics;
 mod exchanges;
+mod once;
 mod oracle;
 mod orders;
 mod random;

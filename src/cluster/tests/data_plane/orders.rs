@@ -11,14 +11,14 @@ use crate::world::{PARTITION, Told, Wish, World, hash, node, values};
 
 /// A walk through a tree of choices, and the next one after it.
 #[derive(Default)]
-struct Choices {
+pub struct Choices {
     path: Vec<(usize, usize)>,
     at: usize,
 }
 
 impl Choices {
     /// One of so many.
-    fn choose(&mut self, options: usize) -> usize {
+    pub fn choose(&mut self, options: usize) -> usize {
         if self.at == self.path.len() {
             self.path.push((0, options));
         }
@@ -42,7 +42,7 @@ impl Choices {
 }
 
 /// Runs every walk; how many there were.
-fn explore(mut run: impl FnMut(&mut Choices)) -> usize {
+pub fn explore(mut run: impl FnMut(&mut Choices)) -> usize {
     let mut choices = Choices::default();
     let mut walks = 0;
     loop {

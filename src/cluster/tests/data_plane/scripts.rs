@@ -5,7 +5,7 @@
 //! what it read and wrote, as a connection does.
 //!
 //! ```text
-//! nodes 5                            begins the world
+//! nodes 5 [siblings]                 begins the world; with a cap on siblings
 //! compare MS                         begins it anew, with as many nodes: every pair of owners is compared once in this time,
 //!                                    in epochs of 64 ms, two keys a message
 //! quorum n r w pr pw dw
@@ -35,7 +35,7 @@
 //! show k                             what every node has of a key
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -44,7 +44,7 @@ use annulus_cluster::limits::Limits;
 use annulus_object::{Context, Dot};
 
 use crate::story;
-use crate::world::{Told, Wish, World, hash, node};
+use crate::world::{Told, Wish, World, hash, node, quiet_limits};
 
 #[derive(Default)]
 struct Memory {
@@ -57,7 +57,6 @@ struct Script {
     world: World,
     memory: BTreeMap<(String, String), Memory>,
     commands: BTreeMap<u64, (String, String)>,
-    cuts: BTreeSet<(usize, usize)>,
 }
 
 fn place(name: &str) -> usize {
@@ -66,7 +65,7 @@ fn place(name: &str) -> usize {
 
 impl Script {
     fn new() -> Script {
-        Script { world: World::new(3), memory: BTreeMap::new(), commands: BTreeMap::new(), cuts: BTreeSet::new() }
+        Script { world: World::new(3), memory: BTreeMap::new(), commands: BTreeMap::new() }
     }
 
     /// Runs a command; what happened.
@@ -75,9 +74,14 @@ impl Script {
         let mut out = String::new();
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
-            ["nodes", count] => {
+            ["nodes", count, ref siblings @ ..] => {
                 *self = Script::new();
-                self.world = World::new(count.parse().unwrap());
+                let mut limits = quiet_limits();
+                if let [max] = siblings {
+                    limits.siblings_max = max.parse().unwrap();
+                    limits.siblings_warn = limits.siblings_max - 1;
+                }
+                self.world = World::with_limits(count.parse().unwrap(), limits);
                 self.world.story = Some(Vec::new());
             }
             ["compare", ms] => {
@@ -91,13 +95,8 @@ impl Script {
                 let [n, r, w, pr, pw, dw] = numbers[..] else { panic!("six numbers") };
                 self.world.quorum = Quorum { n, r, w, pr, pw, dw };
             }
-            ["settle"] => self.settle(),
-            ["wait", ms] => {
-                for _ in 0..ms.parse::<u64>().unwrap().div_ceil(20) {
-                    self.world.tick(20);
-                    self.settle();
-                }
-            }
+            ["settle"] => self.world.settle(),
+            ["wait", ms] => self.world.wait_in_steps(ms.parse().unwrap(), 20),
             ["tick", ms] => self.world.tick(ms.parse().unwrap()),
             ["show", key] => self.show(key, &mut out),
             ["pass", from, to, ref count @ ..] => {
@@ -117,10 +116,14 @@ impl Script {
                 let packet = packet.expect("one is on its way").clone();
                 self.world.packets.push_back(packet);
             }
-            ["cut", one, other] => self.cuts.extend([(place(one), place(other)), (place(other), place(one))]),
+            ["cut", one, other] => {
+                self.world.cuts.extend([(place(one), place(other)), (place(other), place(one))]);
+                let cuts = &self.world.cuts;
+                self.world.packets.retain(|packet| !cuts.contains(&(packet.from, packet.to)));
+            }
             ["mend", one, other] => {
-                self.cuts.remove(&(place(one), place(other)));
-                self.cuts.remove(&(place(other), place(one)));
+                self.world.cuts.remove(&(place(one), place(other)));
+                self.world.cuts.remove(&(place(other), place(one)));
             }
             ["owners", ref names @ ..] => self.set_owners(names),
             [client, what @ ("set" | "del" | "put" | "new" | "get"), at, key, ref value @ ..] => {
@@ -129,8 +132,6 @@ impl Script {
             [what, at, ref rest @ ..] => self.node(what, place(at), rest),
             _ => panic!("unknown command: {line}"),
         }
-        let cuts = &self.cuts;
-        self.world.packets.retain(|packet| !cuts.contains(&(packet.from, packet.to)));
         for line in self.world.story.take().unwrap_or_default() {
             writeln!(out, "  {}", self.with_name(&line)).unwrap();
         }
@@ -221,16 +222,6 @@ impl Script {
                     memory.token = None;
                 }
                 Told::Failed(_) => {}
-            }
-        }
-    }
-
-    fn settle(&mut self) {
-        let cuts = self.cuts.clone();
-        loop {
-            self.world.packets.retain(|packet| !cuts.contains(&(packet.from, packet.to)));
-            if !self.world.step() {
-                return;
             }
         }
     }

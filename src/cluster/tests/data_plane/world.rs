@@ -28,6 +28,11 @@ pub const NEVER_US: u64 = 1 << 40;
 /// Of every command.
 pub const DEADLINE_US: u64 = 1_000_000;
 
+/// Nobody compares anything.
+pub fn quiet_limits() -> Limits {
+    Limits { exchange_interval_us: NEVER_US, exchange_epoch_bits: 31, ..Limits::default() }
+}
+
 pub fn node(index: usize) -> NodeId {
     NodeId::new(index as u64 + 1)
 }
@@ -116,6 +121,8 @@ pub enum Heard {
 pub struct World {
     pub nodes: Vec<Node>,
     pub packets: VecDeque<Packet>,
+    /// From whom nothing comes to whom.
+    pub cuts: BTreeSet<(usize, usize)>,
     pub steady_us: u64,
     pub told: BTreeMap<u64, Told>,
     pub heard: Vec<Heard>,
@@ -142,10 +149,7 @@ impl World {
     ///
     /// Nobody compares anything before the end of all days: tests of exchanges have limits of their own.
     pub fn new(count: usize) -> World {
-        Self::with_limits(
-            count,
-            Limits { exchange_interval_us: NEVER_US, exchange_epoch_bits: 31, ..Limits::default() },
-        )
+        Self::with_limits(count, quiet_limits())
     }
 
     pub fn with_limits(count: usize, limits: Limits) -> World {
@@ -167,6 +171,7 @@ impl World {
             next_client: 0,
             effects: Effects::default(),
             is_loud: std::env::var_os("ANNULUS_STORY").is_some(),
+            cuts: BTreeSet::new(),
             story: None,
         };
         for index in 0..count {
@@ -363,8 +368,8 @@ impl World {
                 assert_eq!(*partition, PARTITION);
                 let packet = Packet { from: index, to: place(*to), bytes: effects.bytes(message).to_vec() };
                 self.heard.push(Heard::Sent { from: index, to: packet.to, bytes: packet.bytes.clone() });
-                // What is sent to a node that does not run is lost.
-                if self.nodes[packet.to].shard.is_some() {
+                // What is sent over a cut, or to a node that does not run, is lost.
+                if self.nodes[packet.to].shard.is_some() && !self.cuts.contains(&(index, packet.to)) {
                     self.packets.push_back(packet);
                 }
             }

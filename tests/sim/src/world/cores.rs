@@ -349,6 +349,10 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         let (node, core) = place;
         let index = self.key_index(key)?;
         let Home::Hinted { target, partition } = home else { panic!("only hints are forgotten") };
+        // The same event may have stamped a write that has seen the hint.
+        self.look(place, key);
+        let before = &self.before;
+        self.at_event.entry(index).or_insert_with(|| before.clone());
         let store = &mut self.machines[node].cores[core].store;
         let (mut gone, mut left) = (Versions::default(), Versions::default());
         store.versions(home, key, &mut gone);

@@ -8,7 +8,7 @@
 use super::machine::State;
 use super::{Happening, World};
 use crate::checkers::Violation;
-use crate::clock::{Instant, SECOND};
+use crate::clock::{Instant, MILLISECOND, SECOND};
 use crate::faults::{Action, Kind, Moment};
 use crate::node::{Disk, Protocol, Troubles};
 use crate::watched::Watched;
@@ -26,12 +26,19 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         if self.is_healing {
             return Ok(());
         }
-        let gap = self.faults.gap();
+        let gap = self.fault_gap();
         self.agenda.add(self.now + gap, Happening::Fault);
         let action = self.faults.draw();
         self.trace.note(10, self.now);
         self.apply(action);
         Ok(())
+    }
+
+    /// How long until the next fault: not long once half of the time has passed and none had an effect.
+    pub(super) fn fault_gap(&mut self) -> Instant {
+        let gap = self.faults.gap().min(self.shape.faulty_for / 4);
+        let is_idle = self.injected.total() == 0 && self.now > self.shape.faulty_for / 2;
+        if is_idle { gap.min(20 * MILLISECOND) } else { gap }
     }
 
     fn apply(&mut self, action: Action) {
