@@ -208,6 +208,9 @@ impl<D: Disk> ReplicaStore<D> {
 
     /// Looks an object up, with the record that it waited for.
     fn look(&mut self, loading: Loading, fetched: Option<&Rc<Record>>) {
+        if loading.is_by_hash() && self.engine.key(b"", place_of(&loading)).hash != loading.hash {
+            return self.look_in_index(loading, fetched);
+        }
         let (mut key, mut object) = (self.ended.buffer(), self.ended.buffer());
         let Some(place) = key_in(&self.engine, loading.home, &loading.key()) else {
             return self.ended.loaded(loading, (key, object));
@@ -234,6 +237,20 @@ impl<D: Disk> ReplicaStore<D> {
             key.extend_from_slice(&loading.key);
         }
         self.ended.loaded(loading, (key, object));
+    }
+
+    /// Looks an object up of which the index's part of the hash is known: what is durable of it.
+    fn look_in_index(&mut self, loading: Loading, fetched: Option<&Rc<Record>>) {
+        let (mut key, mut object) = (self.ended.buffer(), self.ended.buffer());
+        let partition = place_of(&loading);
+        let found = self.engine.object_in_index(partition, loading.hash, fetched, (&mut key, &mut object));
+        if let ObjectFound::OnDisk(plan) = found {
+            self.ended.keep(key);
+            self.ended.keep(object);
+            return self.read(Reading::Load(loading), plan);
+        }
+        let hash = if object.is_empty() { loading.hash } else { self.engine.key(&key, partition).hash };
+        self.ended.loaded(Loading { hash, ..loading }, (key, object));
     }
 
     /// Turns what the engine tells into what the protocol is told.

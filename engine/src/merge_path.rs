@@ -93,7 +93,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// The newest FLUSHALL, durable or under way.
-    fn newest_mark(&self) -> Option<Clock> {
+    pub(crate) fn newest_mark(&self) -> Option<Clock> {
         let pending = self.pending_mark.map(|mark| mark.clock);
         pending.max(self.mark.map(|(clock, _)| clock))
     }

@@ -158,6 +158,15 @@ impl MerkleTree {
         folded.map(|finer| finer.iter().fold(0, |sum: u64, leaf| sum.wrapping_add(*leaf))).collect()
     }
 
+    /// The sum of one node of the level with 2^`bits` of them: see [`MerkleTree::level`].
+    #[must_use]
+    pub fn node(&self, bits: u32, node: usize) -> u64 {
+        let leaves = self.leaves();
+        assert!(bits <= leaves.len().ilog2(), "a tree folds into coarser ones only");
+        let width = leaves.len() >> bits;
+        leaves[node * width..(node + 1) * width].iter().fold(0, |sum: u64, leaf| sum.wrapping_add(*leaf))
+    }
+
     /// Folds the tree into one with fewer leaves, without the keys; `leaf_count` as for [`MerkleTree::build`].
     pub fn coarsen(&mut self, leaf_count: usize) {
         assert!(is_leaf_count(leaf_count), "leaves are a power of four");

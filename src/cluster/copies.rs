@@ -160,6 +160,7 @@ impl Copies {
 
     fn give_up(&self, turn: &mut Turn<'_>, node: NodeId) {
         turn.common.counters.dirty += 1;
+        turn.note_dirty(self.partition, node);
         turn.effects.push(Effect::Dirty { partition: self.partition, node });
     }
 

@@ -59,6 +59,26 @@ pub struct Counters {
     pub late_replies: u64,
     /// Forwarded commands that came twice, late, or after their deadline, and were not carried out.
     pub forwards_dropped: u64,
+    /// Exchanges that this node has begun.
+    pub exchanges: u64,
+    /// Of these, such as found the same tree.
+    pub exchanges_equal: u64,
+    /// Such as found another tree, and were carried to the end.
+    pub exchanges_differing: u64,
+    /// Such as were refused, or not answered in time.
+    pub exchanges_failed: u64,
+    /// Exchanges of a pair that was known to differ.
+    pub exchanges_of_dirty: u64,
+    /// Keys whose versions were compared.
+    pub exchange_keys: u64,
+    /// Objects sent to owners that lacked some of them.
+    pub exchange_objects_sent: u64,
+    /// Objects that other owners sent because this node lacked some of them.
+    pub exchange_objects_received: u64,
+    /// Objects that were left to the next exchange: too many waited, or they could not be read.
+    pub exchange_objects_skipped: u64,
+    /// Pairs known to differ that were left to the regular exchanges.
+    pub dirty_dropped: u64,
     /// Objects too large for a message.
     pub oversized: u64,
 }

@@ -91,9 +91,10 @@ pub enum Effect {
         token: StoreToken,
         /// As owner or for another.
         home: Home,
-        /// The key's bytes; empty where only the name is known: of a hint.
+        /// The key's bytes; empty where only the name is known: of a hint, or in an exchange.
         key: Span,
-        /// Its keyed hash, or the name that [`crate::store::Store::hints`] gave.
+        /// Its keyed hash, or the name that [`crate::store::Store::hints`] gave, or as much of the hash as
+        /// [`crate::store::Store::visit_versions`] told.
         hash: u128,
     },
     /// Forget a hint: the target has it (rule S5, invariant I2). Nothing follows. What the store has of it, as

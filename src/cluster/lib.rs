@@ -5,7 +5,8 @@
 //! differs between two runs: the same events give the same effects.
 //!
 //! * Data plane, one per core: an [`event::Event`] goes into the [`shard::Shard`], which answers with [`effect::Effects`].
-//!   `put`, `get` and `forward` are clients' commands, `replica` what other coordinators ask, `hints` what is kept for others.
+//!   `put`, `get` and `forward` are clients' commands, `replica` what other coordinators ask, `hints` what is kept for others,
+//!   `exchange` compares owners.
 //!   [`quorum`] counts; `compose` stamps; `copies` finds nodes that keep what was stamped; [`message`] is what nodes say.
 //!   [`token`] is what clients hold of a key's past.
 //! * Control plane, one per node: a [`node::NodeEvent`] goes into the [`node::ControlNode`], which knows who exists
@@ -24,6 +25,7 @@ pub mod datagram;
 pub mod effect;
 pub mod event;
 mod evidence;
+mod exchange;
 pub mod failure_detector;
 mod forward;
 mod get;

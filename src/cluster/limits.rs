@@ -54,6 +54,26 @@ pub struct Limits {
     pub avoid_us: u64,
     /// Cores that forward commands here and are remembered, so that no command is carried out twice.
     pub forwarders_max: usize,
+    /// Every pair of owners compares a partition once in this time, in microseconds.
+    pub exchange_interval_us: u64,
+    /// Exchanges that a core has begun and not ended.
+    pub exchanges_max: usize,
+    /// Before an exchange whose other side does not answer is given up, in microseconds.
+    pub exchange_timeout_us: u64,
+    /// Trees are compared as of epochs of 2^this milliseconds; the same on all nodes.
+    pub exchange_epoch_bits: u32,
+    /// Keys of one message between owners that compare.
+    pub exchange_keys_per_message: usize,
+    /// Sums of trees that a core compares in a second, or tells others.
+    pub exchange_sums_per_second: u32,
+    /// Keys that a core compares in a second, or tells others the versions of.
+    pub exchange_keys_per_second: u32,
+    /// Objects that a core sends owners that lack them, in a second.
+    pub exchange_objects_per_second: u32,
+    /// Objects that wait to be sent; more are left to the next exchange.
+    pub exchange_objects_waiting_max: usize,
+    /// Pairs of partition and owner that are known to differ; more are left to the regular exchanges.
+    pub dirty_pairs_max: usize,
 }
 
 impl Default for Limits {
@@ -76,6 +96,16 @@ impl Default for Limits {
             reroute_after_us: 100_000,
             avoid_us: 1_000_000,
             forwarders_max: 4096,
+            exchange_interval_us: 60_000_000,
+            exchanges_max: 2,
+            exchange_timeout_us: 2_000_000,
+            exchange_epoch_bits: 12,
+            exchange_keys_per_message: 512,
+            exchange_sums_per_second: 1 << 20,
+            exchange_keys_per_second: 200_000,
+            exchange_objects_per_second: 2_000,
+            exchange_objects_waiting_max: 4_096,
+            dirty_pairs_max: 1024,
         }
     }
 }
@@ -91,6 +121,16 @@ impl Limits {
         assert!(self.turn_bytes_max <= 1 << 30, "what one event makes fits a span, the last message included");
         assert!(self.hint_backoff_us.0 > 0 && self.hint_backoff_us.0 <= self.hint_backoff_us.1, "waiting grows");
         assert!(self.reroute_after_us > 0 && self.hint_timeout_us > 0, "time for an answer");
+        assert!(self.exchange_interval_us > 0 && self.exchange_timeout_us > 0, "time for an exchange");
+        assert!((1..=64).contains(&self.exchanges_max) && self.dirty_pairs_max > 0, "owners are compared");
+        assert!(self.exchange_epoch_bits < 32, "an epoch is short");
+        assert!(self.exchange_keys_per_message > 0, "a message tells of a key");
+        assert!(
+            self.exchange_objects_waiting_max >= 2 * self.exchange_keys_per_message,
+            "what a message tells of can be sent"
+        );
+        let rates = [self.exchange_sums_per_second, self.exchange_keys_per_second, self.exchange_objects_per_second];
+        assert!(rates.iter().all(|rate| *rate > 0), "an exchange goes on");
     }
 }
 

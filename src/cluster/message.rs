@@ -27,11 +27,14 @@ use crate::ids::{Fingerprint, NodeId, PartitionId, RequestId, Session};
 
 mod decode;
 mod encode;
+mod exchange;
 #[cfg(test)]
 mod tests;
 
 pub use decode::Unverified;
 pub(crate) use encode::WRITE_KEY_AT;
+pub use exchange::{ExchangeMessage, ExchangeRefusal, HashList, KeyList, NodeList, SumList};
+pub(crate) use exchange::{STEP_BITS, write_hash, write_key, write_nodes};
 
 /// The format that this build speaks.
 pub const VERSION: u8 = 1;
@@ -68,7 +71,7 @@ pub enum Message<'a> {
         /// The encoded object: all siblings and the context (rule S3).
         object: &'a [u8],
     },
-    /// Keep this as owner; nobody waits for an answer.
+    /// Keep this as owner; nobody waits for an answer. One that an exchange sends names a request, one of a read none.
     Repair {
         /// The key's keyed hash.
         hash: u128,
@@ -124,6 +127,8 @@ pub enum Message<'a> {
     },
     /// What became of a forwarded command.
     ForwardReply(ForwardOutcome<'a>),
+    /// Two owners compare what they have.
+    Exchange(ExchangeMessage<'a>),
 }
 
 /// A client's write on its way to an owner (rule S8).

@@ -163,6 +163,20 @@ mutations! {
     /// A plain delete is content with fallbacks where owners were asked for (S7).
     DeleteReadsAnybody = "delete-reads-anybody",
 
+    // Exchanges.
+    /// An exchange leaves deletes out.
+    ExchangeSkipsTombstones = "exchange-skips-tombstones",
+    /// An exchange sends the newest version alone (S3).
+    ExchangeSendsSingleVersions = "exchange-sends-single-versions",
+    /// An exchange repairs the other side only.
+    ExchangeOneWay = "exchange-one-way",
+    /// Owners compare their trees of the moment, not those at a cut.
+    ExchangeIgnoresCut = "exchange-ignores-cut",
+    /// Of keys that differ only those of the first message are compared.
+    ExchangeFirstKeysOnly = "exchange-first-keys-only",
+    /// That an owner lacks a write of which nobody keeps a hint is forgotten.
+    DirtyForgotten = "dirty-forgotten",
+
     // Forwards and deadlines.
     /// A blind write whose coordinator does not answer is tried at another (S8).
     BlindPutRetried = "blind-put-retried",

@@ -1,7 +1,7 @@
 //! The data plane of one core: an event goes in, and what is to be done comes out.
 //!
 //! It routes; the nouns beside it decide: `put` and `get` coordinate, `forward` passes on, `replica` serves coordinators
-//! elsewhere, `hints` hands over what is kept for others.
+//! elsewhere, `hints` hands over what is kept for others, `exchange` compares this node with other owners.
 //!
 //! Invariant: everything is bounded. Beyond its limits the shard refuses, and never forgets what it has acknowledged.
 
@@ -12,11 +12,12 @@ use crate::compose::WriteRef;
 use crate::counters::Counters;
 use crate::effect::{Effects, Failure};
 use crate::event::{Event, Get, Key, Now, Put, StoreFailure};
+use crate::exchange::{DirtyPairs, Exchanges};
 use crate::forward::once::Once;
 use crate::get::GetCommand;
 use crate::held::Held;
 use crate::hints::Hints;
-use crate::ids::{NodeId, PartitionId, Session, StoreToken};
+use crate::ids::{NodeId, PartitionId, RequestId, Session, StoreToken};
 use crate::limits::Limits;
 use crate::message::{ForwardOutcome, ForwardPut, Header, Message, NotCarriedOut, Unverified};
 use crate::mutation::{Mutation, mutated};
@@ -59,6 +60,7 @@ struct Parts {
     requests: Requests,
     replica: Replica,
     hints: Hints,
+    exchanges: Exchanges,
     once: Once,
     /// Scratch, for a context that came with a command.
     context: Context,
@@ -74,6 +76,7 @@ impl Shard {
             requests: Requests::new(&limits),
             replica: Replica::new(limits.replica_operations_max),
             hints: Hints::new(limits.hints_in_flight_max),
+            exchanges: Exchanges::new(&limits),
             once: Once::new(limits.forwarders_max),
             context: Context::default(),
         };
@@ -86,6 +89,7 @@ impl Shard {
             clock: HybridTime::default(),
             avoided: SmallVec::new(),
             request_bytes: 0,
+            dirty: DirtyPairs::default(),
             held: Held::default(),
             limits,
         };
@@ -113,7 +117,10 @@ impl Shard {
             Event::Loaded { token, home: _, key, hash, object } => {
                 self.parts.on_loaded(turn, token, (key, hash), object);
             }
-            Event::Tick => self.parts.hints.on_tick(turn),
+            Event::Tick => {
+                self.parts.hints.on_tick(turn);
+                self.parts.exchanges.on_tick(turn);
+            }
             Event::Liveness { node, up: true } => {
                 turn.common.avoided.retain(|(avoided, _)| *avoided != node);
                 self.parts.hints.on_up(turn, node);
@@ -141,6 +148,18 @@ impl Shard {
     pub fn in_flight(&self) -> (usize, usize, usize) {
         (self.parts.requests.len(), self.parts.replica.len(), self.parts.hints.len())
     }
+
+    /// Exchanges that this core has begun and not ended.
+    #[must_use]
+    pub fn exchanges_in_flight(&self) -> usize {
+        self.parts.exchanges.len()
+    }
+
+    /// Whether this core compares nothing now, has nothing to send another owner, and knows of no owner that lacks anything.
+    #[must_use]
+    pub fn has_no_repairs(&self) -> bool {
+        self.parts.exchanges.is_idle() && self.common.dirty.len() == 0
+    }
 }
 
 impl Parts {
@@ -167,6 +186,7 @@ impl Parts {
         turn.avoid(node);
         self.requests.on_unreachable(turn, node);
         self.hints.on_unreachable(turn, node);
+        self.exchanges.on_unreachable(turn, node);
     }
 
     fn on_stored(&mut self, turn: &mut Turn<'_>, token: StoreToken, result: Result<(), StoreFailure>) {
@@ -175,7 +195,9 @@ impl Parts {
             Kind::Put => self.requests.on_stored(turn, (id, part), result),
             Kind::Replica => self.replica.on_stored(turn, id, result),
             Kind::Handover => self.hints.on_stored(turn, id, result),
-            Kind::Get | Kind::Forward => unreachable!("they store nothing that is waited for"),
+            Kind::Get | Kind::Forward | Kind::Exchange | Kind::Supply => {
+                unreachable!("they store nothing that is waited for")
+            }
         }
     }
 
@@ -185,7 +207,8 @@ impl Parts {
             Kind::Put | Kind::Get => self.requests.on_loaded(turn, id, object),
             Kind::Replica => self.replica.on_loaded(turn, id, object),
             Kind::Handover => self.hints.on_loaded(turn, id, key, object),
-            Kind::Forward => unreachable!("it reads nothing"),
+            Kind::Supply => self.exchanges.on_loaded(turn, id, key, object),
+            Kind::Forward | Kind::Exchange => unreachable!("they read nothing"),
         }
     }
 
@@ -202,7 +225,11 @@ impl Parts {
             Message::Write { target, hash, key, object, .. } => {
                 self.replica.on_write(turn, (from, &header), target, &Key { bytes: key, partition, hash }, object);
             }
+            Message::Exchange(question) if question.is_question() => {
+                self.exchanges.on_question(turn, (from, &header), &question);
+            }
             Message::Repair { hash, key, object } => {
+                turn.common.counters.exchange_objects_received += u64::from(header.request != RequestId(0));
                 self.replica.on_repair(turn, &Key { bytes: key, partition, hash }, object);
             }
             Message::VersionRead { hash, key } => {
@@ -239,6 +266,7 @@ impl Parts {
             (Kind::Get, Message::ObjectReply { is_owner, object }) => {
                 self.requests.on_object(turn, id, from, (is_owner, object));
             }
+            (Kind::Exchange, Message::Exchange(answer)) => self.exchanges.on_answer(turn, id, from, &answer),
             (Kind::Forward, Message::ForwardReply(outcome)) => {
                 self.requests.on_forward_outcome(turn, id, from, &outcome);
             }

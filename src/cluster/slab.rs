@@ -15,10 +15,13 @@ pub(crate) enum Kind {
     Forward,
     Handover,
     Replica,
+    Exchange,
+    Supply,
 }
 
 impl Kind {
-    const ALL: [Kind; 5] = [Kind::Put, Kind::Get, Kind::Forward, Kind::Handover, Kind::Replica];
+    const ALL: [Kind; 7] =
+        [Kind::Put, Kind::Get, Kind::Forward, Kind::Handover, Kind::Replica, Kind::Exchange, Kind::Supply];
 }
 
 /// One request.
@@ -133,6 +136,11 @@ impl<T: Default> Slab<T> {
         self.free.push(handle.slot);
     }
 
+    /// All requests, by place.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.places.iter().filter(|place| place.is_live).map(|place| &place.thing)
+    }
+
     /// The request in a place.
     pub(crate) fn at(&self, slot: u32) -> Option<Handle> {
         let place = self.places.get(slot as usize).filter(|place| place.is_live)?;
@@ -161,8 +169,10 @@ mod tests {
         slab.get(first).unwrap().extend_from_slice(b"left");
         let other = slab.claim().unwrap();
         assert!(slab.claim().is_none(), "bounded");
-        slab.release(first);
-        assert!(slab.get(first).is_none());
+        let renamed = slab.renew(first);
+        assert!(slab.get(first).is_none() && slab.get(renamed).is_some_and(|buffer| buffer == b"left"));
+        slab.release(renamed);
+        assert!(slab.get(first).is_none() && slab.get(renamed).is_none());
         let second = slab.claim().unwrap();
         assert_eq!(second.slot(), first.slot());
         assert_eq!(slab.get(second).unwrap(), b"left");

@@ -113,6 +113,8 @@ impl Stamping {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::{Range, RangeInclusive};
+
     use super::*;
     use crate::event::Key;
     use crate::ids::Home;
@@ -135,6 +137,26 @@ mod tests {
         fn hint_targets(&self, _: &mut dyn FnMut(NodeId)) {}
         fn hint_count(&self, _: NodeId) -> usize {
             0
+        }
+        fn partition_from(&self, _: PartitionId) -> Option<PartitionId> {
+            None
+        }
+        fn open_epoch(&mut self, _: u64, _: u32) {}
+        fn root_at(&self, _: PartitionId, _: u64) -> u128 {
+            0
+        }
+        fn leaf_bits_at(&self, _: PartitionId, _: u64) -> u32 {
+            0
+        }
+        fn sums_at(&self, _: PartitionId, _: u64, _: u32, _: Range<u32>, _: &mut Vec<u64>) {}
+        fn visit_versions(
+            &self,
+            _: PartitionId,
+            _: RangeInclusive<u64>,
+            _: usize,
+            _: &mut dyn FnMut(u128, &Versions),
+        ) -> Option<u64> {
+            None
         }
         fn takes_writes(&self) -> bool {
             true

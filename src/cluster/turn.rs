@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use crate::counters::Counters;
 use crate::effect::{Answer, Effect, Effects, Failure, Span};
 use crate::event::{Key, Now};
+use crate::exchange::DirtyPairs;
 use crate::held::Held;
 use crate::ids::{ClientToken, Home, NodeId, PartitionId, RequestId, Session, StoreToken};
 use crate::limits::Limits;
@@ -36,6 +37,8 @@ pub(crate) struct Common {
     pub(crate) avoided: SmallVec<[(NodeId, u64); 4]>,
     /// Bytes that requests under way hold.
     pub(crate) request_bytes: usize,
+    /// Owners that are known to lack something.
+    pub(crate) dirty: DirtyPairs,
     /// Scratch.
     pub(crate) held: Held,
 }
@@ -95,6 +98,17 @@ impl<'a> Turn<'a> {
             avoided.remove(0);
         }
         avoided.push((node, until_us));
+    }
+
+    /// An owner lacks a write, and nobody keeps a hint of it: the two are compared before others. Where it is this node that
+    /// lacks it, any other owner may have it.
+    pub(crate) fn note_dirty(&mut self, partition: PartitionId, node: NodeId) {
+        let own = self.common.node;
+        let is_meant = |owner: &NodeId| *owner != own && (node == own || *owner == node);
+        for owner in self.routes.owners(partition).iter().copied().filter(is_meant) {
+            let has_room = self.common.dirty.note(&self.common.limits, self.now, (partition, owner));
+            self.common.counters.dirty_dropped += u64::from(!has_room);
+        }
     }
 
     /// Writes a message of this core's own; it may be sent to several.

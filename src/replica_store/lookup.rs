@@ -2,6 +2,8 @@
 //!
 //! Invariant: what waits for room or for a record is part of every answer.
 
+use std::ops::{Range, RangeInclusive};
+
 use annulus_cluster::event::Key;
 use annulus_cluster::ids::{Home, NodeId, PartitionId};
 use annulus_cluster::store::{HintCursor, Store, Targets, Versions};
@@ -51,6 +53,42 @@ impl<D: Disk> Store for ReplicaStore<D> {
 
     fn hint_count(&self, target: NodeId) -> usize {
         usize::try_from(self.engine.hint_count(target.raw())).expect("hints are in memory's index")
+    }
+
+    fn partition_from(&self, from: PartitionId) -> Option<PartitionId> {
+        let owned = self.engine.partitions();
+        Some(from.max(owned.start)).filter(|partition| owned.contains(partition))
+    }
+
+    fn open_epoch(&mut self, epoch: u64, bits: u32) {
+        self.engine.open_epoch(epoch, bits);
+    }
+
+    fn root_at(&self, partition: PartitionId, cut: u64) -> u128 {
+        self.engine.root_at(partition, cut)
+    }
+
+    fn leaf_bits_at(&self, partition: PartitionId, cut: u64) -> u32 {
+        self.engine.leaf_bits_at(partition, cut)
+    }
+
+    fn sums_at(&self, partition: PartitionId, cut: u64, bits: u32, nodes: Range<u32>, out: &mut Vec<u64>) {
+        self.engine.sums_at(partition, cut, bits, nodes.start as usize..nodes.end as usize, out);
+    }
+
+    fn visit_versions(
+        &self,
+        partition: PartitionId,
+        hashes: RangeInclusive<u64>,
+        max: usize,
+        visit: &mut dyn FnMut(u128, &Versions),
+    ) -> Option<u64> {
+        let mut told = Versions::default();
+        self.engine.visit_versions(partition, hashes, max, |hash, known| {
+            told.siblings.clone_from(&known.siblings);
+            told.context.clone_from(&known.context);
+            visit(hash, &told);
+        })
     }
 
     fn takes_writes(&self) -> bool {

@@ -82,6 +82,11 @@ impl Loading {
             _ => None,
         }
     }
+
+    /// Whether it is the node's own and was asked for without the key's bytes: by a part of its hash, unless it has no bytes.
+    pub(super) fn is_by_hash(&self) -> bool {
+        matches!(self.home, Home::Owned(_)) && self.key.is_empty()
+    }
 }
 
 /// What a record is read for.

@@ -15,7 +15,7 @@ use crate::ReadPlan;
 use crate::disk::Disk;
 use crate::engine::{Engine, Key};
 use crate::hot_log::Commit;
-use crate::index::IndexHash;
+use crate::index::{Entry, IndexHash};
 use crate::merge_path::without_idle_expiry;
 use crate::record::RecordRef;
 use crate::versions::Versions;
@@ -100,6 +100,26 @@ impl<D: Disk> Engine<D> {
         }
     }
 
+    /// Appends the key of an entry, and its encoded object: its versions are known, and its record has their values.
+    pub(crate) fn object_of_entry(
+        &mut self,
+        (partition, entry): (u16, &Entry),
+        versions: &Versions,
+        fetched: Option<&Rc<Record>>,
+        (key_out, object_out): (&mut Vec<u8>, &mut Vec<u8>),
+    ) -> ObjectFound {
+        let live = versions.siblings.iter().filter(|(_, deletes)| !deletes);
+        let wanted: SmallVec<[Dot; 2]> = live.map(|(dot, _)| *dot).collect();
+        match self.indexed_record((partition, entry), None, &wanted, fetched) {
+            Stored::OnDisk(plan) => ObjectFound::OnDisk(plan),
+            Stored::Here(record) => {
+                key_out.extend_from_slice(record.key());
+                encode(versions, Some(&record), object_out);
+                ObjectFound::Here { after: None }
+            }
+        }
+    }
+
     /// Whether anything was seen of a key that no FLUSHALL hides.
     fn is_known(&self, key: &Key<'_>) -> bool {
         let clock = match self.pending.get(key.hash) {
@@ -116,11 +136,23 @@ impl<D: Disk> Engine<D> {
         wanted: &[Dot],
         fetched: Option<&'a Rc<Record>>,
     ) -> Stored<'a> {
-        let Self { pending, index, store, cache, resident, segments, partition_files, .. } = self;
-        if let Some(pending) = pending.get(hash) {
+        if self.pending.get(hash).is_some() {
+            let pending = self.pending.get(hash).expect("it was just seen");
             return Stored::Here(pending.view());
         }
-        let entry = index.get(partition, IndexHash::of(hash)).expect("the key is there");
+        let entry = self.index.get(partition, IndexHash::of(hash)).expect("the key is there");
+        self.indexed_record((partition, &entry), Some(hash), wanted, fetched)
+    }
+
+    /// As [`Engine::stored_record`], of what is durable; `hash` is the whole hash, where it is known: the cache asks for it.
+    fn indexed_record<'a>(
+        &'a mut self,
+        (partition, entry): (u16, &Entry),
+        hash: Option<u128>,
+        wanted: &[Dot],
+        fetched: Option<&'a Rc<Record>>,
+    ) -> Stored<'a> {
+        let Self { store, cache, resident, segments, partition_files, .. } = self;
         if self.config.durability == crate::Durability::Memory {
             let bytes = store.get(entry.place.raw()).expect("the index names records that are there");
             return Stored::Here(RecordRef::checked_before(bytes));
@@ -137,10 +169,11 @@ impl<D: Disk> Engine<D> {
             self.resident_hits += 1;
             return Stored::Here(RecordRef::checked_before(bytes));
         }
-        if let Some(record) = cache.get(hash).map(|bytes| RecordRef::checked_before(bytes)).filter(serves) {
+        let cached = hash.and_then(|hash| cache.get(hash)).map(|bytes| RecordRef::checked_before(bytes));
+        if let Some(record) = cached.filter(serves) {
             return Stored::Here(record);
         }
-        Stored::OnDisk(plan(segments, partition_files, partition, &entry))
+        Stored::OnDisk(plan(segments, partition_files, partition, entry))
     }
 }
 

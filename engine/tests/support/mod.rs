@@ -32,6 +32,8 @@ pub use history::History;
 pub use limits::{limits, tiny};
 
 pub const NODE: u64 = 77;
+/// Trees are kept at cuts, in epochs of 64 ms.
+pub const EPOCH_BITS: u32 = 6;
 pub const PARTITIONS: u16 = 8;
 pub const START_MS: u64 = 1_800_000_000_000;
 
@@ -113,7 +115,7 @@ pub fn partition_of(key: &[u8]) -> u16 {
     key.iter().fold(0u16, |sum, byte| sum.wrapping_mul(31).wrapping_add(u16::from(*byte))) % PARTITIONS
 }
 
-fn owned(core: u16, cores: u16) -> std::ops::Range<u16> {
+pub fn owned(core: u16, cores: u16) -> std::ops::Range<u16> {
     PARTITIONS * core / cores..PARTITIONS * (core + 1) / cores
 }
 
@@ -406,6 +408,7 @@ impl Node {
                     engine.recount_merkle_tree(partition),
                     "partition {partition}"
                 );
+                assert_eq!(engine.root_at(partition, u64::MAX), engine.merkle_tree(partition).root());
             }
         }
     }
@@ -413,7 +416,10 @@ impl Node {
     pub fn tick(&mut self) {
         let (now_ms, point) = (self.now_ms, self.disk.recorded());
         self.history.iter_mut().for_each(|history| history.time_is(now_ms, point));
-        self.cores.iter_mut().for_each(|core| core.tick(now_ms));
+        self.cores.iter_mut().for_each(|core| {
+            core.tick(now_ms);
+            core.open_epoch(now_ms >> EPOCH_BITS, EPOCH_BITS);
+        });
     }
 
     /// Takes what a key was found to hold for certain.

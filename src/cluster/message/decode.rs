@@ -3,8 +3,8 @@
 use annulus_object::{Actor, Clock, ContextView, Dot, ObjectView};
 
 use super::{
-    FAILURES, ForwardOutcome, ForwardPut, HEADER_BYTES, Header, Message, MessageError, NOT_CARRIED_OUT, REFUSALS,
-    VERSION, WriteOutcome, flag, kind, outcome,
+    ExchangeMessage, FAILURES, ForwardOutcome, ForwardPut, HEADER_BYTES, Header, Message, MessageError,
+    NOT_CARRIED_OUT, REFUSALS, VERSION, WriteOutcome, flag, kind, outcome,
 };
 use crate::event::Quorum;
 use crate::ids::{Fingerprint, NodeId, RequestId, Session};
@@ -101,7 +101,11 @@ impl<'a> Parts<'a> {
             kind::FORWARD_PUT => self.forward_put(),
             kind::FORWARD_GET => self.forward_get(),
             kind::FORWARD_REPLY => self.forward_reply(),
-            kind => Err(MessageError::Kind(kind)),
+            kind => {
+                let head = (std::mem::take(&mut self.flags), std::mem::take(&mut self.detail));
+                let message = ExchangeMessage::decode(kind, head, self.reader.rest());
+                message.ok_or(MessageError::Kind(kind))?.map(Message::Exchange)
+            }
         }
     }
 
@@ -210,7 +214,7 @@ impl<'a> Parts<'a> {
 }
 
 /// Whether stamps above this clock are possible.
-fn check_clock(clock: Clock) -> Result<(), MessageError> {
+pub(super) fn check_clock(clock: Clock) -> Result<(), MessageError> {
     if clock <= CLOCK_LAST { Ok(()) } else { Err(MessageError::Clock) }
 }
 

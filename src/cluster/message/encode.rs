@@ -14,6 +14,8 @@
 //! forward get     hash u128 │ deadline u64 │ own dot 16 │ quorum 6 │ zero u16   no rest
 //! forward reply   written: dot 16; else nothing                                 rest: context or object
 //! ```
+//!
+//! Those of exchanges are in `exchange.rs`.
 
 use annulus_object::Dot;
 
@@ -83,6 +85,7 @@ impl Message<'_> {
                 let (flags, detail) = outcome_head(outcome);
                 (kind::FORWARD_REPLY, flags, detail)
             }
+            Message::Exchange(message) => message.head(),
         }
     }
 
@@ -100,6 +103,7 @@ impl Message<'_> {
             Message::ForwardReply(ForwardOutcome::Written { context, .. }) => (&[], context),
             Message::ForwardReply(ForwardOutcome::Found { object, .. }) => (&[], object),
             Message::ForwardReply(_) => (&[], &[]),
+            Message::Exchange(message) => (&[], message.rest()),
         }
     }
 
@@ -121,6 +125,7 @@ impl Message<'_> {
                 put_quorum(*quorum, out);
             }
             Message::ForwardReply(ForwardOutcome::Written { dot, .. }) => put_dot(Some(*dot), out),
+            Message::Exchange(message) => message.body(out),
             Message::WriteReply(_)
             | Message::VersionReply { .. }
             | Message::ObjectReply { .. }

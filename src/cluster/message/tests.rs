@@ -81,6 +81,40 @@ fn visit_all(visit: &mut dyn FnMut(Message<'_>)) {
     for why in NOT_CARRIED_OUT {
         visit(Message::ForwardReply(ForwardOutcome::NotCarriedOut(why)));
     }
+    visit_exchanges(visit);
+}
+
+fn visit_exchanges(visit: &mut dyn FnMut(Message<'_>)) {
+    let mut visit = |message: ExchangeMessage<'_>| visit(Message::Exchange(message));
+    visit(ExchangeMessage::RootRead { cut: 5, root: 6 << 70 | 7 });
+    visit(ExchangeMessage::Equal);
+    visit(ExchangeMessage::Differs { leaf_bits: 16 });
+    for why in [ExchangeRefusal::Ring, ExchangeRefusal::Behind, ExchangeRefusal::Leaves] {
+        visit(ExchangeMessage::Refused { why, epoch: 9 });
+    }
+    let (mut nodes, mut hashes, mut keys) = (Vec::new(), Vec::new(), Vec::new());
+    write_nodes([3, 63].into_iter(), &mut nodes);
+    let nodes = NodeList::written(&nodes);
+    assert!(nodes.iter().eq([3, 63]));
+    visit(ExchangeMessage::SumsRead { cut: 5, parent_bits: 6, bits: 12, nodes });
+    visit(ExchangeMessage::SumsRead { cut: 5, parent_bits: 0, bits: 0, nodes: NodeList::written(&[0; 4]) });
+    let sums = [1_u64.to_le_bytes(), u64::MAX.to_le_bytes()].concat();
+    assert!(SumList::written(&sums).iter().eq([1, u64::MAX]));
+    visit(ExchangeMessage::Sums(SumList::written(&sums)));
+    visit(ExchangeMessage::KeysRead { from: 7, to: u64::MAX });
+    let (first, second) = (1 << 64 | 3 << 56, 1 << 64 | 4 << 56);
+    [first, second].into_iter().for_each(|hash| write_hash(hash, &mut hashes));
+    assert!(HashList::written(&hashes).iter().eq([first, second]));
+    visit(ExchangeMessage::Wanted(HashList::written(&hashes)));
+    let mut known = crate::versions::Versions::default();
+    crate::versions::VersionsView::check(&versions()).unwrap().copy_to(&mut known);
+    [first, second].into_iter().for_each(|hash| write_key(hash, &known, &mut keys));
+    let keys = KeyList::written(&keys);
+    assert!(keys.iter().map(|(hash, _)| hash).eq([first, second]));
+    for next in [None, Some(2)] {
+        visit(ExchangeMessage::Keys { next, keys });
+    }
+    visit(ExchangeMessage::Keys { next: None, keys: KeyList::written(&[]) });
 }
 
 const HEADER: Header = Header {

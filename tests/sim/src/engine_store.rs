@@ -13,6 +13,7 @@ pub use disk::EngineDisk;
 
 use std::cell::RefCell;
 use std::future::Future;
+use std::ops::{Range, RangeInclusive};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -311,6 +312,36 @@ impl Store for EngineStore {
 
     fn hint_count(&self, target: NodeId) -> usize {
         self.store.hint_count(target)
+    }
+
+    fn partition_from(&self, from: PartitionId) -> Option<PartitionId> {
+        self.store.partition_from(from)
+    }
+
+    fn open_epoch(&mut self, epoch: u64, bits: u32) {
+        self.store.open_epoch(epoch, bits);
+    }
+
+    fn root_at(&self, partition: PartitionId, cut: u64) -> u128 {
+        self.store.root_at(partition, cut)
+    }
+
+    fn leaf_bits_at(&self, partition: PartitionId, cut: u64) -> u32 {
+        self.store.leaf_bits_at(partition, cut)
+    }
+
+    fn sums_at(&self, partition: PartitionId, cut: u64, bits: u32, nodes: Range<u32>, out: &mut Vec<u64>) {
+        self.store.sums_at(partition, cut, bits, nodes, out);
+    }
+
+    fn visit_versions(
+        &self,
+        partition: PartitionId,
+        hashes: RangeInclusive<u64>,
+        max: usize,
+        visit: &mut dyn FnMut(u128, &Versions),
+    ) -> Option<u64> {
+        self.store.visit_versions(partition, hashes, max, visit)
     }
 
     fn takes_writes(&self) -> bool {

@@ -231,6 +231,8 @@ pub trait Protocol<S: Store> {
     fn on_event(&mut self, now: Now, event: Event<'_>, store: &mut S, effects: &mut Effects);
     /// Requests that are under way and repairs, hints and the like that wait: what has to be bounded.
     fn load(&self) -> Load;
+    /// What its exchanges came to so far.
+    fn exchanges(&self) -> ExchangeCounts;
     /// The writes that a message tells of, if it is an answer to a question.
     fn told(bytes: &[u8]) -> Vec<Dot>;
     /// What a message says, for the story.
@@ -246,4 +248,38 @@ pub struct Load {
     pub operations: usize,
     /// Hints that it is handing over.
     pub hints_in_flight: usize,
+    /// Exchanges that it has begun: they go on for ever.
+    pub exchanges: usize,
+}
+
+/// What a core's exchanges came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ExchangeCounts {
+    /// Begun.
+    pub begun: u64,
+    /// Ended with equal trees.
+    pub equal: u64,
+    /// Ended with trees that differed.
+    pub differing: u64,
+    /// Not answered, or refused.
+    pub failed: u64,
+    /// Begun because of a copy that nobody kept a hint of.
+    pub of_dirty: u64,
+    /// Keys compared.
+    pub keys: u64,
+    /// Objects that came because this core lacked some of them.
+    pub objects: u64,
+}
+
+impl ExchangeCounts {
+    /// Adds what has come to `now` since `before`.
+    pub fn add(&mut self, now: &ExchangeCounts, before: &ExchangeCounts) {
+        self.begun += now.begun - before.begun;
+        self.equal += now.equal - before.equal;
+        self.differing += now.differing - before.differing;
+        self.failed += now.failed - before.failed;
+        self.of_dirty += now.of_dirty - before.of_dirty;
+        self.keys += now.keys - before.keys;
+        self.objects += now.objects - before.objects;
+    }
 }

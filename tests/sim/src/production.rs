@@ -10,13 +10,13 @@ use std::rc::Rc;
 use annulus_cluster::effect::Effects;
 use annulus_cluster::event::{Event, Now};
 use annulus_cluster::ids::{NodeId, Session};
-use annulus_cluster::message::{Message, Unverified};
+use annulus_cluster::message::{ExchangeMessage, Message, Unverified};
 use annulus_cluster::route_table::RouteTable;
 use annulus_cluster::shard::{Shard, Start};
 use annulus_cluster::store::{Store, Versions, VersionsView};
 use annulus_object::{Dot, Object};
 
-use crate::node::{Described, Load, Protocol, Setup};
+use crate::node::{Described, ExchangeCounts, Load, Protocol, Setup};
 use crate::ring::{Ring, place_of};
 
 /// The ring, and who answers.
@@ -52,7 +52,7 @@ pub struct Production {
 }
 
 impl<S: Store> Protocol<S> for Production {
-    const NEEDS_READS: bool = true;
+    const NEEDS_READS: bool = false;
 
     fn new(setup: Setup) -> Self {
         let session = Session(setup.node.raw() << 40 | u64::from(setup.life) << 8 | u64::from(setup.core));
@@ -69,7 +69,20 @@ impl<S: Store> Protocol<S> for Production {
 
     fn load(&self) -> Load {
         let (requests, operations, hints_in_flight) = self.shard.in_flight();
-        Load { requests, operations, hints_in_flight }
+        Load { requests, operations, hints_in_flight, exchanges: self.shard.exchanges_in_flight() }
+    }
+
+    fn exchanges(&self) -> ExchangeCounts {
+        let counters = self.shard.counters();
+        ExchangeCounts {
+            begun: counters.exchanges,
+            equal: counters.exchanges_equal,
+            differing: counters.exchanges_differing,
+            failed: counters.exchanges_failed,
+            of_dirty: counters.exchanges_of_dirty,
+            keys: counters.exchange_keys,
+            objects: counters.exchange_objects_received,
+        }
     }
 
     fn told(bytes: &[u8]) -> Vec<Dot> {
@@ -124,6 +137,26 @@ fn describe(message: &Message<'_>) -> Described {
         }
         Message::ForwardGet { .. } => plain("coordinate this read".to_owned()),
         Message::ForwardReply(outcome) => plain(format!("forward: {}", outcome_text(outcome))),
+        Message::Exchange(message) => plain(exchange_text(message)),
+    }
+}
+
+fn exchange_text(message: &ExchangeMessage<'_>) -> String {
+    match message {
+        ExchangeMessage::RootRead { cut, .. } => format!("is your tree the same at cut {cut}?"),
+        ExchangeMessage::Equal => "the tree is the same".to_owned(),
+        ExchangeMessage::Differs { .. } => "the tree is another".to_owned(),
+        ExchangeMessage::Refused { why, .. } => format!("no comparison: {why:?}"),
+        ExchangeMessage::SumsRead { bits, nodes, .. } => {
+            format!("which sums has level {bits} below {} nodes?", nodes.iter().len())
+        }
+        ExchangeMessage::Sums(sums) => format!("{} sums", sums.iter().len()),
+        ExchangeMessage::KeysRead { from, to } => format!("which keys are from {from:x} to {to:x}?"),
+        ExchangeMessage::Keys { next, keys } => {
+            let more = if next.is_some() { ", and more" } else { "" };
+            format!("{} keys{more}", keys.iter().count())
+        }
+        ExchangeMessage::Wanted(hashes) => format!("send me {} of them", hashes.iter().len()),
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use crate::checkers::{Compared, Promise, Violation};
 use crate::faults::{Injected, Kind};
-use crate::node::DiskCounts;
+use crate::node::{DiskCounts, ExchangeCounts};
 use crate::options::{Options, StoreKind};
 
 /// Failures are counted by their place in the protocol's list.
@@ -42,6 +42,8 @@ pub struct Tally {
     pub incarnations: u64,
     /// Copies that nobody keeps a hint of.
     pub dirty: u64,
+    /// What exchanges came to.
+    pub exchanges: ExchangeCounts,
     /// Disks that were spared because they had the last copy of something.
     pub spared: u64,
     /// Writes that crashes lost before they were confirmed.
@@ -79,6 +81,7 @@ impl Tally {
         self.hints_forgotten += other.hints_forgotten;
         self.incarnations += other.incarnations;
         self.dirty += other.dirty;
+        self.exchanges.add(&other.exchanges, &ExchangeCounts::default());
         self.spared += other.spared;
         self.lost_in_crash += other.lost_in_crash;
         self.ghosts += other.ghosts;
@@ -193,6 +196,16 @@ impl Summary {
         if let Some(kind) = idle.min() {
             return Err(format!("no effect of: {}", kind.name()));
         }
+        let exchanges = &self.tally.exchanges;
+        let must = [
+            (exchanges.equal, "no owners were found equal"),
+            (exchanges.differing, "no owners were found different"),
+            (exchanges.objects, "no exchange has repaired anything"),
+            (exchanges.of_dirty, "no exchange was begun for a copy that nobody kept a hint of"),
+        ];
+        if let Some((_, what)) = must.iter().find(|(count, _)| *count == 0) {
+            return Err((*what).to_owned());
+        }
         if options.store != Some(StoreKind::Plain) {
             let disks = &self.tally.disks;
             let must = [
@@ -232,6 +245,14 @@ impl Summary {
         line("hints handed over and forgotten", self.tally.hints_forgotten);
         line("incarnations after failed appends", self.tally.incarnations);
         line("copies left to an exchange", self.tally.dirty);
+        let exchanges = &self.tally.exchanges;
+        line("exchanges begun", exchanges.begun);
+        line("of these of copies left to them", exchanges.of_dirty);
+        line("ended with equal trees", exchanges.equal);
+        line("ended with trees that differed", exchanges.differing);
+        line("not answered or refused", exchanges.failed);
+        line("keys compared by exchanges", exchanges.keys);
+        line("objects brought by exchanges", exchanges.objects);
         line("disks spared for a last copy", self.tally.spared);
         line("unconfirmed writes lost in crashes", self.tally.lost_in_crash);
         line("failed writes found again", self.tally.ghosts);

@@ -163,6 +163,13 @@ fn limits(random: &mut Random) -> Limits {
         hint_scan_us: *random.pick(&[20_000, 200_000, 1_000_000]),
         avoid_us: *random.pick(&[20_000, 200_000, 1_000_000]),
         forwarders_max: *random.pick(&[8, 4096]),
+        exchange_interval_us: *random.pick(&[300_000, 500_000, 2_000_000]),
+        exchanges_max: *random.pick(&[1, 2]),
+        exchange_timeout_us: *random.pick(&[50_000, 300_000]),
+        exchange_epoch_bits: *random.pick(&[6, 8]),
+        exchange_keys_per_message: *random.pick(&[1, 2, 512]),
+        exchange_objects_per_second: *random.pick(&[50, 2_000]),
+        dirty_pairs_max: *random.pick(&[4, 1024]),
         ..Limits::default()
     }
 }

@@ -8,6 +8,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::{Range, RangeInclusive};
 use std::rc::Rc;
 
 use annulus_cluster::event::{Key, Now, StoreFailure};
@@ -19,6 +20,11 @@ use annulus_object::{Actor, Clock, Dot, HybridClock, Object};
 use crate::clock::Instant;
 use crate::node::{CoreStore, Disk, DiskCounts, Done, Opening, Troubles};
 use crate::seeds::Random;
+
+#[path = "../../../src/cluster/tests/support/trees.rs"]
+mod trees;
+
+use trees::{PlainTrees, hashes_told_as, visit_versions, whole_hashes};
 
 /// Sorted by key first, so that all that a node has of a key lies together.
 type Place = (u128, Home);
@@ -112,6 +118,10 @@ impl Disk for PlainDisk {
             actor: Some(opening.actor),
             clock: HybridClock::new(clock),
             visible: BTreeMap::new(),
+            // Nodes have trees of different sizes.
+            trees: PlainTrees::new(
+                [1, 6, 8][usize::from(opening.actor.node() % 3 == 1) + usize::from(opening.cores > 1)],
+            ),
             hints: BTreeMap::new(),
             waiting: Vec::new(),
             writing: Vec::new(),
@@ -199,6 +209,7 @@ pub struct PlainStore {
     actor: Option<Actor>,
     clock: HybridClock,
     visible: BTreeMap<Place, Kept>,
+    trees: PlainTrees,
     hints: BTreeMap<(NodeId, u128), PartitionId>,
     waiting: Vec<Write>,
     writing: Vec<Write>,
@@ -221,10 +232,19 @@ impl PlainStore {
         }
         there.key = kept.key;
         there.object.merge(kept.object);
+        self.follow(place);
+    }
+
+    /// The tree has of a key what is visible.
+    fn follow(&mut self, (hash, home): Place) {
+        if let Home::Owned(partition) = home {
+            self.trees.set(partition, hash, self.visible.get(&(hash, home)).map(|kept| &kept.object));
+        }
     }
 
     fn hide(&mut self, place: Place) {
         self.visible.remove(&place);
+        self.follow(place);
         if let Home::Hinted { target, .. } = place.1 {
             self.hints.remove(&(target, place.0));
         }
@@ -237,6 +257,13 @@ impl PlainStore {
         let open = self.waiting.iter().filter(|write| write.place == place).map(|write| write.kept.clone());
         let all: Vec<Kept> = durable.into_iter().chain(open).filter(|kept| !kept.object.is_empty()).collect();
         all.into_iter().for_each(|kept| self.show(place, kept));
+    }
+
+    /// The place of what may be known by a part of its hash only.
+    fn find(&self, (hash, home): Place) -> Place {
+        let hashes = hashes_told_as(hash);
+        let mut found = self.visible.range((*hashes.start(), FIRST_HOME)..=(*hashes.end(), LAST_HOME));
+        found.find(|(place, _)| place.1 == home).map_or((hash, home), |(place, _)| *place)
     }
 
     fn finish_write(&mut self) {
@@ -332,6 +359,39 @@ impl Store for PlainStore {
         self.hints.range((target, 0)..=(target, u128::MAX)).count()
     }
 
+    fn partition_from(&self, from: PartitionId) -> Option<PartitionId> {
+        (from..self.partitions).find(|partition| core_of(*partition, self.partitions, self.cores) == self.core)
+    }
+
+    fn open_epoch(&mut self, epoch: u64, bits: u32) {
+        self.trees.open_epoch(epoch, bits);
+    }
+
+    fn root_at(&self, partition: PartitionId, cut: u64) -> u128 {
+        self.trees.root_at(partition, cut)
+    }
+
+    fn leaf_bits_at(&self, _: PartitionId, _: u64) -> u32 {
+        self.trees.leaf_bits()
+    }
+
+    fn sums_at(&self, partition: PartitionId, cut: u64, bits: u32, nodes: Range<u32>, out: &mut Vec<u64>) {
+        self.trees.sums_at(partition, cut, bits, nodes, out);
+    }
+
+    fn visit_versions(
+        &self,
+        partition: PartitionId,
+        hashes: RangeInclusive<u64>,
+        max: usize,
+        visit: &mut dyn FnMut(u128, &Versions),
+    ) -> Option<u64> {
+        let whole = whole_hashes(&hashes);
+        let kept = self.visible.range((*whole.start(), FIRST_HOME)..=(*whole.end(), LAST_HOME));
+        let owned = kept.filter(|(place, _)| place.1 == Home::Owned(partition));
+        visit_versions(owned.map(|(place, kept)| (place.0, &kept.object)), max, visit)
+    }
+
     fn takes_writes(&self) -> bool {
         let troubles = self.disk.borrow().troubles;
         !troubles.no_writes && !troubles.read_only
@@ -359,7 +419,8 @@ impl CoreStore for PlainStore {
 
     fn start_load(&mut self, token: StoreToken, home: Home, key: &Key<'_>, _now: Now) {
         // Its time comes with the end of the turn.
-        self.loads.push_back(Reading { due: Instant::MAX, token, place: (key.hash, home) });
+        let place = if key.bytes.is_empty() { self.find((key.hash, home)) } else { (key.hash, home) };
+        self.loads.push_back(Reading { due: Instant::MAX, token, place });
     }
 
     fn forget(&mut self, home: Home, key: &Key<'_>, _dot: Dot) {
@@ -424,8 +485,8 @@ impl CoreStore for PlainStore {
         self.visible.get(&(key.hash, home)).map(|kept| kept.object.clone())
     }
 
-    fn root(&self, _partition: u16) -> Option<u128> {
-        None
+    fn root(&self, partition: u16) -> Option<u128> {
+        Some(self.trees.root_at(partition, u64::MAX))
     }
 }
 

@@ -1,5 +1,7 @@
 //! A core's store as its protocol sees it, with a note of every stamp.
 
+use std::ops::{Range, RangeInclusive};
+
 use annulus_cluster::event::Key;
 use annulus_cluster::ids::{Home, NodeId, PartitionId};
 use annulus_cluster::store::{HintCursor, Store, Targets, Versions};
@@ -54,6 +56,36 @@ impl<S: Store> Store for Watched<S> {
 
     fn hint_count(&self, target: NodeId) -> usize {
         self.inner.hint_count(target)
+    }
+
+    fn partition_from(&self, from: PartitionId) -> Option<PartitionId> {
+        self.inner.partition_from(from)
+    }
+
+    fn open_epoch(&mut self, epoch: u64, bits: u32) {
+        self.inner.open_epoch(epoch, bits);
+    }
+
+    fn root_at(&self, partition: PartitionId, cut: u64) -> u128 {
+        self.inner.root_at(partition, cut)
+    }
+
+    fn leaf_bits_at(&self, partition: PartitionId, cut: u64) -> u32 {
+        self.inner.leaf_bits_at(partition, cut)
+    }
+
+    fn sums_at(&self, partition: PartitionId, cut: u64, bits: u32, nodes: Range<u32>, out: &mut Vec<u64>) {
+        self.inner.sums_at(partition, cut, bits, nodes, out);
+    }
+
+    fn visit_versions(
+        &self,
+        partition: PartitionId,
+        hashes: RangeInclusive<u64>,
+        max: usize,
+        visit: &mut dyn FnMut(u128, &Versions),
+    ) -> Option<u64> {
+        self.inner.visit_versions(partition, hashes, max, visit)
     }
 
     fn takes_writes(&self) -> bool {

@@ -99,7 +99,7 @@ impl Objects {
         panic!("a read never ends");
     }
 
-    pub(super) fn fetch(&mut self, core: usize, plan: &ReadPlan) -> Result<Rc<Record>, ReadError> {
+    pub fn fetch(&mut self, core: usize, plan: &ReadPlan) -> Result<Rc<Record>, ReadError> {
         for _ in 0..1000 {
             let token = self.node.next_token;
             if !self.node.cores[core].start_read(plan, token) {

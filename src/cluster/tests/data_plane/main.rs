@@ -3,10 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where it does not hold")]
 
 mod basics;
+mod exchanges;
 mod once;
 mod oracle;
 mod orders;
 mod random;
 mod scripts;
 mod story;
+#[path = "../support/trees.rs"]
+mod trees;
 mod world;

@@ -6,6 +6,8 @@
 //!
 //! ```text
 //! nodes 5 [siblings]                 begins the world; with a cap on siblings
+//! compare MS                         begins it anew, with as many nodes: every pair of owners is compared once in this time,
+//!                                    in epochs of 64 ms, two keys a message
 //! quorum n r w pr pw dw
 //! ann set A k v | ann del A k        blind, at that node; its own last write travels with it
 //! ann put A k v                      with the context that it has, and the own dot that came with that
@@ -42,7 +44,7 @@ use annulus_cluster::limits::Limits;
 use annulus_object::{Context, Dot};
 
 use crate::story;
-use crate::world::{Told, Wish, World, hash, node};
+use crate::world::{Told, Wish, World, hash, node, quiet_limits};
 
 #[derive(Default)]
 struct Memory {
@@ -74,12 +76,18 @@ impl Script {
         match words[..] {
             ["nodes", count, ref siblings @ ..] => {
                 *self = Script::new();
-                let mut limits = Limits::default();
+                let mut limits = quiet_limits();
                 if let [max] = siblings {
                     limits.siblings_max = max.parse().unwrap();
                     limits.siblings_warn = limits.siblings_max - 1;
                 }
                 self.world = World::with_limits(count.parse().unwrap(), limits);
+                self.world.story = Some(Vec::new());
+            }
+            ["compare", ms] => {
+                let (count, exchange_interval_us) = (self.world.nodes.len(), ms.parse::<u64>().unwrap() * 1000);
+                let limits = Limits { exchange_interval_us, ..crate::exchanges::limits() };
+                self.world = World::with_limits(count, limits);
                 self.world.story = Some(Vec::new());
             }
             ["quorum", ref numbers @ ..] => {

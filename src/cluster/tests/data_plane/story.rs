@@ -5,7 +5,7 @@
 
 use annulus_cluster::effect::{Answer, Effect, Effects};
 use annulus_cluster::ids::{Home, NodeId};
-use annulus_cluster::message::{ForwardOutcome, Message, Unverified, WriteOutcome};
+use annulus_cluster::message::{ExchangeMessage, ForwardOutcome, Message, Unverified, WriteOutcome};
 use annulus_object::{Clock, ContextView, Dot, ObjectView};
 
 use crate::world::{BEGIN_MS, place};
@@ -93,6 +93,28 @@ pub fn message(bytes: &[u8]) -> String {
             ForwardOutcome::Failed(failure) => format!("done: {failure:?}"),
             ForwardOutcome::NotCarriedOut(why) => format!("not done: {why:?}"),
         },
+        Message::Exchange(message) => exchange(&message),
+    }
+}
+
+/// Two owners compare; sums and hashes are not worth a look, their numbers are.
+fn exchange(message: &ExchangeMessage<'_>) -> String {
+    match message {
+        ExchangeMessage::RootRead { .. } => "compare: the root?".to_owned(),
+        ExchangeMessage::Equal => "equal".to_owned(),
+        ExchangeMessage::Differs { leaf_bits } => format!("another, of {} leaves", 1 << leaf_bits),
+        ExchangeMessage::Refused { why, .. } => format!("no comparison: {why:?}"),
+        ExchangeMessage::SumsRead { parent_bits, bits, nodes, .. } => {
+            format!("the sums of level {bits} below {} of level {parent_bits}?", nodes.iter().len())
+        }
+        ExchangeMessage::Sums(sums) => format!("{} sums", sums.iter().len()),
+        ExchangeMessage::KeysRead { .. } => "the keys of a range?".to_owned(),
+        ExchangeMessage::Keys { next, keys } => {
+            let keys: Vec<String> = keys.iter().map(|(_, told)| versions(told.bytes())).collect();
+            let more = if next.is_some() { ", and more" } else { "" };
+            format!("keys: {}{more}", if keys.is_empty() { "none".to_owned() } else { keys.join("; ") })
+        }
+        ExchangeMessage::Wanted(hashes) => format!("send {} of them", hashes.iter().len()),
     }
 }
 

@@ -1,6 +1,8 @@
 //! One coordinating core of three owners, with everything around it as cheap as can be: a store that answers from one value,
 //! and replicas that say yes. What is left is the coordinator's own work.
 
+use std::ops::{Range, RangeInclusive};
+
 use annulus_cluster::effect::{Answer, Effect, Effects};
 use annulus_cluster::event::{Event, Get, Key, Now, Put, Quorum};
 use annulus_cluster::ids::{ClientToken, Fingerprint, Home, NodeId, PartitionId, RequestId, Session, StoreToken};
@@ -56,6 +58,26 @@ impl Store for OneValue {
     fn hint_targets(&self, _: &mut dyn FnMut(NodeId)) {}
     fn hint_count(&self, _: NodeId) -> usize {
         0
+    }
+    fn partition_from(&self, _: PartitionId) -> Option<PartitionId> {
+        None
+    }
+    fn open_epoch(&mut self, _: u64, _: u32) {}
+    fn root_at(&self, _: PartitionId, _: u64) -> u128 {
+        0
+    }
+    fn leaf_bits_at(&self, _: PartitionId, _: u64) -> u32 {
+        0
+    }
+    fn sums_at(&self, _: PartitionId, _: u64, _: u32, _: Range<u32>, _: &mut Vec<u64>) {}
+    fn visit_versions(
+        &self,
+        _: PartitionId,
+        _: RangeInclusive<u64>,
+        _: usize,
+        _: &mut dyn FnMut(u128, &Versions),
+    ) -> Option<u64> {
+        None
     }
     fn takes_writes(&self) -> bool {
         true

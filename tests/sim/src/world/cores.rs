@@ -168,6 +168,8 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         driven.protocol.on_event(now, event, &mut driven.store, &mut effects);
         let stamps = driven.store.take_stamps();
         let load = driven.protocol.load();
+        let exchanges = driven.protocol.exchanges();
+        self.tally.exchanges.add(&exchanges, &std::mem::replace(&mut driven.exchanges, exchanges));
         for dot in &stamps {
             self.checkers.model.note_stamp(node, core as u16, *dot)?;
         }
@@ -226,8 +228,11 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
                 self.forget(place, *home, &known, *dot)
             }
             Effect::Answer { client, answer } => self.answer(place.0, *client, answer, effects),
-            Effect::Dirty { .. } => {
+            Effect::Dirty { partition, .. } => {
+                let owners = self.ring.owners(*partition);
+                let has_left_some = owners.contains(&place.0) && owners.len() > 1;
                 self.tally.dirty += 1;
+                self.machines[place.0].cores[place.1].has_left_some |= has_left_some;
                 Ok(())
             }
             Effect::NeedIncarnation => {

@@ -274,6 +274,9 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         self.run_until(self.now + SECOND)?;
         for (node, machine) in self.machines.iter().enumerate() {
             for (core, it) in machine.cores.iter().enumerate() {
+                let begun = it.exchanges.of_dirty;
+                let compared = convergence::check_left(node, core as u16, it.has_left_some, begun)?;
+                self.checkers.compared.add(Promise::Convergence, compared);
                 let compared = bounded::check_idle(node, core as u16, it.protocol.load())?;
                 self.checkers.compared.add(Promise::Bounded, compared);
             }

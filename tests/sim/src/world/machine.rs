@@ -19,7 +19,7 @@ use crate::checkers::Violation;
 use crate::clock::{Instant, MILLISECOND, NodeClock};
 use crate::faults::{Kind, Moment};
 use crate::model::{KeyIndex, OpId};
-use crate::node::{CoreStore, Disk, Opening, Protocol, Setup, Troubles};
+use crate::node::{CoreStore, Disk, ExchangeCounts, Opening, Protocol, Setup, Troubles};
 use crate::ring::node_id;
 use crate::seeds::{Consumer, Random};
 use crate::shape::Shape;
@@ -48,6 +48,10 @@ pub(super) struct Core<S, P> {
     pub(super) loads: BTreeMap<StoreToken, (StoreToken, Option<OpId>)>,
     /// What it was told that others have of a key.
     pub(super) heard: BTreeMap<KeyIndex, Bits>,
+    /// It is an owner, and has left a copy of a partition's key to an exchange with another.
+    pub(super) has_left_some: bool,
+    /// What of its exchanges was counted.
+    pub(super) exchanges: ExchangeCounts,
     /// The next name for the store.
     pub(super) next_token: u64,
     /// The earliest instant for which the disk has an entry in the agenda.
@@ -204,6 +208,8 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             stores: BTreeMap::new(),
             loads: BTreeMap::new(),
             heard: BTreeMap::new(),
+            has_left_some: false,
+            exchanges: ExchangeCounts::default(),
             next_token: 0,
             disk_due: None,
         });

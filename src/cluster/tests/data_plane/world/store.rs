@@ -3,11 +3,19 @@
 //! Invariant: what is visible is the merge of what is durable and of every write under way (rule S2).
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::{Range, RangeInclusive};
 
 use annulus_cluster::event::Key;
 use annulus_cluster::ids::{Home, NodeId, PartitionId, StoreToken};
 use annulus_cluster::store::{HintCursor, Store, Targets, Versions};
 use annulus_object::{Actor, Clock, Dot, HybridClock, Object};
+
+use super::PARTITION;
+use crate::trees::{PlainTrees, hashes_told_as, visit_versions, whole_hashes};
+
+/// The least and the largest of all homes.
+const FIRST_HOME: Home = Home::Owned(0);
+const LAST_HOME: Home = Home::Hinted { partition: PartitionId::MAX, target: NodeId::new((1 << 48) - 1) };
 
 /// Where an object is: sorted by hash, so that all of a key lies together.
 pub type Place = (u128, Home);
@@ -30,6 +38,7 @@ pub struct Write {
 pub struct ModelStore {
     pub durable: BTreeMap<Place, Kept>,
     visible: BTreeMap<Place, Kept>,
+    trees: PlainTrees,
     pub writes: VecDeque<Write>,
     pub loads: VecDeque<(StoreToken, Place)>,
     pub actor: Option<Actor>,
@@ -48,6 +57,7 @@ impl ModelStore {
         ModelStore {
             durable: BTreeMap::new(),
             visible: BTreeMap::new(),
+            trees: PlainTrees::new(6),
             writes: VecDeque::new(),
             loads: VecDeque::new(),
             actor: Some(actor),
@@ -68,6 +78,7 @@ impl ModelStore {
         let kept = Kept { key: key.to_vec(), object: Object::decode(object).expect("what is stored decodes") };
         self.clock.observe(kept.object.context().highest());
         Self::keep(&mut self.visible, (hash, home), &kept);
+        self.follow((hash, home));
         self.writes.push_back(Write { token, place: (hash, home), kept });
     }
 
@@ -87,12 +98,31 @@ impl ModelStore {
         let open = self.writes.iter().filter(|write| write.place == place).map(|write| write.kept.clone());
         let all: Vec<Kept> = self.durable.get(&place).cloned().into_iter().chain(open).collect();
         all.iter().for_each(|kept| Self::keep(&mut self.visible, place, kept));
+        self.follow(place);
     }
 
-    /// A read begins; of a hint that is known by its name the key is found now.
+    /// The tree has of a key what is visible.
+    fn follow(&mut self, (hash, home): Place) {
+        if let Home::Owned(partition) = home {
+            self.trees.set(partition, hash, self.visible.get(&(hash, home)).map(|kept| &kept.object));
+        }
+    }
+
+    /// Trees of another number of leaves: 2^this.
+    pub fn set_leaf_bits(&mut self, leaf_bits: u32) {
+        self.trees = PlainTrees::new(leaf_bits);
+        let places: Vec<Place> = self.visible.keys().copied().collect();
+        places.into_iter().for_each(|place| self.follow(place));
+    }
+
+    /// A read begins; of a hint that is known by its name, and of an own key that is known by a part of its hash, the key is
+    /// found now.
     pub fn start_load(&mut self, token: StoreToken, home: Home, hash: u128, key: &[u8]) {
-        let named = self.visible.keys().find(|place| place.1 == home && name_of(place.0) == hash);
-        let place = named.filter(|_| key.is_empty()).copied();
+        let is_it = |place: &&Place| match home {
+            Home::Owned(_) => place.1 == home && hashes_told_as(hash).contains(&place.0),
+            Home::Hinted { .. } => place.1 == home && name_of(place.0) == hash,
+        };
+        let place = self.visible.keys().find(is_it).filter(|_| key.is_empty()).copied();
         self.loads.push_back((token, place.unwrap_or((hash, home))));
     }
 
@@ -117,6 +147,7 @@ impl ModelStore {
         self.loads.clear();
         self.visible = self.durable.clone();
         self.visible.retain(|_, kept| !kept.object.is_empty());
+        self.set_leaf_bits(self.trees.leaf_bits());
         self.durable.retain(|_, kept| !kept.object.is_empty());
     }
 
@@ -183,6 +214,39 @@ impl Store for ModelStore {
 
     fn hint_count(&self, target: NodeId) -> usize {
         self.hinted().filter(|hint| hint.0 == target).count()
+    }
+
+    fn partition_from(&self, from: PartitionId) -> Option<PartitionId> {
+        (from <= PARTITION).then_some(PARTITION)
+    }
+
+    fn open_epoch(&mut self, epoch: u64, bits: u32) {
+        self.trees.open_epoch(epoch, bits);
+    }
+
+    fn root_at(&self, partition: PartitionId, cut: u64) -> u128 {
+        self.trees.root_at(partition, cut)
+    }
+
+    fn leaf_bits_at(&self, _: PartitionId, _: u64) -> u32 {
+        self.trees.leaf_bits()
+    }
+
+    fn sums_at(&self, partition: PartitionId, cut: u64, bits: u32, nodes: Range<u32>, out: &mut Vec<u64>) {
+        self.trees.sums_at(partition, cut, bits, nodes, out);
+    }
+
+    fn visit_versions(
+        &self,
+        partition: PartitionId,
+        hashes: RangeInclusive<u64>,
+        max: usize,
+        visit: &mut dyn FnMut(u128, &Versions),
+    ) -> Option<u64> {
+        let whole = whole_hashes(&hashes);
+        let kept = self.visible.range((*whole.start(), FIRST_HOME)..=(*whole.end(), LAST_HOME));
+        let owned = kept.filter(|(place, _)| place.1 == Home::Owned(partition));
+        visit_versions(owned.map(|(place, kept)| (place.0, &kept.object)), max, visit)
     }
 
     fn takes_writes(&self) -> bool {
