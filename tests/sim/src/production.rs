@@ -4,13 +4,14 @@
 //!
 //! Invariant: what a shard is told of the ring changes between events only.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use annulus_cluster::effect::Effects;
 use annulus_cluster::event::{Event, Now};
-use annulus_cluster::ids::{Fingerprint, NodeId, PartitionId, Session};
+use annulus_cluster::ids::{NodeId, Session};
 use annulus_cluster::message::{Message, Unverified};
-use annulus_cluster::route::Routes;
+use annulus_cluster::route_table::RouteTable;
 use annulus_cluster::shard::{Shard, Start};
 use annulus_cluster::store::{Store, Versions, VersionsView};
 use annulus_object::{Dot, Object};
@@ -20,26 +21,23 @@ use crate::ring::{Ring, place_of};
 
 /// The ring, and who answers.
 struct View {
+    own: NodeId,
     ring: Rc<Ring>,
-    /// Nodes that answer, one bit each.
-    up: u64,
+    up: BTreeSet<NodeId>,
+    table: RouteTable,
 }
 
-impl Routes for View {
-    fn owners(&self, partition: PartitionId) -> &[NodeId] {
-        self.ring.owner_ids(partition)
+impl View {
+    /// All answer.
+    fn new(own: NodeId, ring: Rc<Ring>) -> Self {
+        let up = ring.placed().loads().map(|(member, _)| member.node).collect();
+        let table = RouteTable::new(own, ring.placed(), &up);
+        Self { own, ring, up, table }
     }
 
-    fn fallbacks(&self, partition: PartitionId) -> &[NodeId] {
-        self.ring.other_ids(partition)
-    }
-
-    fn is_up(&self, node: NodeId) -> bool {
-        self.up >> place_of(node) & 1 == 1
-    }
-
-    fn fingerprint(&self) -> Fingerprint {
-        Fingerprint(1)
+    fn on_liveness(&mut self, node: NodeId, up: bool) {
+        if up { self.up.insert(node) } else { self.up.remove(&node) };
+        self.table = RouteTable::new(self.own, self.ring.placed(), &self.up);
     }
 }
 
@@ -55,15 +53,14 @@ impl<S: Store> Protocol<S> for Production {
     fn new(setup: Setup) -> Self {
         let session = Session(setup.node.raw() << 40 | u64::from(setup.life) << 8 | u64::from(setup.core));
         let start = Start { node: setup.node, session, earlier_actor: setup.earlier_actor, limits: setup.limits };
-        Self { shard: Shard::new(start), view: View { ring: setup.ring, up: u64::MAX } }
+        Self { shard: Shard::new(start), view: View::new(setup.node, setup.ring) }
     }
 
     fn on_event(&mut self, now: Now, event: Event<'_>, store: &mut S, effects: &mut Effects) {
         if let Event::Liveness { node, up } = event {
-            let bit = 1 << place_of(node);
-            self.view.up = if up { self.view.up | bit } else { self.view.up & !bit };
+            self.view.on_liveness(node, up);
         }
-        self.shard.handle(now, event, store, &self.view, effects);
+        self.shard.handle(now, event, store, &self.view.table, effects);
     }
 
     fn load(&self) -> Load {

@@ -1,17 +1,20 @@
-//! Who owns what: for every partition all nodes in an order of preference, the first N of them its owners.
+//! Who owns what: the ring that production makes of members with weights and zones drawn by seed.
 //!
 //! Invariant: nodes are named by their place in the world here; node `i` has the id `i + 1`.
 
 use annulus_cluster::ids::{NodeId, PartitionId};
+use annulus_cluster::membership::{Weight, Zone};
+use annulus_cluster::placement::Member;
+use annulus_cluster::ring::Ring as Placed;
+use annulus_object::Clock;
 
 use crate::seeds::{Consumer, Random};
 
-/// Orders of preference.
+/// The ring of a run.
 #[derive(Debug, Clone)]
 pub struct Ring {
-    preference: Vec<Vec<usize>>,
-    ids: Vec<Vec<NodeId>>,
-    owners: usize,
+    placed: Placed,
+    owners: Vec<Vec<usize>>,
 }
 
 impl Ring {
@@ -19,38 +22,30 @@ impl Ring {
     #[must_use]
     pub fn new(seed: u64, partitions: u16, nodes: usize, owners: usize) -> Self {
         let mut random = Random::new(seed, Consumer::Placement, 0);
-        let mut order = || {
-            let mut order: Vec<usize> = (0..nodes).collect();
-            random.shuffle(&mut order);
-            order
+        let zones = random.between(1, 4);
+        let mut member = |node| {
+            let weight = Weight::new(*random.pick(&[50, 100, 100, 200])).expect("a weight");
+            let zone = Zone::new(&format!("z{}", random.between(1, zones))).expect("a short name");
+            Member { node: node_id(node), weight, zone }
         };
-        let preference: Vec<Vec<usize>> = (0..partitions).map(|_| order()).collect();
-        let ids = preference.iter().map(|order| order.iter().map(|node| node_id(*node)).collect()).collect();
-        Self { preference, ids, owners: owners.min(nodes) }
+        let members: Vec<Member> = (0..nodes).map(&mut member).collect();
+        let copies = u8::try_from(owners).expect("few copies");
+        let placed = Placed::new(Clock::ZERO, &members, partitions, copies);
+        let owners_of = |partition| placed.owners(partition).map(place_of).collect();
+        let owners = (0..partitions).map(owners_of).collect();
+        Self { placed, owners }
     }
 
-    /// All nodes, the best first.
+    /// As production has it.
     #[must_use]
-    pub fn preference(&self, partition: PartitionId) -> &[usize] {
-        &self.preference[usize::from(partition)]
+    pub fn placed(&self) -> &Placed {
+        &self.placed
     }
 
     /// The owners, the best first.
     #[must_use]
     pub fn owners(&self, partition: PartitionId) -> &[usize] {
-        &self.preference(partition)[..self.owners]
-    }
-
-    /// The ids of the owners, the best first.
-    #[must_use]
-    pub fn owner_ids(&self, partition: PartitionId) -> &[NodeId] {
-        &self.ids[usize::from(partition)][..self.owners]
-    }
-
-    /// The ids of all others, the best first.
-    #[must_use]
-    pub fn other_ids(&self, partition: PartitionId) -> &[NodeId] {
-        &self.ids[usize::from(partition)][self.owners..]
+        &self.owners[usize::from(partition)]
     }
 
     /// The owners, one bit each.
@@ -62,7 +57,7 @@ impl Ring {
     /// How many partitions there are.
     #[must_use]
     pub fn partitions(&self) -> u16 {
-        u16::try_from(self.preference.len()).expect("partitions are numbered in 16 bits")
+        self.placed.partitions()
     }
 }
 

@@ -8,17 +8,18 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::net::SocketAddr;
 
 use annulus_cluster::datagram::Secrets;
+use annulus_cluster::event::Now;
 use annulus_cluster::failure_detector::Identity;
 use annulus_cluster::ids::NodeId;
 use annulus_cluster::limits::ControlLimits;
-use annulus_cluster::node::{ControlNode, NodeEffect, NodeEffects, NodeEvent, NodeSetup};
+use annulus_cluster::membership::{Announced, Endpoint, Holdings, Membership};
+use annulus_cluster::node::{ControlNode, MapChange, NodeEffect, NodeEffects, NodeEvent, NodeSetup};
 use annulus_cluster::random::Random;
-use annulus_cluster::shared_map::SharedMap as _;
 
 use super::Options;
-use super::entry_map::{EntryMap, address, node_at};
 
 /// In front of each datagram's payload: IP and UDP.
 pub const DATAGRAM_HEAD_BYTES: u64 = 28;
@@ -32,6 +33,39 @@ const MEND_US: u64 = 200_000;
 const CUT_US: u64 = 1_000_000;
 /// The first nodes are everybody's seeds.
 const SEEDS: usize = 3;
+const PORT: u16 = 17_379;
+/// Wall clock of the beginning.
+const BEGIN_MS: u64 = 1_800_000_000_000;
+
+/// Where the node of this number listens.
+fn address(node: NodeId) -> SocketAddr {
+    let [.., a, b] = node.raw().to_be_bytes();
+    SocketAddr::new([10, 0, a, b].into(), PORT)
+}
+
+/// The node that listens there.
+fn node_at(address: SocketAddr) -> Option<NodeId> {
+    match address {
+        SocketAddr::V4(address) => {
+            let [.., a, b] = address.ip().octets();
+            NodeId::checked(u64::from(a) << 8 | u64::from(b))
+        }
+        SocketAddr::V6(_) => None,
+    }
+}
+
+/// What a node with four cores says of itself for the `version`th time.
+fn announced(node: NodeId, incarnation: u32, version: u64) -> Announced {
+    let host = address(node).ip().to_string();
+    Announced {
+        peers: Endpoint { host: host.as_str().into(), port: PORT },
+        clients: Endpoint { host: host.into(), port: 7_379 },
+        cores: 4,
+        incarnation: u16::try_from(incarnation).expect("few starts"),
+        version: 1,
+        holdings: Holdings { active: 3, pending: 0, draining: 0, digest: version },
+    }
+}
 
 /// Something on its way to a node.
 #[derive(Debug)]
@@ -82,13 +116,16 @@ pub struct Sent {
 
 /// A node's place in the cluster.
 struct Place {
-    process: Option<ControlNode<EntryMap>>,
+    process: Option<ControlNode>,
     generation: u32,
+    /// What it says that it holds.
     version: u64,
     wakes_us: u64,
     stalled_until_us: u64,
     /// Nodes that answer, as it sees it.
     ups: usize,
+    /// An operator has spoken for it since it began.
+    is_joined: bool,
     sent: Sent,
 }
 
@@ -160,6 +197,7 @@ impl World {
             wakes_us: u64::MAX,
             stalled_until_us: 0,
             ups: 0,
+            is_joined: false,
             sent: Sent::default(),
         });
         let node = NodeId::new(number);
@@ -167,15 +205,17 @@ impl World {
         node
     }
 
-    /// A node begins, with nothing but its own entry.
+    /// A node begins, with an empty map. As soon as it has announced itself an operator lets it join.
     pub fn start(&mut self, node: NodeId) {
         let (seed, secrets, limits) = (self.random.draw(), Secrets::new(&[[7; 16]]), self.limits.clone());
         let place = self.place(node);
         place.generation += 1;
-        (place.ups, place.wakes_us) = (0, u64::MAX);
+        place.version += 1;
+        (place.ups, place.wakes_us, place.is_joined) = (0, u64::MAX, false);
         let identity = Identity::new(node, place.generation, address(node));
-        place.process = Some(ControlNode::new(NodeSetup { identity, secrets, seed, limits }, EntryMap::default()));
-        self.change(node);
+        let announced = announced(node, place.generation, place.version);
+        let setup = NodeSetup { identity, announced, secrets, seed, limits };
+        place.process = Some(ControlNode::new(setup, Membership::default()));
         let seeds: Vec<_> = (1..=SEEDS).map(|seed| address(NodeId::new(seed as u64))).collect();
         self.event(node, NodeEvent::Join { seeds: &seeds });
     }
@@ -192,17 +232,12 @@ impl World {
         self.watched.as_ref().map_or(&[], |(_, noticed)| noticed)
     }
 
-    /// A node changes its own entry.
+    /// A node says something else of itself.
     pub fn change(&mut self, node: NodeId) {
-        let mut effects = std::mem::take(&mut self.effects);
         let place = self.place(node);
         place.version += 1;
-        let version = place.version;
-        let process = place.process.as_mut().expect("a node that runs changes its entry");
-        process.change_map(node, &mut effects, |map| {
-            map.set(node, version);
-        });
-        self.carry_out(node, effects);
+        let announced = announced(node, place.generation, place.version);
+        self.event(node, NodeEvent::Announce(&announced));
     }
 
     /// A node does not run for a while; what arrives waits.
@@ -255,15 +290,16 @@ impl World {
         self.places.iter().all(|place| place.process.is_none() || place.ups == running - 1)
     }
 
-    /// Whether all maps are the same, and say of every node what it says of itself.
+    /// Whether all maps are the same, and say of every node what it says itself.
     #[must_use]
     pub fn do_maps_agree(&self) -> bool {
-        let mut truth = EntryMap::default();
-        for (index, place) in self.places.iter().enumerate().filter(|(_, place)| place.version > 0) {
-            truth.set(NodeId::new(index as u64 + 1), place.version);
-        }
-        let mut processes = self.places.iter().filter_map(|place| place.process.as_ref());
-        processes.all(|process| process.map().fingerprint() == truth.fingerprint())
+        let mut maps = self.places.iter().filter_map(|place| place.process.as_ref()).map(ControlNode::map);
+        let Some(first) = maps.next() else { return true };
+        let says = |(index, place): (usize, &Place)| {
+            let entry = first.get(NodeId::new(index as u64 + 1)).and_then(|entry| entry.announced());
+            entry.is_some_and(|announced| announced.holdings.digest == place.version)
+        };
+        maps.all(|map| map.digest() == first.digest()) && self.places.iter().enumerate().all(says)
     }
 
     /// Until that instant.
@@ -306,10 +342,20 @@ impl World {
     fn event(&mut self, node: NodeId, event: NodeEvent<'_>) {
         self.events += 1;
         let mut effects = std::mem::take(&mut self.effects);
-        let now_us = self.now_us;
+        let now = Now { unix_ms: BEGIN_MS + self.now_us / 1000, steady_us: self.now_us };
         let process = self.place(node).process.as_mut().expect("events are for nodes that run");
-        process.on_event(now_us, event, &mut effects);
+        process.on_event(now, event, &mut effects);
+        let has_spoken = !self.place(node).is_joined && self.is_announced(node);
         self.carry_out(node, effects);
+        if has_spoken {
+            self.place(node).is_joined = true;
+            self.event(node, NodeEvent::Operate { node, change: MapChange::Join });
+        }
+    }
+
+    fn is_announced(&self, node: NodeId) -> bool {
+        let process = self.places[index(node)].process.as_ref();
+        process.is_some_and(|process| process.map().get(node).is_some())
     }
 
     /// Takes its list back.
@@ -320,7 +366,9 @@ impl World {
                 NodeEffect::Message { to, bytes, .. } => self.send_message(node, *to, effects.bytes(bytes)),
                 NodeEffect::Liveness { node: peer, up } => self.on_liveness(node, *peer, *up),
                 NodeEffect::NeedGeneration { above } => panic!("{node:?} was told of its generation {above}"),
-                NodeEffect::MapChanged | NodeEffect::Left => {}
+                NodeEffect::Forgotten | NodeEffect::Resolve { .. } => panic!("{node:?}: {effect:?}"),
+                NodeEffect::Operated { node: of, result: Err(error) } => panic!("{of:?}: {error}"),
+                _ => {}
             }
         }
         effects.clear();
