@@ -19,8 +19,8 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::datagram::News;
 use crate::ids::NodeId;
 use crate::limits::ControlLimits;
-use crate::random::Random;
 use crate::membership::{EntryStamp, MapDigest};
+use crate::random::Random;
 
 /// Pieces of news that wait at most: where there are more, maps differ so much that they are compared.
 const TELLINGS_MAX: usize = 256;
@@ -180,8 +180,8 @@ mod tests {
     use crate::datagram::News;
     use crate::ids::NodeId;
     use crate::limits::ControlLimits;
-    use crate::random::Random;
     use crate::membership::{EntryStamp, MapDigest};
+    use crate::random::Random;
 
     const SECOND: u64 = 1_000_000;
 

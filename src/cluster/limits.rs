@@ -166,8 +166,8 @@ impl Default for ControlLimits {
         Self {
             datagram_bytes_max: 1_400,
             news_bytes: 176,
-            members_max: 4_096,
-            paced_members_max: 4_096,
+            members_max: MEMBERS_MAX,
+            paced_members_max: MEMBERS_MAX,
             entry_bytes_max: 1 << 10,
             message_bytes_max: 256 << 10,
             probe_period_us: SECOND,

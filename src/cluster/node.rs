@@ -207,9 +207,7 @@ impl ControlNode {
             NodeEvent::Join { seeds } => {
                 self.leaving_us = None;
                 self.begin(now_us, seeds, effects);
-                let mut output = std::mem::take(&mut self.output);
-                self.detector.join(now_us, seeds.to_vec(), &mut output);
-                self.carry_out(now_us, output, effects);
+                self.detect(now_us, effects, |detector, output| detector.join(now_us, seeds.to_vec(), output));
             }
             NodeEvent::Leave => self.on_leave(now_us, effects),
             NodeEvent::Announce(announced) => self.announce(now_us, announced, effects),
@@ -220,9 +218,7 @@ impl ControlNode {
                 }
             }
             NodeEvent::Generation { generation } => {
-                let mut output = std::mem::take(&mut self.output);
-                self.detector.adopt_generation(now_us, generation, &mut output);
-                self.carry_out(now_us, output, effects);
+                self.detect(now_us, effects, |detector, output| detector.adopt_generation(now_us, generation, output));
             }
         }
     }
@@ -240,6 +236,9 @@ impl ControlNode {
             self.next_announce_us = now_us + self.limits.settle_us;
         }
         nodes.into_iter().for_each(|node| self.removals.note(now_us, node, &self.map));
+        if self.map.get(self.own).is_some_and(|entry| entry.incarnation_most() > self.announced.incarnation) {
+            self.on_own_lost(effects);
+        }
         self.look_at_own(now_us, effects);
     }
 
@@ -248,9 +247,8 @@ impl ControlNode {
             self.counts.refused_datagrams += 1;
             return;
         };
-        let mut output = std::mem::take(&mut self.output);
-        let sender = self.detector.on_datagram(now_us, datagram.detector, &mut output);
-        self.carry_out(now_us, output, effects);
+        let part = datagram.detector;
+        let sender = self.detect(now_us, effects, |detector, output| detector.on_datagram(now_us, part, output));
         match sender {
             Ok(sender) => self.on_news(now_us, sender, &datagram, effects),
             Err(_) => self.counts.refused_datagrams += 1,
@@ -258,24 +256,18 @@ impl ControlNode {
     }
 
     fn on_tick(&mut self, now_us: u64, effects: &mut NodeEffects) {
-        let mut output = std::mem::take(&mut self.output);
-        self.detector.on_tick(now_us, &mut output);
+        self.detect(now_us, effects, |detector, output| detector.on_tick(now_us, output));
         if self.detector.is_knock_due(now_us) {
             let unheard = self.unheard(effects);
-            self.detector.knock(now_us, &unheard, &mut output);
+            self.detect(now_us, effects, |detector, output| detector.knock(now_us, &unheard, output));
         }
-        self.carry_out(now_us, output, effects);
         self.end_removal(now_us, effects);
         if self.has_gossip() && now_us >= self.next_gossip_us {
             self.next_gossip_us = now_us + self.limits.gossip_every_us;
-            let mut output = std::mem::take(&mut self.output);
-            self.detector.gossip(now_us, &mut output);
-            self.carry_out(now_us, output, effects);
+            self.detect(now_us, effects, |detector, output| detector.gossip(now_us, output));
         }
         self.maybe_introduce(now_us, effects);
-        let mut changes = std::mem::take(&mut self.changes);
-        self.reachability.on_tick(now_us, &mut changes);
-        self.apply(changes, effects);
+        self.reach(effects, |reachability, changes| reachability.on_tick(now_us, changes));
         if let Some(until_us) = self.leaving_us
             && (now_us >= until_us || !self.has_gossip())
         {
@@ -294,15 +286,24 @@ impl ControlNode {
     fn on_leave(&mut self, now_us: u64, effects: &mut NodeEffects) {
         self.introduction.cancel();
         self.leaving_us = Some(now_us + self.limits.leave_us);
-        let mut output = std::mem::take(&mut self.output);
-        self.detector.leave(now_us, &mut output);
-        self.carry_out(now_us, output, effects);
+        self.detect(now_us, effects, |detector, output| detector.leave(now_us, output));
     }
 
     fn observe(&mut self, now_us: u64, peer: NodeId, outcome: Outcome, effects: &mut NodeEffects) {
-        let mut changes = std::mem::take(&mut self.changes);
-        self.reachability.on_outcome(now_us, peer, outcome, &mut changes);
-        self.apply(changes, effects);
+        self.reach(effects, |reachability, changes| reachability.on_outcome(now_us, peer, outcome, changes));
+    }
+
+    /// Has the failure detector do something, and carries out what follows.
+    fn detect<T>(
+        &mut self,
+        now_us: u64,
+        effects: &mut NodeEffects,
+        act: impl FnOnce(&mut FailureDetector, &mut Output) -> T,
+    ) -> T {
+        let mut output = std::mem::take(&mut self.output);
+        let result = act(&mut self.detector, &mut output);
+        self.carry_out(now_us, output, effects);
+        result
     }
 
     /// What the failure detector has found out and wants sent. Takes its list back.
@@ -324,18 +325,16 @@ impl ControlNode {
     }
 
     fn on_notice(&mut self, now_us: u64, notice: Notice, effects: &mut NodeEffects) {
-        let mut changes = std::mem::take(&mut self.changes);
         match notice {
-            Notice::Up(member) => {
-                self.reachability.on_heard(now_us, member.node(), member.address(), &mut changes);
+            Notice::Up(member) => self.on_heard(now_us, member, effects),
+            Notice::Down(member) => {
+                self.reach(effects, |reachability, changes| reachability.on_unheard(member.node(), changes));
             }
-            Notice::Down(member) => self.reachability.on_unheard(member.node(), &mut changes),
-            Notice::Replaced { after, .. } => {
-                // One that was heard under its old name only; of the others `Up` tells.
-                if self.reachability.is_heard(after.node()) {
-                    self.reachability.on_heard(now_us, after.node(), after.address(), &mut changes);
-                }
+            // One that was heard under its old name only; of the others `Up` tells.
+            Notice::Replaced { after, .. } if self.reachability.is_heard(after.node()) => {
+                self.on_heard(now_us, after, effects);
             }
+            Notice::Replaced { .. } => {}
             // Whom a notice before this one wants to be asked comes first.
             Notice::Connected if self.introduction.next_due_us().is_some() => {}
             Notice::Connected => self.introduction.want(None),
@@ -343,11 +342,17 @@ impl ControlNode {
             Notice::Renewed { by } => self.introduction.want(Some(by.node()).filter(|by| *by != self.own)),
             Notice::Superseded { generation } => effects.push(NodeEffect::NeedGeneration { above: generation }),
         }
-        self.apply(changes, effects);
     }
 
-    /// Tells what follows from reachability. Takes its list back.
-    fn apply(&mut self, mut changes: Vec<Change>, effects: &mut NodeEffects) {
+    fn on_heard(&mut self, now_us: u64, member: Identity, effects: &mut NodeEffects) {
+        let (node, address) = (member.node(), member.address());
+        self.reach(effects, |reachability, changes| reachability.on_heard(now_us, node, address, changes));
+    }
+
+    /// Tells reachability something, and what follows from that.
+    fn reach(&mut self, effects: &mut NodeEffects, tell: impl FnOnce(&mut Reachability, &mut Vec<Change>)) {
+        let mut changes = std::mem::take(&mut self.changes);
+        tell(&mut self.reachability, &mut changes);
         for change in changes.drain(..) {
             match change {
                 Change::Reachable { node, up } => effects.push(NodeEffect::Liveness { node, up }),

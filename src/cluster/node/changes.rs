@@ -195,13 +195,7 @@ impl ControlNode {
     }
 
     /// An entry has changed, here or by merging; `before` is what was placed of it.
-    pub(super) fn on_written(
-        &mut self,
-        now_us: u64,
-        node: NodeId,
-        before: Option<Member>,
-        effects: &mut NodeEffects,
-    ) {
+    pub(super) fn on_written(&mut self, now_us: u64, node: NodeId, before: Option<Member>, effects: &mut NodeEffects) {
         self.removals.note(now_us, node, &self.map);
         // It may be reached somewhere else now.
         self.addresses.remove(&node);

@@ -4,9 +4,9 @@
 
 use std::net::SocketAddr;
 
+use super::Refusal;
 use crate::effect::Span;
 use crate::ids::NodeId;
-use super::Refusal;
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]

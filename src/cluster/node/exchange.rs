@@ -32,11 +32,10 @@ impl ControlNode {
                 self.send(from, bytes, effects);
             }
             ControlMessage::Members(members) => {
-                let mut output = std::mem::take(&mut self.output);
                 let before = self.detector.member_count();
-                let result = self.detector.on_members(now_us, members, &mut output);
+                let result =
+                    self.detect(now_us, effects, |detector, output| detector.on_members(now_us, members, output));
                 let is_news = self.detector.member_count() > before;
-                self.carry_out(now_us, output, effects);
                 match result {
                     Ok(()) => self.introduction.on_members(now_us, from, is_news),
                     Err(_) => self.counts.refused_messages += 1,
@@ -55,9 +54,7 @@ impl ControlNode {
                 self.send(from, bytes, effects);
             }
             ControlMessage::ProbeReply(number) => {
-                let mut changes = std::mem::take(&mut self.changes);
-                self.reachability.on_probe_reply(now_us, from, number, &mut changes);
-                self.apply(changes, effects);
+                self.reach(effects, |reachability, changes| reachability.on_probe_reply(now_us, from, number, changes));
             }
         }
         self.on_introduced(now_us, was_answered, effects);

@@ -96,3 +96,61 @@ fn was_one_removed_since(stamp: Stamp, map: &Membership) -> bool {
     !mutated(Mutation::RemovalIgnoresOthers)
         && map.iter().any(|(_, entry)| entry.role() == Role::Removed && is_later(entry.role_at()))
 }
+
+#[cfg(test)]
+mod tests {
+    use annulus_object::Clock;
+
+    use super::Removals;
+    use crate::ids::NodeId;
+    use crate::membership::{Membership, Stamp};
+
+    const SECOND: u64 = 1_000_000;
+
+    fn node(number: u64) -> NodeId {
+        NodeId::new(number)
+    }
+
+    fn stamp(tick: u64, author: u64) -> Stamp {
+        Stamp { clock: Clock::from_raw(tick).unwrap(), author: node(author) }
+    }
+
+    /// Removals as a node sees them that was told of these at once.
+    fn told(removals: &[(u64, u64, u64)]) -> (Removals, Membership) {
+        let (mut told, mut map) = (Removals::new(60 * SECOND, SECOND / 2), Membership::default());
+        for (of, tick, author) in removals {
+            map.intend_removal(node(*of), stamp(*tick, *author).clock, node(*author)).unwrap();
+            told.note(0, node(*of), &map);
+        }
+        (told, map)
+    }
+
+    #[test]
+    fn the_lowest_goes_first_and_is_not_waited_for_for_ever() {
+        let (mut removals, map) = told(&[(7, 5, 1), (8, 5, 2), (9, 4, 3)]);
+        assert_eq!(removals.lowest(0, &map), Some((stamp(4, 3), node(9))));
+        removals.begin(0, node(8), stamp(5, 2));
+        assert_eq!(removals.end(59 * SECOND, &map), None);
+        assert_eq!(removals.end(60 * SECOND, &map), Some((node(8), false)));
+        assert_eq!((removals.next_due_us(), removals.lowest(120 * SECOND, &map)), (None, None));
+    }
+
+    /// What was said while this node did not run has arrived by the next time.
+    #[test]
+    fn who_has_stalled_waits_once_more() {
+        let (mut removals, map) = told(&[(7, 5, 1)]);
+        removals.begin(0, node(7), stamp(5, 1));
+        assert_eq!(removals.end(61 * SECOND, &map), None);
+        assert_eq!(removals.next_due_us(), Some(121 * SECOND));
+        assert_eq!(removals.end(121 * SECOND, &map), Some((node(7), true)));
+    }
+
+    #[test]
+    fn one_that_another_has_taken_over_is_the_others() {
+        let (mut removals, mut map) = told(&[(7, 5, 1)]);
+        removals.begin(0, node(7), stamp(5, 1));
+        map.intend_removal(node(7), stamp(6, 2).clock, node(2)).unwrap();
+        removals.note(SECOND, node(7), &map);
+        assert_eq!(removals.end(60 * SECOND, &map), Some((node(7), false)));
+    }
+}

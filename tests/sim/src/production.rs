@@ -36,7 +36,11 @@ impl View {
     }
 
     fn on_liveness(&mut self, node: NodeId, up: bool) {
-        if up { self.up.insert(node) } else { self.up.remove(&node) };
+        if up {
+            self.up.insert(node)
+        } else {
+            self.up.remove(&node)
+        };
         self.table = RouteTable::new(self.own, self.ring.placed(), &self.up);
     }
 }

@@ -9,6 +9,7 @@
 //!
 //! Invariant: the same options give the same numbers, wall time excepted.
 
+mod announced;
 pub mod drawing;
 pub mod measure;
 pub mod report;
@@ -45,7 +46,7 @@ impl Default for Options {
             sizes: vec![10, 100, 1000],
             loss_per_million: 1_000,
             quiet_s: 60,
-            rounds: 5,
+            rounds: 3,
             paced_for: None,
             stall_s: 0,
         }

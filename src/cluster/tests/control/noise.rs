@@ -114,8 +114,7 @@ fn happen(node: &mut ControlNode, now_us: &mut u64, step: &Step, effects: &mut N
         Step::Leave => node.on_event(now, NodeEvent::Leave, effects),
         Step::Join => node.on_event(now, NodeEvent::Join { seeds: &[address(NodeId::new(2))] }, effects),
         Step::Operate { node: of, change } => {
-            let changes =
-                [MapChange::Join, MapChange::Leave, MapChange::Remove, MapChange::Retire, MapChange::Forget];
+            let changes = [MapChange::Join, MapChange::Leave, MapChange::Remove, MapChange::Retire, MapChange::Forget];
             let change = changes[usize::from(*change)];
             node.on_event(now, NodeEvent::Operate { node: NodeId::new(*of), change }, effects);
         }

@@ -127,7 +127,9 @@ impl Story {
             Some(entry) => {
                 let announced = entry.announced();
                 let own = announced.map(|announced| (announced.incarnation, announced.holdings.digest));
-                let own = own.map_or(String::new(), |(incarnation, holds)| format!(", incarnation {incarnation}, holds {holds}"));
+                let own = own.map_or(String::new(), |(incarnation, holds)| {
+                    format!(", incarnation {incarnation}, holds {holds}")
+                });
                 let zone = format!("weight {}, zone {:?}", entry.weight().get(), entry.zone().name());
                 format!("{}, {zone}{own}", entry.role())
             }

@@ -149,8 +149,7 @@ impl World {
         }
         let announced = setup.announced.clone();
         let control = ControlNode::new(setup, map);
-        let process =
-            Process { control, announced, ring: 0, stalled_until_us: 0, is_deaf: false, wakes_us: u64::MAX };
+        let process = Process { control, announced, ring: 0, stalled_until_us: 0, is_deaf: false, wakes_us: u64::MAX };
         assert!(self.processes.insert(node, process).is_none(), "started once");
         let seeds: Vec<_> = seeds.iter().map(|seed| address(*seed)).collect();
         self.event(node, NodeEvent::Join { seeds: &seeds });
@@ -309,7 +308,8 @@ impl World {
         let before = std::mem::replace(&mut process.ring, ring.fingerprint().0);
         if before != process.ring && ring.copies() > 0 {
             let members: Vec<String> = ring.loads().map(|load| format!("{:?}", load.0.node)).collect();
-            let capped = if ring.is_capped() { format!(", {} instead of 3 times", ring.copies()) } else { String::new() };
+            let capped =
+                if ring.is_capped() { format!(", {} instead of 3 times", ring.copies()) } else { String::new() };
             self.say(&format!("{node:?}: ring of {}{capped}", members.join(" ")));
         }
     }

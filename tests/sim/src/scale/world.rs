@@ -8,18 +8,18 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::net::SocketAddr;
 
 use annulus_cluster::datagram::Secrets;
 use annulus_cluster::event::Now;
 use annulus_cluster::failure_detector::Identity;
 use annulus_cluster::ids::NodeId;
 use annulus_cluster::limits::ControlLimits;
-use annulus_cluster::membership::{Announced, Endpoint, Holdings, Membership};
+use annulus_cluster::membership::Membership;
 use annulus_cluster::node::{ControlNode, MapChange, NodeEffect, NodeEffects, NodeEvent, NodeSetup};
 use annulus_cluster::random::Random;
 
 use super::Options;
+use super::announced::{address, announced, node_at};
 
 /// In front of each datagram's payload: IP and UDP.
 pub const DATAGRAM_HEAD_BYTES: u64 = 28;
@@ -33,39 +33,8 @@ const MEND_US: u64 = 200_000;
 const CUT_US: u64 = 1_000_000;
 /// The first nodes are everybody's seeds.
 const SEEDS: usize = 3;
-const PORT: u16 = 17_379;
 /// Wall clock of the beginning.
 const BEGIN_MS: u64 = 1_800_000_000_000;
-
-/// Where the node of this number listens.
-fn address(node: NodeId) -> SocketAddr {
-    let [.., a, b] = node.raw().to_be_bytes();
-    SocketAddr::new([10, 0, a, b].into(), PORT)
-}
-
-/// The node that listens there.
-fn node_at(address: SocketAddr) -> Option<NodeId> {
-    match address {
-        SocketAddr::V4(address) => {
-            let [.., a, b] = address.ip().octets();
-            NodeId::checked(u64::from(a) << 8 | u64::from(b))
-        }
-        SocketAddr::V6(_) => None,
-    }
-}
-
-/// What a node with four cores says of itself for the `version`th time.
-fn announced(node: NodeId, incarnation: u32, version: u64) -> Announced {
-    let host = address(node).ip().to_string();
-    Announced {
-        peers: Endpoint { host: host.as_str().into(), port: PORT },
-        clients: Endpoint { host: host.into(), port: 7_379 },
-        cores: 4,
-        incarnation: u16::try_from(incarnation).expect("few starts"),
-        version: 1,
-        holdings: Holdings { active: 3, pending: 0, draining: 0, digest: version },
-    }
-}
 
 /// Something on its way to a node.
 #[derive(Debug)]
