@@ -8,7 +8,9 @@
 //!   `put`, `get` and `forward` are clients' commands, `replica` what other coordinators ask, `hints` what is kept for others.
 //!   [`quorum`] counts; `compose` stamps; `copies` finds nodes that keep what was stamped; [`message`] is what nodes say.
 //!   [`token`] is what clients hold of a key's past.
-//! * Control plane, one per node: who exists, who answers, who owns what. The data plane sees it as [`route::Routes`].
+//! * Control plane, one per node: a [`node::NodeEvent`] goes into the [`node::ControlNode`], which knows who exists
+//!   ([`membership`]), who answers ([`failure_detector`], [`reachability`]) and has it told ([`gossip`]). [`ring`] says who owns what
+//!   then; the data plane sees all that as [`route::Routes`], made by [`route_table`].
 //!
 //! Rules S1 to S14 and invariants I1 to I8, which the comments name, are explained in the README of this directory.
 #![forbid(unsafe_code)]
