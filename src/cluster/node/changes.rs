@@ -13,7 +13,7 @@ use super::{ControlNode, NodeEffect, NodeEffects};
 use crate::datagram::News;
 use crate::ids::NodeId;
 use crate::limits::CLOCK_LAST;
-use crate::membership::{Announced, Membership, Role, Stamp, TooManyMembers, Weight, Zone};
+use crate::membership::{Announced, Membership, Role, TooManyMembers, Weight, Zone};
 use crate::mutation::{Mutation, mutated};
 use crate::placement::Member;
 
@@ -99,12 +99,10 @@ impl ControlNode {
         if let Some((_, other)) = self.removals.lowest(now_us, &self.map) {
             return Err(Refusal::RemovalUnderWay(other));
         }
-        let (own, mut stamp) = (self.own, None);
-        self.write(now_us, node, effects, |map, clock| {
-            stamp = Some(Stamp { clock, author: own });
-            map.intend_removal(node, clock, own)
-        })?;
-        self.removals.begin(now_us, node, stamp.expect("it was written"));
+        let own = self.own;
+        self.write(now_us, node, effects, |map, clock| map.intend_removal(node, clock, own))?;
+        let stamp = self.map.get(node).and_then(|entry| entry.removal());
+        self.removals.begin(now_us, node, stamp.expect("it was written above the role"));
         Ok(())
     }
 

@@ -8,9 +8,9 @@ use crate::control_message::{
     write_probe, write_probe_reply, write_pull,
 };
 use crate::datagram::{Datagram, News};
-use crate::failure_detector::Identity;
+use crate::failure_detector::{FailureDetector, Identity};
 use crate::ids::NodeId;
-use crate::membership::{Entry, Membership, Stamp};
+use crate::membership::{Entry, Membership, Role, Stamp};
 
 impl ControlNode {
     /// A message has come.
@@ -37,7 +37,10 @@ impl ControlNode {
                     self.detect(now_us, effects, |detector, output| detector.on_members(now_us, members, output));
                 let is_news = self.detector.member_count() > before;
                 match result {
-                    Ok(()) => self.introduction.on_members(now_us, from, is_news),
+                    Ok(()) => {
+                        let hears_all = || hears_all(&self.map, &self.detector);
+                        self.introduction.on_members(now_us, from, is_news, hears_all);
+                    }
                     Err(_) => self.counts.refused_messages += 1,
                 }
             }
@@ -46,7 +49,8 @@ impl ControlNode {
             ControlMessage::Entries { entries, answers_compare, is_last } => {
                 let is_news = self.on_entries(now_us, entries, answers_compare, effects);
                 if answers_compare {
-                    self.introduction.on_map(now_us, from, is_news, is_last);
+                    let hears_all = || hears_all(&self.map, &self.detector);
+                    self.introduction.on_map(now_us, from, (is_news, is_last), hears_all);
                 }
             }
             ControlMessage::Probe(number) => {
@@ -223,6 +227,12 @@ impl ControlNode {
     fn send(&self, to: NodeId, bytes: crate::effect::Span, effects: &mut NodeEffects) {
         effects.push(NodeEffect::Message { to, at: self.reachability.address(to), bytes });
     }
+}
+
+/// Whether as many members answer as the map has, those that were removed not counted.
+fn hears_all(map: &Membership, detector: &FailureDetector) -> bool {
+    let members = map.iter().filter(|(_, entry)| entry.role() != Role::Removed).count();
+    detector.member_count() + 1 >= members
 }
 
 /// What a map has, ascending by node.

@@ -1,7 +1,8 @@
 //! A node that has met the first member asks it for everything at once: who is there, and the whole map.
 //!
 //! Without that it would learn of the others one datagram at a time, which among a thousand takes minutes. Where many come at
-//! once, nobody knows everything yet: so another member is asked a moment later, until an answer has nothing new.
+//! once, nobody knows everything yet: so another member is asked a moment later, until an answer has nothing new; or until
+//! several have nothing new, where the map names nodes that nobody hears.
 //!
 //! Invariant: at most one member is asked at a time; the next one only when the first did not answer in time; at most
 //! [`ROUNDS_MAX`] of them answer.
@@ -9,7 +10,9 @@
 use crate::ids::NodeId;
 
 /// A cluster in which all have begun at once has met after fewer.
-const ROUNDS_MAX: u32 = 12;
+const ROUNDS_MAX: u32 = 32;
+/// Answers in a row with nothing new, after which those who are not heard count as gone.
+const IDLE_ROUNDS_MAX: u32 = 3;
 /// Between two of them.
 const ROUND_US: u64 = 1_000_000;
 
@@ -37,6 +40,8 @@ struct Answers {
 pub(super) struct Introduction {
     state: State,
     rounds: u32,
+    /// Of these, the last ones that had nothing new.
+    idle_rounds: u32,
     /// Somebody has answered since the process started.
     is_answered: bool,
     /// It has been completed once since the process started.
@@ -45,7 +50,7 @@ pub(super) struct Introduction {
 
 impl Introduction {
     pub(super) const fn new() -> Self {
-        Self { state: State::Idle, rounds: 0, is_answered: false, is_done: false }
+        Self { state: State::Idle, rounds: 0, idle_rounds: 0, is_answered: false, is_done: false }
     }
 
     /// A first one is not over yet: what comes now is known to the others.
@@ -60,7 +65,8 @@ impl Introduction {
 
     /// Somebody is there to ask, and should be, at once.
     pub(super) const fn want(&mut self, whom: Option<NodeId>) {
-        (self.state, self.rounds) = (State::Wanted { whom, from_us: 0 }, 0);
+        (self.rounds, self.idle_rounds) = (0, 0);
+        self.state = State::Wanted { whom, from_us: 0 };
     }
 
     /// Nobody is there any more.
@@ -103,17 +109,23 @@ impl Introduction {
         }
     }
 
-    /// Members have come, some of them unknown.
-    pub(super) fn on_members(&mut self, now_us: u64, from: NodeId, is_news: bool) {
-        self.on_answer(now_us, from, Answers { members: true, map: false, is_news });
+    /// Members have come, some of them unknown. `hears_all` tells whether everybody whom the map names is heard.
+    pub(super) fn on_members(&mut self, now_us: u64, from: NodeId, is_news: bool, hears_all: impl Fn() -> bool) {
+        self.on_answer(now_us, from, Answers { members: true, map: false, is_news }, hears_all);
     }
 
     /// Part of the map has come, and changed ours.
-    pub(super) fn on_map(&mut self, now_us: u64, from: NodeId, is_news: bool, is_last: bool) {
-        self.on_answer(now_us, from, Answers { members: false, map: is_last, is_news });
+    pub(super) fn on_map(
+        &mut self,
+        now_us: u64,
+        from: NodeId,
+        (is_news, is_last): (bool, bool),
+        hears_all: impl Fn() -> bool,
+    ) {
+        self.on_answer(now_us, from, Answers { members: false, map: is_last, is_news }, hears_all);
     }
 
-    fn on_answer(&mut self, now_us: u64, from: NodeId, part: Answers) {
+    fn on_answer(&mut self, now_us: u64, from: NodeId, part: Answers, hears_all: impl Fn() -> bool) {
         let State::Asked { whom, answers, .. } = &mut self.state else { return };
         if *whom != from {
             return;
@@ -125,7 +137,9 @@ impl Introduction {
             return;
         }
         (self.rounds, self.is_answered) = (self.rounds + 1, true);
-        if answers.is_news && self.rounds < ROUNDS_MAX {
+        self.idle_rounds = if answers.is_news { 0 } else { self.idle_rounds + 1 };
+        let is_over = self.idle_rounds >= IDLE_ROUNDS_MAX || (self.idle_rounds > 0 && hears_all());
+        if !is_over && self.rounds < ROUNDS_MAX {
             self.state = State::Wanted { whom: None, from_us: now_us + ROUND_US };
         } else {
             (self.state, self.is_done) = (State::Idle, true);
@@ -135,7 +149,7 @@ impl Introduction {
 
 #[cfg(test)]
 mod tests {
-    use super::{Introduction, ROUND_US, ROUNDS_MAX};
+    use super::{IDLE_ROUNDS_MAX, Introduction, ROUND_US, ROUNDS_MAX};
     use crate::ids::NodeId;
 
     #[test]
@@ -147,20 +161,35 @@ mod tests {
         assert_eq!(introduction.begin(0, 10, || Some(one)), Some(one));
         assert_eq!((introduction.begin(9, 10, || Some(two)), introduction.next_due_us()), (None, Some(10)));
         assert_eq!(introduction.begin(10, 10, || Some(two)), Some(two));
-        introduction.on_members(11, one, true);
-        introduction.on_members(11, two, false);
+        introduction.on_members(11, one, true, || true);
+        introduction.on_members(11, two, false, || true);
         introduction.on_unreachable(one);
-        introduction.on_map(11, two, false, false);
+        introduction.on_map(11, two, (false, false), || true);
         assert!(introduction.is_first() && introduction.next_due_us() == Some(20));
         introduction.on_unreachable(two);
         assert_eq!(introduction.begin(11, 10, || Some(one)), Some(one));
-        introduction.on_map(12, one, false, true);
-        introduction.on_members(12, one, false);
+        introduction.on_map(12, one, (false, true), || true);
+        introduction.on_members(12, one, false, || true);
         assert!(!introduction.is_first() && introduction.next_due_us().is_none());
         introduction.want(Some(two));
         assert_eq!(introduction.begin(30, 10, || None), Some(two));
         introduction.cancel();
         assert_eq!(introduction.next_due_us(), None);
+    }
+
+    #[test]
+    fn who_does_not_hear_all_asks_a_few_more() {
+        let one = NodeId::new(1);
+        let mut introduction = Introduction::new();
+        introduction.want(None);
+        let mut rounds = 0;
+        while let Some(now_us) = introduction.next_due_us() {
+            assert_eq!(introduction.begin(now_us, 10, || Some(one)), Some(one));
+            introduction.on_members(now_us, one, rounds == 1, || false);
+            introduction.on_map(now_us, one, (false, true), || false);
+            rounds += 1;
+        }
+        assert_eq!(rounds, 2 + IDLE_ROUNDS_MAX, "the second answer had something");
     }
 
     #[test]
@@ -171,8 +200,8 @@ mod tests {
         let mut rounds = 0;
         while let Some(now_us) = introduction.next_due_us() {
             assert_eq!(introduction.begin(now_us, 10, || Some(one)), Some(one));
-            introduction.on_members(now_us, one, true);
-            introduction.on_map(now_us, one, false, true);
+            introduction.on_members(now_us, one, true, || true);
+            introduction.on_map(now_us, one, (false, true), || true);
             rounds += 1;
             assert!(introduction.next_due_us().is_none_or(|due_us| due_us == now_us + ROUND_US));
         }
