@@ -10,7 +10,7 @@
 use crate::ids::NodeId;
 
 /// A cluster in which all have begun at once has met after fewer.
-const ROUNDS_MAX: u32 = 32;
+const ROUNDS_MAX: u32 = 12;
 /// Answers in a row with nothing new, after which those who are not heard count as gone.
 const IDLE_ROUNDS_MAX: u32 = 3;
 /// Between two of them.

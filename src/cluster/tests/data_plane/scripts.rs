@@ -273,7 +273,9 @@ fn played(script: &str) -> String {
 #[test]
 fn every_script_plays_as_written() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("testscripts");
-    let mut paths: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let files = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    // Those of the control plane are in a directory of their own.
+    let mut paths: Vec<_> = files.filter(|path| path.is_file()).collect();
     paths.sort();
     assert!(paths.len() >= 12, "the scripts are there");
     let mut different = Vec::new();
