@@ -8,6 +8,7 @@ fn two_hundred_seeds_keep_every_promise() {
     let summary = campaign(1, 200, &Options::default(), |_| {});
     println!("{}", summary.text());
     assert_eq!(summary.failures, [], "repeat one with: cargo run -p sim -- --seed S --story");
+    assert_eq!(summary.gates(&Options::default()), Ok(()));
 }
 
 #[test]
