@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::seeds::Consumer;
+use annulus_cluster::store::{Store, Targets};
 use annulus_object::{Context, Sibling};
 
 const KEY: Key<'static> = Key { bytes: b"k", partition: 3, hash: 99 };

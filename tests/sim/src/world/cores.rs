@@ -229,10 +229,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             }
             Effect::Answer { client, answer } => self.answer(place.0, *client, answer, effects),
             Effect::Dirty { partition, .. } => {
-                let owners = self.ring.owners(*partition);
-                let has_left_some = owners.contains(&place.0) && owners.len() > 1;
-                self.tally.dirty += 1;
-                self.machines[place.0].cores[place.1].has_left_some |= has_left_some;
+                self.left_some(place, *partition);
                 Ok(())
             }
             Effect::NeedIncarnation => {

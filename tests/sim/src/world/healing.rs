@@ -269,6 +269,14 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         }
     }
 
+    /// A core has left a copy to an exchange: its own, if it is an owner.
+    pub(super) fn left_some(&mut self, (node, core): (usize, usize), partition: u16) {
+        let owners = self.ring.owners(partition);
+        let is_own = owners.contains(&node) && owners.len() > 1;
+        self.tally.dirty += 1;
+        self.machines[node].cores[core].has_left_some |= is_own;
+    }
+
     /// Nothing is under way any more.
     fn check_idle(&mut self) -> Result<(), Violation> {
         self.run_until(self.now + SECOND)?;
