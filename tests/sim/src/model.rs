@@ -304,6 +304,19 @@ impl Model {
         key.closure(key.known(object.siblings().iter().map(|sibling| sibling.dot)))
     }
 
+    /// The versions of an object, what these have replaced, what that had replaced, and so on.
+    #[must_use]
+    pub fn replaced_by(&self, key: KeyIndex, object: &Object) -> Bits {
+        let mut replaced = self.seen_in(key, object).must;
+        loop {
+            let more = self.key(key).closure(replaced.iter()).must;
+            if more == replaced {
+                return replaced;
+            }
+            replaced = more;
+        }
+    }
+
     /// What a client has seen who was given the context that a write of its own has left.
     #[must_use]
     pub fn seen_after(&self, op: OpId, (write, is_alone): (WriteIndex, bool), context: &Context) -> Seen {

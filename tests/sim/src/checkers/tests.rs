@@ -278,6 +278,27 @@ fn a_lost_write_is_found() {
 }
 
 #[test]
+fn what_was_replaced_is_not_lost_where_a_context_has_forgotten_it() {
+    let mut bench = Bench::new();
+    let first = bench.write(0, &Object::default());
+    let bare = |object: &Object| {
+        let newest = object.newest().expect("it was written").clone();
+        let mut context = Context::default();
+        context.insert(newest.dot);
+        Object::single(newest, context)
+    };
+    let ended = |bench: &Bench, object: &Object| {
+        promise(acknowledged::check_owner(&bench.checkers.model, KEY, 2, object).map(drop))
+    };
+    let op = bench.put();
+    let beside = bench.stamp_blind(2, op, &Object::default()).unwrap();
+    assert_eq!(ended(&bench, &bare(&beside)), Some(Promise::Kept), "it stands beside the first");
+    let op = bench.put();
+    let second = bench.stamp_blind(1, op, &first).unwrap();
+    assert_eq!(ended(&bench, &bare(&second)), None);
+}
+
+#[test]
 fn the_atlas_knows_the_last_copy() {
     let mut bench = Bench::new();
     let first = bench.write(0, &Object::default());
