@@ -11,6 +11,8 @@
 macro_rules! mutations {
     (
         $($(#[doc = $text:literal])+ $name:ident = $word:literal,)+
+        narrow:
+        $($(#[doc = $narrow_text:literal])+ $narrow_name:ident = $narrow_word:literal,)+
         map:
         $($(#[doc = $map_text:literal])+ $map_name:ident = $map_word:literal,)+
     ) => {
@@ -18,12 +20,15 @@ macro_rules! mutations {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Mutation {
             $($(#[doc = $text])+ $name,)+
+            $($(#[doc = $narrow_text])+ $narrow_name,)+
             $($(#[doc = $map_text])+ $map_name,)+
         }
 
         impl Mutation {
             /// Those of the data plane, which the simulator has to find.
             pub const ALL: &'static [Mutation] = &[$(Mutation::$name,)+];
+            /// Those of the data plane that break no promise and only cost work: `tests/data_plane` finds each.
+            pub const NARROW: &'static [Mutation] = &[$(Mutation::$narrow_name,)+];
             /// Those of the membership map and the ring: `tests/control/bugs.rs` names the story that finds each.
             pub const MAP: &'static [Mutation] = &[$(Mutation::$map_name,)+];
 
@@ -32,6 +37,7 @@ macro_rules! mutations {
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Mutation::$name => $word,)+
+                    $(Mutation::$narrow_name => $narrow_word,)+
                     $(Mutation::$map_name => $map_word,)+
                 }
             }
@@ -41,6 +47,7 @@ macro_rules! mutations {
             pub const fn text(self) -> &'static str {
                 match self {
                     $(Mutation::$name => concat!($($text),+),)+
+                    $(Mutation::$narrow_name => concat!($($narrow_text),+),)+
                     $(Mutation::$map_name => concat!($($map_text),+),)+
                 }
             }
@@ -170,8 +177,6 @@ mutations! {
     ExchangeSendsSingleVersions = "exchange-sends-single-versions",
     /// An exchange repairs the other side only.
     ExchangeOneWay = "exchange-one-way",
-    /// Owners compare their trees of the moment, not those at a cut.
-    ExchangeIgnoresCut = "exchange-ignores-cut",
     /// Of keys that differ only those of the first message are compared.
     ExchangeFirstKeysOnly = "exchange-first-keys-only",
     /// That an owner lacks a write of which nobody keeps a hint is forgotten.
@@ -196,6 +201,10 @@ mutations! {
     StaleReplyAccepted = "stale-reply-accepted",
     /// A write that timed out is never answered.
     TimeoutForgotten = "timeout-forgotten",
+
+    narrow:
+    /// Owners compare their trees of the moment, not those at a cut.
+    ExchangeIgnoresCut = "exchange-ignores-cut",
 
     map:
     /// Of two maps' entries of a node the later one is kept whole (S13).

@@ -169,6 +169,9 @@ pub enum Action {
     Crash(usize, Instant, Option<u16>),
     /// A process is killed at the next such moment.
     AimedCrash(usize, Moment, Instant),
+    /// A process dies, and again at the first such moment of its next life; each time it is back before what was on its way
+    /// to it has come. The requests of a short life have the numbers of the next one's.
+    Relapse(usize, Moment, Instant),
     /// A node stands still from the next such moment on.
     AimedPause(usize, Moment, Instant),
     /// A process ends in order, and starts again.
@@ -257,7 +260,11 @@ impl Faults {
             Kind::Clog => Action::Clog(node, other, length),
             Kind::Pause => Action::Pause(node, length),
             Kind::Slow => Action::Slow(node, self.random.between(100, 20_000), length),
-            Kind::Crash | Kind::Afterlife => Action::Crash(node, length, None),
+            Kind::Crash => Action::Crash(node, length, None),
+            Kind::Afterlife => {
+                let moment = if self.random.one_in(2) { Moment::Asked } else { Moment::SentBeforeAppend };
+                Action::Relapse(node, moment, self.random.between(50, 3_000))
+            }
             Kind::AimedCrash => Action::AimedCrash(node, self.moment(), length),
             Kind::AimedPause => {
                 let moment = if self.random.one_in(2) { Moment::Asked } else { self.moment() };

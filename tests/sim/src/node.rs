@@ -222,9 +222,6 @@ pub struct Described {
 
 /// The protocol of one core, as the world drives it.
 pub trait Protocol<S: Store> {
-    /// Whether owners that have missed a write learn of it by reads only, for want of an exchange.
-    const NEEDS_READS: bool;
-
     /// The protocol of a core that starts.
     fn new(setup: Setup) -> Self;
     /// One event in, effects out.

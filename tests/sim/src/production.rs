@@ -52,8 +52,6 @@ pub struct Production {
 }
 
 impl<S: Store> Protocol<S> for Production {
-    const NEEDS_READS: bool = false;
-
     fn new(setup: Setup) -> Self {
         let session = Session(setup.node.raw() << 40 | u64::from(setup.life) << 8 | u64::from(setup.core));
         let start = Start { node: setup.node, session, earlier_actor: setup.earlier_actor, limits: setup.limits };

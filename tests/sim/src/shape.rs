@@ -125,6 +125,12 @@ impl Shape {
         shape
     }
 
+    /// Whether owners that have missed a write learn of it by reads: their turn to be compared does not come in this run.
+    #[must_use]
+    pub fn needs_reads(&self) -> bool {
+        self.limits.exchange_interval_us > self.heal_for
+    }
+
     /// A quorum that an operation asks for.
     pub fn draw_quorum(&self, random: &mut Random) -> Quorum {
         if random.per_mille(self.other_quorums) { quorum(random, self.quorum.n) } else { self.quorum }
@@ -163,7 +169,7 @@ fn limits(random: &mut Random) -> Limits {
         hint_scan_us: *random.pick(&[20_000, 200_000, 1_000_000]),
         avoid_us: *random.pick(&[20_000, 200_000, 1_000_000]),
         forwarders_max: *random.pick(&[8, 4096]),
-        exchange_interval_us: *random.pick(&[300_000, 500_000, 2_000_000]),
+        exchange_interval_us: *random.pick(&[300_000, 500_000, 2_000_000, 3_600_000_000]),
         exchanges_max: *random.pick(&[1, 2]),
         exchange_timeout_us: *random.pick(&[50_000, 300_000]),
         exchange_epoch_bits: *random.pick(&[6, 8]),

@@ -89,6 +89,14 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
                     self.restart_later(node, length, cores);
                 }
             }
+            Action::Relapse(node, moment, length) => {
+                if self.machines[node].may_end() {
+                    self.injected.add(Kind::Crash, 1);
+                    self.crash(node);
+                    self.restart_later(node, length, None);
+                    self.machines[node].armed = Some((moment, Ambush::Kill, length));
+                }
+            }
             Action::AimedCrash(node, moment, length) => {
                 if self.machines[node].is_up() {
                     self.machines[node].armed = Some((moment, Ambush::Kill, length));

@@ -86,7 +86,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
                 Err(_) => {}
             }
             self.run_until(self.now + LOOK)?;
-            if (self.hints_left() == 0 || self.check_disks().is_err()) && P::NEEDS_READS {
+            if (self.hints_left() == 0 || self.check_disks().is_err()) && self.shape.needs_reads() {
                 self.sweep(false)?;
             }
         }
