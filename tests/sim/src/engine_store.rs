@@ -136,8 +136,21 @@ impl EngineStore {
         }
     }
 
+    /// What is kept up to date write by write is what is built anew.
+    fn check_trees(&self) {
+        let engine = self.store.engine();
+        for partition in engine.partitions() {
+            assert_eq!(
+                engine.merkle_tree(partition).root(),
+                engine.recount_merkle_tree(partition).root(),
+                "{partition}"
+            );
+        }
+    }
+
     /// Adds what the engine has counted since the last call to what the node counts.
     fn count(&mut self) {
+        self.check_trees();
         let counts = self.store.engine().statistics().counts;
         let counted = DiskCounts {
             drains: counts.drains,

@@ -7,9 +7,10 @@
 
 use std::collections::BTreeMap;
 
-use annulus_cluster::event::Event;
+use annulus_cluster::event::{Event, Key};
 use annulus_cluster::ids::{Home, StoreToken};
 use annulus_cluster::mutation::{Mutation, mutated};
+use annulus_cluster::store::{Store, Versions};
 use annulus_object::{Actor, Clock};
 
 use super::disasters::Ambush;
@@ -23,6 +24,7 @@ use crate::node::{CoreStore, Disk, ExchangeCounts, Opening, Protocol, Setup, Tro
 use crate::ring::node_id;
 use crate::seeds::{Consumer, Random};
 use crate::shape::Shape;
+use crate::store::core_of;
 use crate::watched::Watched;
 
 /// How many probes in a row must fail before a peer counts as dead.
@@ -222,6 +224,24 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         let (incarnation, cores) = (self.machines[node].incarnation, self.machines[node].cores.len());
         self.trace.note(1, (node as u64) << 32 | u64::from(incarnation));
         self.tell(None, || format!("n{node} starts, incarnation {incarnation}, {cores} cores"));
+        self.note_found(node);
+    }
+
+    /// What a process finds on its disk is a copy, also of what was not confirmed before it died.
+    fn note_found(&mut self, node: usize) {
+        for key in 0..self.checkers.model.keys().len() {
+            let key = KeyIndex::try_from(key).expect("few keys");
+            let known = self.checkers.model.key(key);
+            let name = Key { bytes: &known.bytes, partition: known.partition, hash: known.hash };
+            let cores = &self.machines[node].cores;
+            let core = core_of(name.partition, self.ring.partitions(), cores.len() as u16);
+            let (home, mut found) = (Home::Owned(name.partition), Versions::default());
+            cores[usize::from(core)].store.inner.versions(home, &name, &mut found);
+            if !found.is_empty() {
+                let writes = known.covered(&found.context);
+                self.checkers.on_durable(node, home, key, &writes);
+            }
+        }
     }
 
     pub(super) fn on_start(&mut self, node: usize, life: u32) {

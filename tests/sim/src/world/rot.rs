@@ -64,8 +64,13 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
     pub(super) fn check_disks(&self) -> Result<(), Violation> {
         for (node, machine) in self.machines.iter().enumerate() {
             if machine.is_rotten || !machine.is_up() {
-                let what = if machine.is_rotten { "still has a disk that rots" } else { "does not run" };
-                return Err(Violation::new(Promise::Convergence, None, format!("n{node} {what}")));
+                let Some((key, write)) = self.needed_on(node).filter(|_| machine.is_rotten) else {
+                    let what = if machine.is_rotten { "still has a disk that rots" } else { "does not run" };
+                    return Err(Violation::new(Promise::Convergence, None, format!("n{node} {what}")));
+                };
+                let name = self.checkers.model.name(key, write);
+                let text = format!("n{node} still has a disk that rots, and no other owner has {name}");
+                return Err(Violation::new(Promise::Convergence, Some(key), text));
             }
         }
         Ok(())
