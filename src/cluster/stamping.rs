@@ -158,6 +158,9 @@ mod tests {
         ) -> Option<u64> {
             None
         }
+        fn is_stable(&self, _: &Key<'_>) -> bool {
+            true
+        }
         fn takes_writes(&self) -> bool {
             true
         }

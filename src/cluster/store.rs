@@ -84,7 +84,5 @@ pub trait Store {
 
     /// Whether what this store confirms of a key is then on stable storage: what DW counts. Not so where the key's durability
     /// promises less.
-    fn is_stable(&self, _key: &Key<'_>) -> bool {
-        true
-    }
+    fn is_stable(&self, key: &Key<'_>) -> bool;
 }

@@ -29,6 +29,11 @@ impl Objects {
         self.read.clear();
         self.node.restart(clean, cores);
         self.node.commits.clear();
+        self.check_recovered(clean);
+    }
+
+    /// What was recovered is what may be there; from now on that is certain.
+    fn check_recovered(&mut self, clean: bool) {
         for report in self.node.cores.iter().map(|core| core.recovery().clone()) {
             assert_eq!(report.corruption, [], "no damage was done");
             self.met.recovered_siblings += report.siblings;
@@ -63,18 +68,7 @@ impl Objects {
     /// Starts on what a crash has left, and compares it with what may be there; from now on that is certain.
     pub fn start(&mut self) {
         self.node.open(1, None).unwrap();
-        let report = self.node.cores[0].recovery().clone();
-        assert_eq!(report.corruption, [], "no damage was done");
-        self.met.recovered_siblings += report.siblings;
-        self.met.joined += report.joined;
-        let keys: Vec<Vec<u8>> = self.model.keys().cloned().collect();
-        for key in keys {
-            let found = self.object(&key).unwrap();
-            self.met.recovered += 1;
-            let steps = self.model.remove(&key).unwrap();
-            assert_possible(&key, &found, &steps, false);
-            self.model.insert(key, vec![Step::certain(found)]);
-        }
+        self.check_recovered(false);
         self.node.check_trees();
     }
 

@@ -79,6 +79,9 @@ impl Store for OneValue {
     ) -> Option<u64> {
         None
     }
+    fn is_stable(&self, _: &Key<'_>) -> bool {
+        true
+    }
     fn takes_writes(&self) -> bool {
         true
     }

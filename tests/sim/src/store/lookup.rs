@@ -95,6 +95,10 @@ impl Store for PlainStore {
         visit_versions(owned.map(|(place, kept)| (place.0, &kept.object)), max, visit)
     }
 
+    fn is_stable(&self, _: &Key<'_>) -> bool {
+        true
+    }
+
     fn takes_writes(&self) -> bool {
         let troubles = self.disk.borrow().troubles;
         !troubles.no_writes && !troubles.read_only
