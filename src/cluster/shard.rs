@@ -17,7 +17,7 @@ use crate::forward::once::Once;
 use crate::get::GetCommand;
 use crate::held::Held;
 use crate::hints::Hints;
-use crate::ids::{NodeId, PartitionId, RequestId, Session, StoreToken};
+use crate::ids::{NodeId, RequestId, Session, StoreToken};
 use crate::limits::Limits;
 use crate::message::{ForwardOutcome, ForwardPut, Header, Message, NotCarriedOut, Unverified};
 use crate::mutation::{Mutation, mutated};
@@ -129,12 +129,6 @@ impl Shard {
         }
         self.parts.requests.move_up(turn, lines);
         self.parts.requests.on_time(turn);
-    }
-
-    /// This node has dropped what it had as an owner of a partition: what `actor` stamped there is forgotten here, so that actor
-    /// stamps no more for it (rule S4).
-    pub fn on_dropped(&mut self, partition: PartitionId, actor: Actor) {
-        self.common.stamping.drop_partition(partition, actor);
     }
 
     /// What was done so far.

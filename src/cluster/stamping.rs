@@ -95,14 +95,9 @@ impl Stamping {
         }
         let own = context.entries().iter().filter(|(actor, _)| actor.node() == self.node.raw());
         if let Some(actor) = own.map(|(actor, _)| *actor).max() {
-            self.drop_partition(partition, actor);
+            let forgot = self.forgot.entry(partition).or_insert(actor);
+            *forgot = actor.max(*forgot);
         }
-    }
-
-    /// All that an actor of this node stamped for a partition may be forgotten.
-    pub(crate) fn drop_partition(&mut self, partition: PartitionId, actor: Actor) {
-        let forgot = self.forgot.entry(partition).or_insert(actor);
-        *forgot = actor.max(*forgot);
     }
 
     /// How often a new incarnation was asked for.

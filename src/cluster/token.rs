@@ -225,6 +225,20 @@ mod tests {
     }
 
     #[test]
+    fn the_dot_of_a_write_travels_only_where_something_stands_beside_it() {
+        let dot = Dot::new(Clock::from_raw(7).unwrap(), Actor::from_raw(1 << 16));
+        let beside = Token::of_write(dot, false, Context::default());
+        assert_eq!(beside.own, Some(dot), "the context that the client sent does not have it");
+        let mut context = Context::default();
+        context.insert(dot);
+        let alone = Token::of_write(dot, true, context);
+        assert_eq!(alone.own, None, "the context covers it");
+        for token in [beside, alone] {
+            assert_eq!(Token::decode(&text(&token), HASH).as_ref(), Ok(&token));
+        }
+    }
+
+    #[test]
     fn the_largest_context_fits() {
         let entries = (0..CONTEXT_ENTRIES_MAX as u64).map(|actor| (Actor::from_raw(actor), CLOCK_LAST));
         let own = Some(Dot::new(CLOCK_LAST, Actor::from_raw(1)));

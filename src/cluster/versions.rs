@@ -36,12 +36,6 @@ impl Versions {
         self.context.clear();
     }
 
-    /// Becomes the same as `other`; keeps the memory.
-    pub fn copy_from(&mut self, other: &Versions) {
-        self.siblings.clone_from(&other.siblings);
-        self.context.clone_from(&other.context);
-    }
-
     /// Becomes what is known of an object.
     pub fn copy_from_object(&mut self, object: ObjectView<'_>) {
         self.siblings.clear();

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use annulus_cluster::mutation::Mutation;
 
-use crate::checkers::{Promise, Violation};
+use crate::checkers::Violation;
 use crate::{Options, run};
 
 /// So many seeds are looked at for a bug, unless told otherwise.
@@ -67,12 +67,6 @@ impl Hunted {
             None => ("none".to_owned(), "not caught"),
         };
         format!("| `{}` | {} | {seed} | {promise} |", self.mutation.name(), self.mutation.text().trim())
-    }
-
-    /// Whether a promise of the store was broken, and not only an assertion of the product's.
-    #[must_use]
-    pub fn is_by_promise(&self) -> bool {
-        self.caught.as_ref().is_some_and(|(_, violation)| violation.promise != Promise::Assertions)
     }
 }
 
