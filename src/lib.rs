@@ -11,7 +11,8 @@
 //!
 //! * Start and end: [`boot`], [`check`], [`cli`], [`config`], [`node_meta`].
 //! * One core: [`shard_loop`], with [`session`] (one client), [`replies`], [`waiting`], [`gather`], [`mesh`].
-//! * A replica: [`replica_store`], the engine as the protocol sees it.
+//! * A replica: [`replica_store`], the engine as the protocol sees it; [`cluster_view`], the cluster as a core sees it, and
+//!   [`core_inbox`], what a core is told by threads that are none.
 //! * What users see: [`commands`], [`topology`], [`http`], [`metrics`], [`logging`]; [`admin`] asks a running node.
 //! * What runs it: [`mod@env`]; nothing else names the executor or the ring.
 
@@ -19,8 +20,10 @@ pub mod admin;
 pub mod boot;
 pub mod check;
 pub mod cli;
+pub mod cluster_view;
 pub mod commands;
 pub mod config;
+pub mod core_inbox;
 pub mod env;
 pub mod gather;
 pub mod glob;

@@ -12,6 +12,7 @@
 
 #![allow(unsafe_code)] // SAFETY: every unsafe block below carries its own proof; submissions keep their buffers alive in `self`.
 
+mod bell;
 mod event;
 mod file_operations;
 mod limits;
@@ -31,6 +32,7 @@ use file_operations::FileOperations;
 use provided::ProvidedBuffers;
 use sockets::Sockets;
 
+pub use bell::Bell;
 pub use event::{Event, RingAddress, StableBytes, Wait};
 pub use limits::RingLimits;
 pub use sockets::ConnectionId;
@@ -44,6 +46,7 @@ const KIND_FILE: u64 = 4;
 const KIND_WAKE: u64 = 5;
 const KIND_IGNORE: u64 = 6;
 const KIND_ATTEMPT: u64 = 7;
+const KIND_BELL: u64 = 8;
 
 const fn user_data(kind: u64, which: u64) -> u64 {
     assert!(which < 1 << KIND_SHIFT);
@@ -71,6 +74,8 @@ pub struct Ring<B: StableBytes> {
     /// Listeners that failed to accept and are not armed.
     failed_accepts: Vec<u16>,
     enters: u64,
+    /// Rung by threads that have no ring.
+    bell: Option<Bell>,
 }
 
 impl<B: StableBytes> Ring<B> {
@@ -104,6 +109,7 @@ impl<B: StableBytes> Ring<B> {
             rearm_accepts: Vec::new(),
             failed_accepts: Vec::new(),
             enters: 0,
+            bell: None,
         })
     }
 
@@ -211,6 +217,10 @@ impl<B: StableBytes> Ring<B> {
                     }
                 }
                 KIND_WAKE => return Some(Event::Woken),
+                KIND_BELL => {
+                    self.on_bell();
+                    return Some(Event::Woken);
+                }
                 KIND_IGNORE | KIND_ATTEMPT => {}
                 kind => unreachable!("completion of an unknown kind {kind}"),
             }

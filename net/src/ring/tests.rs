@@ -390,6 +390,25 @@ fn another_rings_wake_ends_a_long_wait() {
 }
 
 #[test]
+fn a_bell_wakes_from_a_thread_without_a_ring_every_time() {
+    let mut bench = Bench::new(&RingLimits::PRODUCTION);
+    let bell = bench.ring.bell().unwrap();
+    for rung in 1..=3 {
+        let other = {
+            let bell = bell.clone();
+            thread::spawn(move || bell.ring())
+        };
+        let began = Instant::now();
+        bench.turn(Wait::AtMost(Duration::from_secs(10)));
+        assert!(began.elapsed() < Duration::from_secs(5));
+        assert_eq!(bench.woken, rung);
+        other.join().unwrap();
+    }
+    bench.idle(30);
+    assert_eq!(bench.woken, 3, "nothing wakes it again");
+}
+
+#[test]
 fn after_stop_listening_clients_are_refused_and_served_ones_stay() {
     let mut bench = Bench::new(&RingLimits::PRODUCTION);
     let (mut client, id) = bench.connect();
