@@ -96,7 +96,7 @@ pub struct ShardLoop<D: Disk> {
     node: Arc<Node>,
     map: CoreMap,
     runtime: RuntimeConfig,
-    engine: Engine<D>,
+    store: ReplicaStore<D>,
     mesh: Mesh,
     sessions: Sessions,
     /// Sessions whose output may have to leave at the end of the turn.
@@ -249,19 +249,19 @@ impl<D: Disk> ShardLoop<D> {
 
     /// A file operation of the engine has ended.
     pub fn on_disk(&mut self, completion: Completion) {
-        self.engine.on_completion(completion, self.now.unix_ms);
+        self.store.engine_mut().on_completion(completion, self.now.unix_ms);
         self.take_engine_events();
     }
 
     /// Background work of the engine has ended.
     pub fn on_work_done(&mut self, done: annulus_engine::WorkDone<D>) {
-        self.engine.on_work_done(done, self.now.unix_ms);
+        self.store.engine_mut().on_work_done(done, self.now.unix_ms);
         self.take_engine_events();
     }
 
     /// Background work that the engine wants done; its result comes back through [`ShardLoop::on_work_done`].
     pub fn next_work(&mut self) -> Option<annulus_engine::Work<D>> {
-        self.engine.next_work()
+        self.store.engine_mut().next_work()
     }
 
     /// What the turn wants done, after [`ShardLoop::end_turn`].
@@ -271,7 +271,7 @@ impl<D: Disk> ShardLoop<D> {
 
     /// The store, for whoever drives the core.
     pub fn engine(&mut self) -> &mut Engine<D> {
-        &mut self.engine
+        self.store.engine_mut()
     }
 
     /// The queues to other cores, for whoever drives the core.
@@ -289,7 +289,7 @@ impl<D: Disk> ShardLoop<D> {
         self.take_engine_events();
         self.resume_sessions();
         if !more_comes {
-            self.engine.end_turn(self.now.steady_ns / 1000);
+            self.store.engine_mut().end_turn(self.now.steady_ns / 1000);
         }
         self.take_engine_events();
         self.flush_sessions();
@@ -305,7 +305,7 @@ impl<D: Disk> ShardLoop<D> {
         if !self.held_sessions.is_empty() {
             return limits::PARTIAL_REPLIES_HOLD;
         }
-        if !self.stalled.is_empty() || !self.engine.is_quiet() || self.drain != lifecycle::Drain::No {
+        if !self.stalled.is_empty() || !self.store.engine().is_quiet() || self.drain != lifecycle::Drain::No {
             return limits::TICK / 4;
         }
         if self.unpublished { limits::TICK } else { limits::IDLE_SLEEP }
@@ -338,7 +338,7 @@ impl<D: Disk> ShardLoop<D> {
     }
 
     fn take_engine_events(&mut self) {
-        while let Some(event) = self.engine.next_event() {
+        while let Some(event) = self.store.engine_mut().next_event() {
             match event {
                 Event::Durable(commit) => self.release_durable(commit),
                 Event::Failed(commit) => self.fail_commit(commit),

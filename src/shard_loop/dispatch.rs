@@ -96,7 +96,7 @@ impl<D: Disk> ShardLoop<D> {
         let partition = slot::partition(slot, self.map.partitions());
         let core = self.map.core_of(partition);
         if core == self.core {
-            let key = self.engine.key(key, partition);
+            let key = self.store.engine().key(key, partition);
             return self.run_for_session(session, index, row, &key, args);
         }
         if session.on_core_port && self.advises_moved(session) {

@@ -115,7 +115,7 @@ impl<D: Disk> ShardLoop<D> {
                 let first = usize::from(request.row.keys.expect("a data command has a key").first);
                 let key = match key {
                     Some(key) => *key,
-                    None => self.engine.key(request.args[first], request.partition),
+                    None => self.store.engine().key(request.args[first], request.partition),
                 };
                 if self.must_wait(&key) {
                     return self.wait_for_key(&key, request.park(to));
@@ -152,7 +152,7 @@ impl<D: Disk> ShardLoop<D> {
         let command = request.row.command().expect("refused rows never get here");
         panics::enter_command(request.row.name);
         let mut data = Data {
-            engine: &mut self.engine,
+            engine: self.store.engine_mut(),
             now_ms: self.now.unix_ms,
             protocol: request.protocol,
             fetched,
@@ -207,7 +207,7 @@ impl<D: Disk> ShardLoop<D> {
 
     fn read_for(&mut self, plan: &ReadPlan, parked: Parked, holds: Option<u128>) {
         let reading = self.readings.insert(Reading::Command { parked, holds });
-        if self.engine.start_read(plan, u64::from(reading)) {
+        if self.store.engine_mut().start_read(plan, u64::from(reading)) {
             if let Some(hash) = holds {
                 self.busy_keys.hold(hash);
             }
@@ -251,7 +251,7 @@ impl<D: Disk> ShardLoop<D> {
         let args = parked.arguments();
         let request = Request { row: parked.row, protocol: parked.protocol, partition: parked.partition, args: &args };
         let first = usize::from(parked.row.keys.expect("a data command has a key").first);
-        let key = self.engine.key(args[first], parked.partition);
+        let key = self.store.engine().key(args[first], parked.partition);
         self.run_and_settle(&request, &key, Some(fetched), parked.to);
     }
 
@@ -303,7 +303,7 @@ impl<D: Disk> ShardLoop<D> {
         let mut part = CorePart {
             node: &self.node,
             core: self.core,
-            engine: &mut self.engine,
+            engine: self.store.engine_mut(),
             sessions: &mut self.sessions,
             runtime: &mut self.runtime,
             slowlog: &mut self.slowlog,

@@ -175,7 +175,7 @@ impl<D: Disk> ShardLoop<D> {
             return;
         }
         self.last_tick_ns = now;
-        self.engine.tick(self.now.unix_ms);
+        self.store.engine_mut().tick(self.now.unix_ms);
         self.take_engine_events();
         self.publish_metrics();
         if self.drain != Drain::No {
@@ -192,7 +192,7 @@ impl<D: Disk> ShardLoop<D> {
     /// Lets everybody see this core's figures.
     pub(super) fn publish_metrics(&mut self) {
         self.unpublished = false;
-        let statistics = self.engine.statistics();
+        let statistics = self.store.engine().statistics();
         let counts = &statistics.counts;
         let figures = [
             (Metric::ConnectionsOpen, self.sessions.len() as u64),
@@ -268,7 +268,7 @@ impl<D: Disk> ShardLoop<D> {
         tracing::info!(core = self.core, clients = self.sessions.len(), "draining");
         self.drain = Drain::Clients;
         // Its client waits, and would hold up the end.
-        self.engine.abandon_snapshot();
+        self.store.engine_mut().abandon_snapshot();
         let indexes: Vec<u32> = self.sessions.iter().map(|(index, _)| index).collect();
         indexes.into_iter().for_each(|index| self.close_after_replies(index));
     }
@@ -279,11 +279,11 @@ impl<D: Disk> ShardLoop<D> {
                 let is_empty = self.sessions.is_empty() && self.mesh.is_flushed() && self.mesh.is_quiet();
                 // Other cores may still send what their clients asked for, until all of them have come this far.
                 if is_empty && self.node.core_has_drained(self.core) {
-                    self.engine.begin_close();
+                    self.store.engine_mut().begin_close();
                     self.drain = Drain::Engine;
                 }
             }
-            Drain::Engine if self.engine.is_closed() => self.drain = Drain::Done,
+            Drain::Engine if self.store.engine().is_closed() => self.drain = Drain::Done,
             Drain::No | Drain::Engine | Drain::Done => {}
         }
     }

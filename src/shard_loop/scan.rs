@@ -235,7 +235,7 @@ impl<D: Disk> ShardLoop<D> {
                 return (None, None);
             }
             let random = self.next_random();
-            return (self.engine.random_entry(random, self.now.unix_ms).map(|entry| vec![entry]), None);
+            return (self.store.engine_mut().random_entry(random, self.now.unix_ms).map(|entry| vec![entry]), None);
         }
         if matches!(scan.kind, Kind::SlotKeys(most) if scan.found_count >= most) {
             return (None, None);
@@ -249,7 +249,7 @@ impl<D: Disk> ShardLoop<D> {
             return (None, None);
         }
         let most = scan.budget.min(limits::SCAN_READS_MAX);
-        let batch = self.engine.scan(
+        let batch = self.store.engine_mut().scan(
             u16::try_from(partition).expect("partitions are at most 16384"),
             hash,
             most,
@@ -270,7 +270,7 @@ impl<D: Disk> ShardLoop<D> {
 
     fn read_for_scan(&mut self, scan: u32, place: usize, plan: &ReadPlan) {
         let reading = self.readings.insert(Reading::Scan { scan, place });
-        if self.engine.start_read(plan, u64::from(reading)) {
+        if self.store.engine_mut().start_read(plan, u64::from(reading)) {
             self.scans.get_mut(scan).missing += 1;
         } else {
             // More reads are in flight than the engine allows: the key is told of by a later scan only if it is asked again,
@@ -285,7 +285,7 @@ impl<D: Disk> ShardLoop<D> {
     pub(super) fn retry_scan_reads(&mut self) {
         while let Some((scan, place, plan)) = self.waiting_scan_reads.pop_front() {
             let reading = self.readings.insert(Reading::Scan { scan, place });
-            if !self.engine.start_read(&plan, u64::from(reading)) {
+            if !self.store.engine_mut().start_read(&plan, u64::from(reading)) {
                 self.readings.remove(reading);
                 self.waiting_scan_reads.push_front((scan, place, plan));
                 return;
