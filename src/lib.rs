@@ -13,6 +13,7 @@
 //! * One core: [`shard_loop`], with [`session`] (one client), [`replies`], [`waiting`], [`gather`], [`mesh`].
 //! * A replica: [`replica_store`], the engine as the protocol sees it; [`cluster_view`], the cluster as a core sees it, and
 //!   [`core_inbox`], what a core is told by threads that are none.
+//! * The cluster: [`control`] drives the control plane, [`secrets`] is what its nodes know each other by.
 //! * What users see: [`commands`], [`topology`], [`http`], [`metrics`], [`logging`]; [`admin`] asks a running node.
 //! * What runs it: [`mod@env`]; nothing else names the executor or the ring.
 
@@ -23,6 +24,7 @@ pub mod cli;
 pub mod cluster_view;
 pub mod commands;
 pub mod config;
+pub mod control;
 pub mod core_inbox;
 pub mod env;
 pub mod gather;
@@ -37,6 +39,7 @@ pub mod node_meta;
 pub mod replica_store;
 pub mod replies;
 pub mod restore;
+pub mod secrets;
 pub mod session;
 pub mod sessions;
 pub mod shard_loop;

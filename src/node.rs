@@ -1,4 +1,5 @@
-//! What every core of a node knows and none changes: who the node is, where it listens, which core owns what.
+//! What every core of a node knows: who the node is, where it listens, which core owns what, and where the newest view of the
+//! cluster is.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
@@ -7,9 +8,12 @@ use std::sync::{Arc, OnceLock};
 use annulus_engine::Progress;
 use annulus_object::Actor;
 
+use crate::cluster_view::{self, SharedView};
 use crate::commands::latency::Latency;
 use crate::config::Announce;
 use crate::config::Config;
+use crate::control::ControlSender;
+use crate::core_inbox::{self, CoreSenders};
 use crate::mesh::CoreMap;
 use crate::metrics::NodeMetrics;
 
@@ -40,6 +44,15 @@ pub struct Node {
     pub latency: Box<[Latency]>,
     /// How far its cores have come in reading what the disk holds.
     pub progress: Arc<Progress>,
+    /// The cluster as this node sees it now; of a node without one, itself alone.
+    pub view: SharedView,
+    /// Where the control plane is told things; `None` of a node without a cluster.
+    pub control: Option<ControlSender>,
+    /// Where cores are told things; each core leaves its own there before it has recovered.
+    pub inboxes: CoreSenders,
+    /// It came back with an empty directory under the number that it had before, and has not been filled yet: that it does not
+    /// have something says nothing.
+    is_refilling: AtomicBool,
     phase: AtomicU8,
     next_client_id: AtomicU64,
     /// Clients of each core, for spreading those of the base port and for `maxclients`.
@@ -92,7 +105,12 @@ impl Node {
         let drained = (0..map.cores()).map(|_| AtomicBool::new(false)).collect();
         let phase = AtomicU8::new(Phase::Loading as u8);
         let next_client_id = AtomicU64::new(1);
+        let view = SharedView::new(cluster_view::alone(&config, node_id, incarnation, map.cores()));
         Self {
+            view,
+            control: None,
+            inboxes: core_inbox::senders(map.cores()),
+            is_refilling: AtomicBool::new(false),
             config,
             cluster_id,
             node_id,
@@ -132,6 +150,16 @@ impl Node {
     /// The actor to stamp by instead of the one that the core was opened with.
     pub fn replacement_actor(&self) -> Option<Actor> {
         self.replacement.get().copied()
+    }
+
+    /// True while that this node does not have something says nothing: it lost its disk, and was not filled since.
+    pub fn is_refilling(&self) -> bool {
+        self.is_refilling.load(Ordering::Acquire)
+    }
+
+    /// Notes whether the node is being filled; whoever ends that has it stored first.
+    pub fn note_refilling(&self, is_refilling: bool) {
+        self.is_refilling.store(is_refilling, Ordering::Release);
     }
 
     /// Where the node stands.

@@ -15,6 +15,7 @@ use glommio::{LocalExecutorBuilder, Placement};
 use super::identity::take_incarnation;
 use super::{Report, Start};
 use crate::config::Durability;
+use crate::core_inbox::CoreInbox;
 use crate::env::background::Background;
 use crate::env::disk::RingDisk;
 use crate::env::driver::{BASE_LISTENER, CORE_LISTENER, Doorbells, Driver, Ended, now, steady_ns};
@@ -72,9 +73,13 @@ impl CoreStart {
     async fn serve(self) -> Result<Ended, String> {
         let Self { start, mesh, doorbells, listener, base, gate } = self;
         let core = mesh.core();
-        let ring = Ring::new(&RingLimits::PRODUCTION).map_err(|error| format!("its ring cannot be made: {error}"))?;
+        let mut ring =
+            Ring::new(&RingLimits::PRODUCTION).map_err(|error| format!("its ring cannot be made: {error}"))?;
         let doorbell = doorbells[usize::from(core)].set(Doorbell::new(ring.address()));
         assert!(doorbell.is_ok(), "a core starts once");
+        let bell = ring.bell().map_err(|error| format!("its bell cannot be made: {error}"))?;
+        let (inbox_sender, _inbox) = CoreInbox::new(bell);
+        assert!(start.node.inboxes[usize::from(core)].set(inbox_sender).is_ok(), "a core starts once");
         let disk = RingDisk::new(&start.node.config.data);
         let mut engine =
             engine::Engine::open(disk.clone(), engine_config(&start, core)).await.map_err(|error| error.to_string())?;

@@ -9,7 +9,7 @@ use annulus_net::resp::Protocol;
 
 use super::dispatch::is_muted;
 use super::{Reading, ShardLoop};
-use crate::commands::data::{Data, Outcome};
+use crate::commands::data::{Data, EngineKeys, Outcome};
 use crate::commands::session::{self, CorePart};
 use crate::commands::table::{self, Command, Group, Route, Row};
 use crate::commands::{self, Args};
@@ -152,10 +152,9 @@ impl<D: Disk> ShardLoop<D> {
         let command = request.row.command().expect("refused rows never get here");
         panics::enter_command(request.row.name);
         let mut data = Data {
-            engine: self.store.engine_mut(),
+            keys: EngineKeys { engine: self.store.engine_mut(), fetched },
             now_ms: self.now.unix_ms,
             protocol: request.protocol,
-            fetched,
             hits: &mut self.hits,
             misses: &mut self.misses,
             out,
@@ -169,7 +168,7 @@ impl<D: Disk> ShardLoop<D> {
         match outcome {
             Outcome::Done(_) => self.time_command(command, request.args),
             // It will be run again, and counts then.
-            Outcome::Stall | Outcome::Read(_) | Outcome::Snapshot => self.start_timing(),
+            Outcome::Stall | Outcome::Read(_) | Outcome::Snapshot | Outcome::Ask | Outcome::Sent => self.start_timing(),
         }
         outcome
     }
@@ -202,6 +201,7 @@ impl<D: Disk> ShardLoop<D> {
             Outcome::Stall => self.stalled.push_back(request.park(to)),
             Outcome::Read(plan) => self.read_for(&plan, request.park(to), request.row.writes().then_some(key.hash)),
             Outcome::Snapshot => unreachable!("no command on a key makes one"),
+            Outcome::Ask | Outcome::Sent => unreachable!("the engine has the key's only copy"),
         }
     }
 
@@ -322,7 +322,7 @@ impl<D: Disk> ShardLoop<D> {
             Outcome::Done(None) => self.deliver(to, &reply),
             Outcome::Done(Some(commit)) => self.commits.push(commit, to, &reply),
             Outcome::Stall => self.stalled.push_back(request.park(to)),
-            Outcome::Read(_) => unreachable!("a core part reads no record"),
+            Outcome::Read(_) | Outcome::Ask | Outcome::Sent => unreachable!("a core part reads and writes no key"),
             Outcome::Snapshot => {
                 let directory = parse_directory(request.args[2]).expect("checked before it was sent to the cores");
                 self.begin_snapshot(directory, request.protocol, to);

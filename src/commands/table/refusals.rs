@@ -22,6 +22,9 @@ refusals! {
     /// Counters and changes inside a value.
     READ_MODIFY_WRITE: "replicas accept writes independently, and one's change would overwrite another's";
         "GET the value, change it in the client and SET it, or keep one key per writer and add them up";
+    /// GETSET, GETDEL and the option GET of SET where a key has several copies.
+    SWAPS: "replicas accept writes independently, and one that comes in between would be lost unseen";
+        "send GET and SET or DEL, or let it be done in two steps with relaxed-commands = yes";
     /// LCS.
     COMPARISON: "values are not compared in the store"; "GET both values and compare them in the client";
     /// Commands that change two keys as one.
