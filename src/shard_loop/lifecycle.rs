@@ -175,8 +175,9 @@ impl<D: Disk> ShardLoop<D> {
             return;
         }
         self.last_tick_ns = now;
-        self.store.engine_mut().tick(self.now.unix_ms);
-        self.take_engine_events();
+        self.store.tick(self.protocol_now());
+        self.take_ended();
+        self.links().tick(now / 1000);
         self.publish_metrics();
         if self.drain != Drain::No {
             self.continue_drain();

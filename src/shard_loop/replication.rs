@@ -14,22 +14,42 @@ use std::sync::Arc;
 use annulus_cluster::counters::Counters;
 use annulus_cluster::effect::{Answer, Effect, Effects};
 use annulus_cluster::event::{Event, Key, Now};
-use annulus_cluster::ids::NodeId;
+use annulus_cluster::ids::{NodeId, Session};
 use annulus_cluster::limits::Limits;
 use annulus_cluster::shard::{Shard, Start};
 use annulus_engine::Disk;
+use annulus_object::Actor;
 
 use super::ShardLoop;
 use super::replicated::Replicated;
 use crate::cluster_view::ClusterView;
 use crate::core_inbox::PeerCore;
 use crate::mesh::CoreMap;
+use crate::node::Node;
+use crate::peers::Channel;
 use crate::replica_store::{Ended, LoadedBytes};
 
 /// Between two ticks of the protocol.
 const TICK_US: u64 = 10_000;
 /// Bytes of effects that wait for the end of a turn at most.
 const EFFECT_BYTES_MAX: usize = 1 << 20;
+
+/// This life of a core, as its peers tell it from others.
+#[derive(Debug, Clone, Copy)]
+pub struct Life {
+    /// A number that no core of the cluster had before.
+    pub session: u64,
+    /// The actor, if this life goes on stamping by one of an earlier life.
+    pub earlier_actor: Option<Actor>,
+}
+
+impl Life {
+    pub(super) fn start(self, node: &Node) -> Start {
+        let Self { session, earlier_actor } = self;
+        let node = NodeId::new(node.node_id);
+        Start { node, session: Session(session), earlier_actor, limits: Limits::default() }
+    }
+}
 
 /// See the module.
 pub(super) struct Replication {
@@ -208,13 +228,8 @@ impl<D: Disk> ShardLoop<D> {
             return self.tell(Event::Unreachable { peer: to });
         };
         let address = self.replication.view.member(to).and_then(|member| member.address);
-        self.send_frame(peer, address, crate::peers::Channel::Data, message);
+        self.send_frame(peer, address, Channel::Data, message);
     }
-}
-
-/// The limits of a core's protocol.
-pub(super) fn limits() -> Limits {
-    Limits::default()
 }
 
 /// What a client is told, and the bytes that it speaks of.
