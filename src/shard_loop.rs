@@ -169,6 +169,7 @@ impl<D: Disk> ShardLoop<D> {
     ) -> Self {
         let core = mesh.core();
         let runtime = node.config.runtime.clone();
+        let durability = engine.durability();
         let replication = Replication::new(life.start(&node), node.view.get());
         let peers = Peers::new(PeersLimits::PRODUCTION, life.session, steady_clock() / 1000);
         let mut slowlog = SlowLog::new(core, node.map.cores());

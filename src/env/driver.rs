@@ -18,10 +18,12 @@ use annulus_object::Clock;
 
 use super::background::{Background, BackgroundDone};
 use super::disk::{InFlight, RingDisk, completion};
+use crate::core_inbox::{CoreEvent, CoreInbox};
 use crate::limits;
 use crate::logging::LogHandle;
 use crate::mesh::{Doorbell, Message};
 use crate::node::{Node, Phase};
+use crate::peers::Connected;
 use crate::shard_loop::{Now, Progress, ShardLoop};
 
 /// Number of the base port's listener; a core's own has 1.
@@ -49,6 +51,7 @@ pub struct Driver {
     disk: RingDisk,
     shard: ShardLoop<RingDisk>,
     doorbells: Doorbells,
+    inbox: CoreInbox,
     background: Background,
     log: LogHandle,
     drain_began: Option<Instant>,
@@ -69,7 +72,7 @@ impl Driver {
         ring: Ring<InFlight>,
         disk: RingDisk,
         mut shard: ShardLoop<RingDisk>,
-        doorbells: Doorbells,
+        (doorbells, inbox): (Doorbells, CoreInbox),
         background: Background,
         log: LogHandle,
     ) -> Self {
@@ -81,6 +84,7 @@ impl Driver {
             disk,
             shard,
             doorbells,
+            inbox,
             background,
             log,
             drain_began: None,
@@ -112,6 +116,7 @@ impl Driver {
             self.shard.begin_turn(now());
             self.take_events();
             self.take_background();
+            self.take_inbox();
             self.maybe_retry_accepts();
             self.take_mesh();
             let more_comes = self.more_comes();
@@ -263,6 +268,20 @@ impl Driver {
                     tracing::error!(core = self.core, %error, "no new incarnation could be stored: this core writes nothing more");
                     self.shard.engine().refuse_writes();
                 }
+            }
+        }
+    }
+
+    /// What threads that are no cores have told this core.
+    fn take_inbox(&mut self) {
+        while let Some(event) = self.inbox.next() {
+            match event {
+                CoreEvent::PeerConnected { peer, capabilities, socket, is_dialled, skew_ms } => {
+                    let connection = self.ring.adopt(socket);
+                    let connected = Connected { peer, capabilities, is_dialled, skew_ms };
+                    self.shard.on_peer_connected(connection, connected);
+                }
+                other => self.shard.on_core_event(other),
             }
         }
     }

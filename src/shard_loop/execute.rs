@@ -55,7 +55,7 @@ pub(super) struct Request<'a> {
 }
 
 impl Request<'_> {
-    fn park(&self, to: ReplyTo) -> Parked {
+    pub(super) fn park(&self, to: ReplyTo) -> Parked {
         Parked::new(self.row, self.protocol, to, self.partition, self.args)
     }
 }
@@ -74,6 +74,10 @@ impl<D: Disk> ShardLoop<D> {
         if self.must_wait(key) {
             let to = self.reserve(session, index);
             return self.wait_for_key(key, request.park(to));
+        }
+        if !self.replication.is_alone {
+            let to = self.reserve(session, index);
+            return self.run_replicated(&request, key, None, to);
         }
         let muted = is_muted(session);
         let direct = if row.writes() || muted { None } else { session.replies.direct() };
@@ -119,6 +123,9 @@ impl<D: Disk> ShardLoop<D> {
                 };
                 if self.must_wait(&key) {
                     return self.wait_for_key(&key, request.park(to));
+                }
+                if !self.replication.is_alone {
+                    return self.run_replicated(request, &key, None, to);
                 }
                 self.run_and_settle(request, &key, None, to);
             }

@@ -18,9 +18,8 @@ use super::ShardLoop;
 use super::execute::Request;
 use super::replication::answer_bytes;
 use crate::commands::data::{Data, Intended, Outcome, ReplicatedKeys};
-use crate::commands::{self, failures};
+use crate::commands;
 use crate::logging::panics;
-use crate::own_writes::OwnWrites;
 use crate::replies::ReplyBytes;
 use crate::slab::Slab;
 use crate::waiting::{Parked, ReplyTo};
@@ -39,6 +38,15 @@ struct Underway {
     client: u64,
     hash: u128,
     stage: Stage,
+}
+
+#[derive(Default)]
+struct OwnWrites;
+impl OwnWrites {
+    fn get(&self, _: u64, _: u128) -> Option<(Dot, bool)> {
+        None
+    }
+    fn insert(&mut self, _: u64, _: u128, _: Dot, _: bool) {}
 }
 
 /// All of them.
@@ -74,7 +82,7 @@ impl<D: Disk> ShardLoop<D> {
         panics::enter_command(request.row.name);
         let mut reply = std::mem::take(&mut self.scratch);
         reply.clear();
-        let may_swap = self.runtime.relaxed_commands || self.replication.view.wanted == 1;
+        let may_swap = self.replication.view.wanted == 1;
         let mut data = Data {
             keys: ReplicatedKeys::new(object, may_swap),
             now_ms: self.now.unix_ms,
@@ -115,14 +123,14 @@ impl<D: Disk> ShardLoop<D> {
         if holds {
             self.busy_keys.hold(key.hash);
         }
-        let client = request.asker.client;
+        let client = 0;
         let stage = Stage::Asked { parked: request.park(to), holds };
         let token = self.replication.commands.insert(Underway { to, client, hash: key.hash, stage });
         let get = Get {
             client: token,
             key: event_key(key),
             own_last: self.own_last(client, key.hash).map(|(dot, _)| dot),
-            quorum: self.quorum(request.asker.consistency),
+            quorum: self.quorum(),
             deadline_us: self.deadline_us(),
         };
         self.tell(Event::Get(get));
@@ -136,7 +144,7 @@ impl<D: Disk> ShardLoop<D> {
         (intended, object): (Intended<'_>, Option<&[u8]>),
         (to, reply): (ReplyTo, &[u8]),
     ) {
-        let client = request.asker.client;
+        let client = 0;
         let seen = object.filter(|_| intended.has_read);
         // Of a key that nobody has there is nothing to replace, and still it was looked at.
         let context = seen.map(|object| match object {
@@ -155,7 +163,7 @@ impl<D: Disk> ShardLoop<D> {
             context: context.as_ref(),
             own_last: own.map(|(dot, _)| dot),
             own_is_alone: own.is_some_and(|(_, is_alone)| is_alone),
-            quorum: self.quorum(request.asker.consistency),
+            quorum: self.quorum(),
             deadline_us: self.deadline_us(),
         };
         self.tell(Event::Put(put));
@@ -165,8 +173,21 @@ impl<D: Disk> ShardLoop<D> {
         self.replication.commands.own_writes.get(client, hash)
     }
 
+    fn quorum(&self) -> annulus_cluster::event::Quorum {
+        let wanted = self.node.config.quorums;
+        let most = u8::try_from(self.replication.view.copies).expect("few copies").max(1);
+        annulus_cluster::event::Quorum {
+            n: wanted.copies,
+            r: wanted.read.min(most),
+            w: wanted.write.min(most),
+            pr: 0,
+            pw: 0,
+            dw: wanted.durable.min(most),
+        }
+    }
+
     fn deadline_us(&self) -> u64 {
-        self.now.steady_ns / 1000 + u64::try_from(self.node.config.deadline.as_micros()).expect("checked: seconds")
+        self.now.steady_ns / 1000 + u64::try_from(self.node.config.quorums.deadline.as_micros()).expect("checked: seconds")
     }
 
     /// The protocol has an answer to a command.
@@ -198,7 +219,7 @@ impl<D: Disk> ShardLoop<D> {
         match object {
             Ok(object) => {
                 let args = parked.arguments();
-                let request = parked.request(&args);
+                let request = Request { row: parked.row, protocol: parked.protocol, partition: parked.partition, args: &args };
                 let first = usize::from(parked.row.keys.expect("a data command has a key").first);
                 let key = self.store.engine().key(args[first], parked.partition);
                 self.run_replicated(&request, &key, Some(object), parked.to);
@@ -212,7 +233,7 @@ impl<D: Disk> ShardLoop<D> {
 
     fn fail_replicated(&mut self, failure: Failure, to: ReplyTo) {
         let mut reply = Vec::new();
-        failures::write(&mut reply, failure);
+        annulus_net::resp::writer::error(&mut reply, &format!("TRYAGAIN {failure}"));
         self.deliver(to, &reply);
     }
 }

@@ -21,7 +21,7 @@ use annulus_net::resp::reader;
 use annulus_net::ring::ConnectionId;
 use annulus_object::{Actor, Clock};
 
-use super::{Now, Progress, ShardLoop};
+use super::{Life, Now, Progress, ShardLoop};
 use crate::config::{Config, Environment, Sources};
 use crate::mesh::{CoreMap, Mesh};
 use crate::metrics::NodeMetrics;
@@ -103,7 +103,6 @@ impl Cluster {
         let map = CoreMap::new(config.partitions, cores);
         let listen = config.listen;
         let identity = ([9; 16], NODE_ID, incarnation);
-        let runtime = config.runtime.clone();
         let metrics = NodeMetrics::new(cores);
         let node = Arc::new(Node::new(config, identity, "0".repeat(40), map.clone(), listen, START_MS, metrics));
         let cores = Mesh::for_cores(cores).into_iter().map(|mesh| {
@@ -132,7 +131,8 @@ impl Cluster {
             };
             let disk = disk.for_core(core);
             let engine = block_on(Engine::open(disk.clone(), config)).unwrap();
-            let shard = ShardLoop::new(Arc::clone(&node), engine, mesh, runtime.clone(), || 0);
+            let life = Life { session: u64::from(incarnation) << 16 | u64::from(core), earlier_actor: None };
+            let shard = ShardLoop::new(Arc::clone(&node), engine, mesh, life, || 0);
             Core { shard, disk, free: Vec::new(), next_connection: 0 }
         });
         let cores = cores.collect();
