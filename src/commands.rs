@@ -10,6 +10,7 @@ pub mod connection;
 pub mod data;
 pub mod describe;
 pub mod expiry;
+pub mod failures;
 pub mod info;
 pub mod keys;
 pub mod latency;

@@ -10,6 +10,7 @@ use annulus_net::resp::{Parser, Protocol};
 use annulus_net::ring::ConnectionId;
 
 use crate::commands::table::Command;
+use crate::consistency::{Asker, Consistency};
 use crate::limits;
 use crate::replies::Replies;
 
@@ -81,6 +82,8 @@ pub struct Session {
     pub closed: bool,
     /// RESP2 or RESP3.
     pub protocol: Protocol,
+    /// `DYN.CONSISTENCY`.
+    pub consistency: Consistency,
     /// `AUTH` was given or is not needed.
     pub authenticated: bool,
     /// `CLIENT SETNAME`.
@@ -142,6 +145,7 @@ impl Session {
             closing: false,
             closed: false,
             protocol: Protocol::Resp2,
+            consistency: Consistency::default(),
             authenticated,
             name: Vec::new(),
             driver_name: Vec::new(),
@@ -157,6 +161,18 @@ impl Session {
             bytes_in: 0,
             bytes_out: 0,
         }
+    }
+
+    /// What its commands take along to the core of their key.
+    #[inline]
+    pub fn asker(&self) -> Asker {
+        Asker { client: self.id, consistency: self.consistency }
+    }
+
+    /// How and for whom its commands are answered.
+    #[inline]
+    pub fn reply_as(&self) -> (Protocol, Asker) {
+        (self.protocol, self.asker())
     }
 
     /// Keeps bytes that are no whole command yet; `needed` more will come at least.

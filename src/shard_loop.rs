@@ -160,13 +160,7 @@ pub struct ShardLoop<D: Disk> {
 
 impl<D: Disk> ShardLoop<D> {
     /// A core that serves what its engine has recovered.
-    pub fn new(
-        node: Arc<Node>,
-        engine: Engine<D>,
-        mesh: Mesh,
-        life: Life,
-        steady_clock: SteadyClock,
-    ) -> Self {
+    pub fn new(node: Arc<Node>, engine: Engine<D>, mesh: Mesh, life: Life, steady_clock: SteadyClock) -> Self {
         let core = mesh.core();
         let runtime = node.config.runtime.clone();
         let durability = engine.durability();

@@ -103,7 +103,7 @@ impl CoreStart {
             tracing::warn!(core, "a synthetic background task runs, as background-load wants");
             background.start_synthetic();
         }
-        let mut driver = 
+        let mut driver =
             Driver::new(Arc::clone(&start.node), ring, disk, shard, (doorbells, inbox), background, start.log);
         driver.listen(CORE_LISTENER, listener);
         if let Some(base) = base {

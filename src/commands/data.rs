@@ -213,4 +213,6 @@ pub fn parse_integer(text: &[u8]) -> Option<i64> {
 }
 
 #[cfg(test)]
+mod replicated_tests;
+#[cfg(test)]
 mod tests;

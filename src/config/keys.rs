@@ -50,6 +50,7 @@ pub(super) const KEYS: &[Key] = &[
     key("clients", "tcp-keepalive"),
     key("clients", "proto-max-bulk-len"),
     key("clients", "client-output-buffer-limit"),
+    key("clients", "relaxed-commands"),
     key("cores", "cores"),
     key("cores", "preempt-timer"),
     key("cores", "background-load"),

@@ -59,6 +59,7 @@ fn value(config: &Config, key: &str) -> String {
             let (hard, soft) = (parse::format_bytes(limit.hard_bytes), parse::format_bytes(limit.soft_bytes));
             format!("\"{hard} {soft} {}\"", limit.soft_seconds)
         }
+        "relaxed-commands" => runtime.relaxed_commands.to_string(),
         "cores" => cores::format(&config.cores),
         "background-load" => config.background_load.to_string(),
         "preempt-timer" => parse::format_duration(config.preempt_timer),

@@ -64,6 +64,7 @@ shutdown-timeout = "3s"
 slowlog-log-slower-than = -1
 slowlog-max-len = 7
 latency-tracking = "no"
+relaxed-commands = true
 announce-host = "db-1.example.org"
 announce = "node"
 partitions = 16384
@@ -86,6 +87,7 @@ background-load = true
     assert_eq!((runtime.maxclients, runtime.timeout_s, runtime.tcp_keepalive_s), (20, 30, 0));
     assert_eq!((runtime.slowlog_slower_than_us, runtime.slowlog_entries_max), (-1, 7));
     assert_eq!((runtime.latency_tracking, runtime.log_level), (false, LogLevel::Debug));
+    assert!(runtime.relaxed_commands);
     let output = OutputLimit { hard_bytes: 128 << 20, soft_bytes: 64 << 20, soft_seconds: 10 };
     assert_eq!(runtime.output_limit, output);
     // No key of the table is left a default here, or this test does not know it.

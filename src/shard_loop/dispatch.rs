@@ -7,6 +7,7 @@ use super::ShardLoop;
 use crate::commands::Args;
 use crate::commands::session::{self, Answer, SessionCommand};
 use crate::commands::table::{self, Command, Gather as GatherKind, Route, Row, Service, Unknown, flag};
+use crate::consistency::Asker;
 use crate::gather::Gather;
 use crate::limits;
 use crate::mesh::RequestFlags;
@@ -105,13 +106,13 @@ impl<D: Disk> ShardLoop<D> {
             return self.reply(session, |out| writer::error(out, &format!("MOVED {slot} {target}")));
         }
         let to = self.reserve(session, index);
-        let flags = RequestFlags::new(session.protocol, partition);
+        let head = request_head(session, partition);
         match raw {
             Some(raw) => {
                 self.counts.add(Metric::MeshSent, 1);
-                self.mesh.requests_to(core).push_request(to.token(), flags, |out| out.extend_from_slice(raw));
+                self.mesh.requests_to(core).push_request(to.token(), head, |out| out.extend_from_slice(raw));
             }
-            None => self.send_request(core, to, flags, args),
+            None => self.send_request(core, to, head, args),
         }
     }
 
@@ -135,17 +136,17 @@ impl<D: Disk> ShardLoop<D> {
         let core = self.map.core_of(partition);
         if core == self.core {
             let to = self.reserve(session, index);
-            self.local.push_back(Parked::new(row, session.protocol, to, partition, args));
+            self.local.push_back(Parked::new(row, session.reply_as(), to, partition, args));
         } else {
             let to = self.reserve(session, index);
-            self.send_request(core, to, RequestFlags::new(session.protocol, partition), args);
+            self.send_request(core, to, request_head(session, partition), args);
         }
     }
 
     /// Sends a command to another core.
-    pub(super) fn send_request(&mut self, core: u16, to: ReplyTo, flags: RequestFlags, args: Args<'_>) {
+    pub(super) fn send_request(&mut self, core: u16, to: ReplyTo, head: (RequestFlags, Asker), args: Args<'_>) {
         self.counts.add(Metric::MeshSent, 1);
-        self.mesh.requests_to(core).push_request(to.token(), flags, |out| {
+        self.mesh.requests_to(core).push_request(to.token(), head, |out| {
             writer::array_header(out, args.len());
             args.iter().for_each(|arg| writer::bulk(out, arg));
         });
@@ -179,9 +180,9 @@ impl<D: Disk> ShardLoop<D> {
             let to = ReplyTo::Gather { gather, part };
             let core = self.map.core_of(partition);
             if core == self.core {
-                self.local.push_back(Parked::new(part_row, session.protocol, to, partition, &part_args));
+                self.local.push_back(Parked::new(part_row, session.reply_as(), to, partition, &part_args));
             } else {
-                self.send_request(core, to, RequestFlags::new(session.protocol, partition), &part_args);
+                self.send_request(core, to, request_head(session, partition), &part_args);
             }
         }
     }
@@ -208,9 +209,9 @@ impl<D: Disk> ShardLoop<D> {
         for (part, core) in cores.into_iter().enumerate() {
             let to = ReplyTo::Gather { gather, part: u32::try_from(part).expect("cores are few") };
             if core == self.core {
-                self.local.push_back(Parked::new(row, session.protocol, to, 0, args));
+                self.local.push_back(Parked::new(row, session.reply_as(), to, 0, args));
             } else {
-                self.send_request(core, to, RequestFlags::new(session.protocol, 0), args);
+                self.send_request(core, to, request_head(session, 0), args);
             }
         }
         gather
@@ -249,7 +250,7 @@ impl<D: Disk> ShardLoop<D> {
             }
             Answer::ThisCore => {
                 let to = self.reserve(session, index);
-                self.local.push_back(Parked::new(row, session.protocol, to, 0, args));
+                self.local.push_back(Parked::new(row, session.reply_as(), to, 0, args));
             }
             Answer::Shutdown => {
                 tracing::info!(client = session.id, peer = %session.peer, "SHUTDOWN was asked for");
@@ -304,6 +305,11 @@ impl<D: Disk> ShardLoop<D> {
         }
         ReplyTo::Session { session: index, slot: session.replies.reserve() }
     }
+}
+
+/// What goes before a client's command to another core.
+pub(super) fn request_head(session: &Session, partition: u16) -> (RequestFlags, Asker) {
+    (RequestFlags::new(session.protocol, partition), session.asker())
 }
 
 /// The command that runs one part of a command on several keys.

@@ -13,6 +13,7 @@ use crate::commands::data::{Data, EngineKeys, Outcome};
 use crate::commands::session::{self, CorePart};
 use crate::commands::table::{self, Command, Group, Route, Row};
 use crate::commands::{self, Args};
+use crate::consistency::Asker;
 use crate::logging::panics;
 use crate::metrics::Family;
 use crate::session::Session;
@@ -50,13 +51,20 @@ fn family_of(row: &Row, command: Command) -> Family {
 pub(super) struct Request<'a> {
     pub(super) row: &'static Row,
     pub(super) protocol: Protocol,
+    pub(super) asker: Asker,
     pub(super) partition: u16,
     pub(super) args: Args<'a>,
 }
 
-impl Request<'_> {
+impl<'a> Request<'a> {
+    /// A command that waited, with its arguments.
+    pub(super) fn of(parked: &Parked, args: Args<'a>) -> Self {
+        let Parked { row, protocol, asker, partition, .. } = *parked;
+        Self { row, protocol, asker, partition, args }
+    }
+
     pub(super) fn park(&self, to: ReplyTo) -> Parked {
-        Parked::new(self.row, self.protocol, to, self.partition, self.args)
+        Parked::new(self.row, (self.protocol, self.asker), to, self.partition, self.args)
     }
 }
 
@@ -70,7 +78,8 @@ impl<D: Disk> ShardLoop<D> {
         key: &Key<'_>,
         args: Args<'_>,
     ) {
-        let request = Request { row, protocol: session.protocol, partition: key.partition, args };
+        let (protocol, asker) = session.reply_as();
+        let request = Request { row, protocol, asker, partition: key.partition, args };
         if self.must_wait(key) {
             let to = self.reserve(session, index);
             return self.wait_for_key(key, request.park(to));
@@ -256,7 +265,7 @@ impl<D: Disk> ShardLoop<D> {
 
     fn rerun(&mut self, parked: &Parked, fetched: &Fetched) {
         let args = parked.arguments();
-        let request = Request { row: parked.row, protocol: parked.protocol, partition: parked.partition, args: &args };
+        let request = Request::of(parked, &args);
         let first = usize::from(parked.row.keys.expect("a data command has a key").first);
         let key = self.store.engine().key(args[first], parked.partition);
         self.run_and_settle(&request, &key, Some(fetched), parked.to);
@@ -265,7 +274,7 @@ impl<D: Disk> ShardLoop<D> {
     /// Runs a command that waited.
     pub(super) fn run_parked(&mut self, parked: &Parked) {
         let args = parked.arguments();
-        let request = Request { row: parked.row, protocol: parked.protocol, partition: parked.partition, args: &args };
+        let request = Request::of(parked, &args);
         self.run_request(&request, None, parked.to);
     }
 
@@ -289,8 +298,7 @@ impl<D: Disk> ShardLoop<D> {
         let mut waiting = std::mem::take(&mut self.stalled);
         while let Some(parked) = waiting.pop_front() {
             let args = parked.arguments();
-            let request =
-                Request { row: parked.row, protocol: parked.protocol, partition: parked.partition, args: &args };
+            let request = Request::of(&parked, &args);
             self.run_unstalled(&request, None, parked.to);
             if !self.stalled.is_empty() {
                 break;

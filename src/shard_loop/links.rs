@@ -52,7 +52,9 @@ impl<D: Disk> ShardLoop<D> {
 
     /// The links; out while frames are heard.
     pub(super) fn links(&mut self) -> &mut Peers {
-        self.peers.as_mut().expect("frames are heard one connection at a time, and lead to no sends before that is over")
+        self.peers
+            .as_mut()
+            .expect("frames are heard one connection at a time, and lead to no sends before that is over")
     }
 
     /// Bytes came from a peer.

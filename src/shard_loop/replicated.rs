@@ -9,7 +9,7 @@
 //! that key.
 
 use annulus_cluster::effect::{Answer, Effects, Failure};
-use annulus_cluster::event::{self, Event, Get, Put};
+use annulus_cluster::event::{self, Event, Get, Put, Quorum};
 use annulus_cluster::ids::ClientToken;
 use annulus_engine::{Disk, Key};
 use annulus_object::{Dot, ObjectView};
@@ -18,8 +18,10 @@ use super::ShardLoop;
 use super::execute::Request;
 use super::replication::answer_bytes;
 use crate::commands::data::{Data, Intended, Outcome, ReplicatedKeys};
-use crate::commands;
+use crate::commands::{self, failures};
+use crate::consistency::Asker;
 use crate::logging::panics;
+use crate::own_writes::OwnWrites;
 use crate::replies::ReplyBytes;
 use crate::slab::Slab;
 use crate::waiting::{Parked, ReplyTo};
@@ -38,15 +40,6 @@ struct Underway {
     client: u64,
     hash: u128,
     stage: Stage,
-}
-
-#[derive(Default)]
-struct OwnWrites;
-impl OwnWrites {
-    fn get(&self, _: u64, _: u128) -> Option<(Dot, bool)> {
-        None
-    }
-    fn insert(&mut self, _: u64, _: u128, _: Dot, _: bool) {}
 }
 
 /// All of them.
@@ -82,7 +75,7 @@ impl<D: Disk> ShardLoop<D> {
         panics::enter_command(request.row.name);
         let mut reply = std::mem::take(&mut self.scratch);
         reply.clear();
-        let may_swap = self.replication.view.wanted == 1;
+        let may_swap = self.runtime.relaxed_commands || self.replication.view.wanted == 1;
         let mut data = Data {
             keys: ReplicatedKeys::new(object, may_swap),
             now_ms: self.now.unix_ms,
@@ -123,14 +116,14 @@ impl<D: Disk> ShardLoop<D> {
         if holds {
             self.busy_keys.hold(key.hash);
         }
-        let client = 0;
+        let client = request.asker.client;
         let stage = Stage::Asked { parked: request.park(to), holds };
         let token = self.replication.commands.insert(Underway { to, client, hash: key.hash, stage });
         let get = Get {
             client: token,
             key: event_key(key),
             own_last: self.own_last(client, key.hash).map(|(dot, _)| dot),
-            quorum: self.quorum(),
+            quorum: self.quorum(request.asker),
             deadline_us: self.deadline_us(),
         };
         self.tell(Event::Get(get));
@@ -144,7 +137,7 @@ impl<D: Disk> ShardLoop<D> {
         (intended, object): (Intended<'_>, Option<&[u8]>),
         (to, reply): (ReplyTo, &[u8]),
     ) {
-        let client = 0;
+        let client = request.asker.client;
         let seen = object.filter(|_| intended.has_read);
         // Of a key that nobody has there is nothing to replace, and still it was looked at.
         let context = seen.map(|object| match object {
@@ -163,7 +156,7 @@ impl<D: Disk> ShardLoop<D> {
             context: context.as_ref(),
             own_last: own.map(|(dot, _)| dot),
             own_is_alone: own.is_some_and(|(_, is_alone)| is_alone),
-            quorum: self.quorum(),
+            quorum: self.quorum(request.asker),
             deadline_us: self.deadline_us(),
         };
         self.tell(Event::Put(put));
@@ -173,21 +166,13 @@ impl<D: Disk> ShardLoop<D> {
         self.replication.commands.own_writes.get(client, hash)
     }
 
-    fn quorum(&self) -> annulus_cluster::event::Quorum {
-        let wanted = self.node.config.quorums;
-        let most = u8::try_from(self.replication.view.copies).expect("few copies").max(1);
-        annulus_cluster::event::Quorum {
-            n: wanted.copies,
-            r: wanted.read.min(most),
-            w: wanted.write.min(most),
-            pr: 0,
-            pw: 0,
-            dw: wanted.durable.min(most),
-        }
+    fn quorum(&self, asker: Asker) -> Quorum {
+        asker.consistency.quorum(&self.node.config.quorums, self.replication.view.copies)
     }
 
     fn deadline_us(&self) -> u64 {
-        self.now.steady_ns / 1000 + u64::try_from(self.node.config.quorums.deadline.as_micros()).expect("checked: seconds")
+        self.now.steady_ns / 1000
+            + u64::try_from(self.node.config.quorums.deadline.as_micros()).expect("checked: seconds")
     }
 
     /// The protocol has an answer to a command.
@@ -219,7 +204,7 @@ impl<D: Disk> ShardLoop<D> {
         match object {
             Ok(object) => {
                 let args = parked.arguments();
-                let request = Request { row: parked.row, protocol: parked.protocol, partition: parked.partition, args: &args };
+                let request = Request::of(parked, &args);
                 let first = usize::from(parked.row.keys.expect("a data command has a key").first);
                 let key = self.store.engine().key(args[first], parked.partition);
                 self.run_replicated(&request, &key, Some(object), parked.to);
@@ -233,7 +218,7 @@ impl<D: Disk> ShardLoop<D> {
 
     fn fail_replicated(&mut self, failure: Failure, to: ReplyTo) {
         let mut reply = Vec::new();
-        annulus_net::resp::writer::error(&mut reply, &format!("TRYAGAIN {failure}"));
+        failures::write(&mut reply, failure);
         self.deliver(to, &reply);
     }
 }

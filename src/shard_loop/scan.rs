@@ -10,6 +10,7 @@ use std::rc::Rc;
 use annulus_engine::{Disk, ReadPlan, Record, ScanEntry};
 use annulus_net::resp::{Protocol, writer};
 
+use super::dispatch::request_head;
 use super::execute::{Fetched, Request};
 use super::{Reading, ShardLoop};
 use crate::commands::Args;
@@ -17,7 +18,6 @@ use crate::commands::data::parse_integer;
 use crate::commands::table::{Command, Row};
 use crate::glob;
 use crate::limits;
-use crate::mesh::RequestFlags;
 use crate::session::Session;
 use crate::slot;
 use crate::waiting::{Parked, ReplyTo};
@@ -139,9 +139,9 @@ impl<D: Disk> ShardLoop<D> {
         let core = self.map.core_of(partition);
         let to = self.reserve(session, index);
         if core == self.core {
-            self.local.push_back(Parked::new(row, session.protocol, to, partition, args));
+            self.local.push_back(Parked::new(row, session.reply_as(), to, partition, args));
         } else {
-            self.send_request(core, to, RequestFlags::new(session.protocol, partition), args);
+            self.send_request(core, to, request_head(session, partition), args);
         }
     }
 
