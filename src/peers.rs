@@ -13,7 +13,10 @@
 //! Invariants: at most one dial per peer is under way; of every message that may be lost its node is told of by
 //! [`Peers::next_lost`] — one that was not taken, and those of a link that ended.
 
+pub mod acceptor;
 mod channel;
+pub mod dialer;
+mod handshaking;
 pub mod limits;
 mod peer;
 mod status;
@@ -31,6 +34,7 @@ use limits::PeersLimits;
 use peer::{Peer, Route};
 
 pub use channel::Channel;
+pub use handshaking::{HandshakeContext, HandshakeCounters, HandshakeFailed};
 pub use status::{LinkState, LinkStatus, PeersCounters};
 
 /// A connection that is wanted; for [`dialer::Dialer::dial`].

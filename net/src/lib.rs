@@ -7,6 +7,7 @@
 //! * [`probe`]: why this machine may refuse such a ring.
 
 pub mod backoff;
+pub mod handshake;
 pub mod limits;
 pub mod link;
 pub mod listener;
