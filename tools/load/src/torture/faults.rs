@@ -82,13 +82,7 @@ pub struct Driver {
 
 impl Driver {
     /// At most `at_once` nodes are hurt at a time.
-    pub fn new(
-        hook: Hook,
-        shared: Arc<Shared>,
-        reach: Arc<Mutex<Reach>>,
-        interval: Duration,
-        at_once: usize,
-    ) -> Self {
+    pub fn new(hook: Hook, shared: Arc<Shared>, reach: Arc<Mutex<Reach>>, interval: Duration, at_once: usize) -> Self {
         let random = StdRng::seed_from_u64(shared.seed.rotate_left(17) ^ 0xFA);
         Self { hook, shared, reach, interval, at_once, random, active: Vec::new(), done: Done::default() }
     }
@@ -123,8 +117,7 @@ impl Driver {
 
     fn hurt(&mut self) -> Result<(), HookError> {
         let nodes = self.shared.endpoints.len();
-        let sound: Vec<usize> =
-            (0..nodes).filter(|node| self.active.iter().all(|(hurt, _)| hurt != node)).collect();
+        let sound: Vec<usize> = (0..nodes).filter(|node| self.active.iter().all(|(hurt, _)| hurt != node)).collect();
         let node = sound[self.random.random_range(0..sound.len())];
         let fault = FAULTS[self.random.random_range(0..FAULTS.len())];
         self.active.push((node, fault));

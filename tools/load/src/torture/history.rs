@@ -197,7 +197,9 @@ mod tests {
         assert_eq!(Sibling::read(key, &bytes), Sibling::Ids(ids.to_vec()));
         assert_eq!(Sibling::read(key, &value(key, &[])), Sibling::Ids(Vec::new()));
         let other = Key { generation: 2, ..key };
-        for (key, bytes) in [(other, &bytes[..]), (key, b"set/3/1: 1.x"), (key, b"set/3/1: 12"), (key, b"\xff"), (key, b"")] {
+        for (key, bytes) in
+            [(other, &bytes[..]), (key, b"set/3/1: 1.x"), (key, b"set/3/1: 12"), (key, b"\xff"), (key, b"")]
+        {
             assert!(matches!(Sibling::read(key, bytes), Sibling::Foreign(_)), "{}", bytes.escape_ascii());
         }
     }

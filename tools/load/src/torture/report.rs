@@ -108,12 +108,20 @@ impl Report {
 
     /// For people.
     pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
-        writeln!(out, "run {}, seed {}, {:.1} s, {} clients, {} nodes", self.run, self.seed, self.elapsed_s, self.clients, self.nodes)?;
+        writeln!(
+            out,
+            "run {}, seed {}, {:.1} s, {} clients, {} nodes",
+            self.run, self.seed, self.elapsed_s, self.clients, self.nodes
+        )?;
         let listed = |counts: &mut dyn Iterator<Item = (String, u64)>| {
             let parts: Vec<String> = counts.map(|(name, count)| format!("{name} {count}")).collect();
             if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
         };
-        writeln!(out, "faults   {}", listed(&mut self.faults.iter().map(|(name, count)| ((*name).to_owned(), *count))))?;
+        writeln!(
+            out,
+            "faults   {}",
+            listed(&mut self.faults.iter().map(|(name, count)| ((*name).to_owned(), *count)))
+        )?;
         writeln!(out, "errors   {}", listed(&mut self.errors.iter().map(|(name, count)| (name.clone(), *count))))?;
         writeln!(out)?;
         write_table(out, &self.verdict_rows())?;
@@ -128,8 +136,17 @@ impl Report {
     }
 
     fn verdict_rows(&self) -> Vec<Vec<String>> {
-        let head =
-            ["workload", "keys", "acknowledged", "survived", "lost", "resurrected", "duplicated", "invented", "diverged"];
+        let head = [
+            "workload",
+            "keys",
+            "acknowledged",
+            "survived",
+            "lost",
+            "resurrected",
+            "duplicated",
+            "invented",
+            "diverged",
+        ];
         let row = |(name, v): (&&'static str, &Verdict)| {
             let counts =
                 [v.keys, v.acknowledged, v.survived, v.lost, v.resurrected, v.duplicated, v.invented, v.diverged];
@@ -140,7 +157,11 @@ impl Report {
 
     fn write_figures(&self, out: &mut impl Write) -> io::Result<()> {
         let agreed = self.agreed_after_s.map_or("never".to_owned(), |seconds| format!("after {seconds:.1} s"));
-        writeln!(out, "checked  {} reads on the way, {} answers at the end; nodes agreed {agreed}", self.reads_checked, self.answers_compared)?;
+        writeln!(
+            out,
+            "checked  {} reads on the way, {} answers at the end; nodes agreed {agreed}",
+            self.reads_checked, self.answers_compared
+        )?;
         let a = &self.availability;
         writeln!(
             out,
@@ -153,7 +174,11 @@ impl Report {
             a.apart_in_time, a.apart, a.reaching_percent
         )?;
         let longest = self.longest_gap_ms.iter().copied().fold(0.0, f64::max);
-        writeln!(out, "gaps     {longest:.0} ms at most between two writes of a client; {} new connections", self.reconnects)?;
+        writeln!(
+            out,
+            "gaps     {longest:.0} ms at most between two writes of a client; {} new connections",
+            self.reconnects
+        )?;
         for (name, latency) in [("writes", &self.writes), ("reads", &self.reads)] {
             writeln!(
                 out,

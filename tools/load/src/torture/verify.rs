@@ -79,9 +79,8 @@ pub fn run(plan: Plan<'_>, history: &History) -> Found {
 /// Those of `keys` on which nodes disagree, or that are not as they should be.
 fn unsettled(plan: Plan<'_>, history: &History, keys: &[Key]) -> Vec<Key> {
     let shown = read_all(plan, keys);
-    let is_unsettled = |(index, key): (usize, &Key)| {
-        (!judge_one(plan, history, *key, &shown, index).is_clean()).then_some(*key)
-    };
+    let is_unsettled =
+        |(index, key): (usize, &Key)| (!judge_one(plan, history, *key, &shown, index).is_clean()).then_some(*key);
     keys.iter().enumerate().filter_map(is_unsettled).collect()
 }
 
@@ -150,8 +149,7 @@ fn read_one(
 ) -> Result<Vec<Sibling>, Failure> {
     let open = match conversation {
         Some(open) => open,
-        None => conversation
-            .insert(Conversation::open(endpoint, ANSWER_PATIENCE).map_err(|_| Failure::NotConnected)?),
+        None => conversation.insert(Conversation::open(endpoint, ANSWER_PATIENCE).map_err(|_| Failure::NotConnected)?),
     };
     let deadline = Instant::now() + ANSWER_PATIENCE;
     match key.kind {

@@ -10,8 +10,8 @@ mod siblings;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use rand::rngs::StdRng;
 use rand::Rng;
+use rand::rngs::StdRng;
 
 use super::conversation::{Answer, Conversation, Failure};
 use super::history::{History, Id, Key, Kind, NEVER, Outcome, Sibling, Write};
@@ -164,12 +164,7 @@ pub fn versions(
 }
 
 /// What a GET shows.
-pub fn shown(
-    conversation: &mut Conversation,
-    key: Key,
-    run: &str,
-    deadline: Instant,
-) -> Result<Vec<Sibling>, Failure> {
+pub fn shown(conversation: &mut Conversation, key: Key, run: &str, deadline: Instant) -> Result<Vec<Sibling>, Failure> {
     match conversation.ask(&[b"GET", &key.name(run)], deadline)? {
         Answer::Bulk(value) => Ok(vec![Sibling::read(key, &value)]),
         Answer::Null => Ok(Vec::new()),
