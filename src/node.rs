@@ -16,6 +16,7 @@ use crate::control::ControlSender;
 use crate::core_inbox::{self, CoreSenders};
 use crate::mesh::CoreMap;
 use crate::metrics::NodeMetrics;
+use crate::peers::dialer::Dialer;
 
 /// Facts of this process, shared read-only by its cores; the few atomics are counters and the node's phase.
 #[derive(Debug)]
@@ -48,6 +49,8 @@ pub struct Node {
     pub view: SharedView,
     /// Where the control plane is told things; `None` of a node without a cluster.
     pub control: Option<ControlSender>,
+    /// Makes connections to other nodes; there once every core can be told of one.
+    pub dialer: OnceLock<Dialer>,
     /// Where cores are told things; each core leaves its own there before it has recovered.
     pub inboxes: CoreSenders,
     /// It came back with an empty directory under the number that it had before, and has not been filled yet: that it does not
@@ -109,6 +112,7 @@ impl Node {
         Self {
             view,
             control: None,
+            dialer: OnceLock::new(),
             inboxes: core_inbox::senders(map.cores()),
             is_refilling: AtomicBool::new(false),
             config,

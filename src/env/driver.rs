@@ -23,7 +23,7 @@ use crate::limits;
 use crate::logging::LogHandle;
 use crate::mesh::{Doorbell, Message};
 use crate::node::{Node, Phase};
-use crate::peers::Connected;
+use crate::peers::{Connected, DialRequest};
 use crate::shard_loop::{Now, Progress, ShardLoop};
 
 /// Number of the base port's listener; a core's own has 1.
@@ -317,6 +317,7 @@ impl Driver {
         }
         outbox.closes.drain(..).for_each(|connection| self.ring.close(connection));
         outbox.wakes.drain(..).for_each(|core| self.ring_at(core));
+        outbox.dials.drain(..).for_each(|dial| self.dial(dial));
         if std::mem::take(&mut outbox.shutdown) {
             self.node.enter(Phase::Draining);
         }
@@ -335,6 +336,16 @@ impl Driver {
             self.background.run(work);
         }
         self.disk.submit(&mut self.ring);
+    }
+
+    fn dial(&mut self, dial: DialRequest) {
+        let dialler = self.node.dialer.get();
+        let why = match dialler.map(|dialler| dialler.dial(self.core, dial)) {
+            Some(Ok(())) => return,
+            Some(Err(error)) => error.to_string(),
+            None => "this node has not come so far".to_owned(),
+        };
+        self.shard.on_core_event(CoreEvent::DialFailed { peer: dial.peer, why, is_refused: false });
     }
 
     fn drain(&mut self) {
