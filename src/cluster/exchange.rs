@@ -108,6 +108,7 @@ impl Exchanges {
         let limits = &turn.common.limits;
         let (epoch, bits) = (epoch_of(turn.now, limits), limits.exchange_epoch_bits);
         turn.store.open_epoch(epoch, bits);
+        turn.common.refill.note_epoch(epoch);
         while let Some(slot) = self.timers.pop_due(turn.now.steady_us) {
             if let Some(handle) = self.comparisons.at(slot) {
                 self.fail(turn, handle);
@@ -239,6 +240,9 @@ impl Exchanges {
         match *answer {
             ExchangeMessage::Equal if !comparison.differs => {
                 turn.common.counters.exchanges_equal += 1;
+                let (partition, cut) = (comparison.partition, comparison.cut);
+                let owners = turn.routes.owners(partition).len();
+                turn.common.refill.on_equal(partition, from, cut, owners);
                 self.end(handle);
             }
             ExchangeMessage::Differs { leaf_bits } if !comparison.differs => {

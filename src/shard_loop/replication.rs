@@ -47,7 +47,7 @@ impl Life {
     pub(super) fn start(self, node: &Node) -> Start {
         let Self { session, earlier_actor } = self;
         let node = NodeId::new(node.node_id);
-        Start { node, session: Session(session), earlier_actor, limits: Limits::default() }
+        Start { node, session: Session(session), earlier_actor, is_refilling: false, limits: Limits::default() }
     }
 }
 
