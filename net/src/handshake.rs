@@ -24,6 +24,8 @@ mod codec;
 mod dialler;
 mod error;
 mod proof;
+#[cfg(test)]
+mod tests;
 use std::ops::RangeInclusive;
 
 pub use acceptor::{Accepted, Acceptor, Gate, Introduction, refusal};

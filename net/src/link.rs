@@ -19,6 +19,8 @@
 mod outbox;
 mod pulse;
 mod streams;
+#[cfg(test)]
+mod tests;
 
 use crate::limits::LinkLimits;
 use crate::peer_frame::{

@@ -16,6 +16,9 @@
 //! Invariant: a frame is given out whole and with its checksum right, or not at all; whatever bytes come, the decoder holds one
 //! unfinished frame at most, and answers with an error rather than a panic.
 
+#[cfg(test)]
+mod tests;
+
 use bytemuck::{Pod, Zeroable};
 
 /// Bytes in front of a payload.

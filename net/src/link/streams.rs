@@ -57,6 +57,12 @@ impl IncomingStreams {
         Self { limits, under_way: Vec::new(), bytes: 0 }
     }
 
+    /// Bytes that the messages under way were announced with.
+    #[cfg(test)]
+    pub(super) fn announced_bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Takes a chunk; its channel and message if that is whole now.
     pub(super) fn take(&mut self, label: Label, payload: &[u8]) -> Result<Option<(u8, Vec<u8>)>, StreamError> {
         let found = self.under_way.iter().position(|incoming| incoming.stream == label.stream);
