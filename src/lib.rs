@@ -33,6 +33,7 @@ pub mod glob;
 pub mod http;
 pub mod limits;
 pub mod logging;
+pub mod members_file;
 pub mod mesh;
 pub mod metrics;
 pub mod node;

@@ -56,6 +56,8 @@ pub struct Node {
     /// It came back with an empty directory under the number that it had before, and has not been filled yet: that it does not
     /// have something says nothing.
     is_refilling: AtomicBool,
+    /// Founders that were seen, and how many are wanted; both 0 when it founds no cluster.
+    founding: [AtomicU8; 2],
     phase: AtomicU8,
     next_client_id: AtomicU64,
     /// Clients of each core, for spreading those of the base port and for `maxclients`.
@@ -115,6 +117,7 @@ impl Node {
             dialer: OnceLock::new(),
             inboxes: core_inbox::senders(map.cores()),
             is_refilling: AtomicBool::new(false),
+            founding: [AtomicU8::new(0), AtomicU8::new(0)],
             config,
             cluster_id,
             node_id,
@@ -164,6 +167,19 @@ impl Node {
     /// Notes whether the node is being filled; whoever ends that has it stored first.
     pub fn note_refilling(&self, is_refilling: bool) {
         self.is_refilling.store(is_refilling, Ordering::Release);
+    }
+
+    /// Founders that were seen, itself included, and how many are wanted; `None` of a node that founds no cluster.
+    pub fn founding(&self) -> Option<(u8, u8)> {
+        let [seen, wanted] = [0, 1].map(|at| self.founding[at].load(Ordering::Relaxed));
+        (wanted > 0).then_some((seen, wanted))
+    }
+
+    /// Notes how far founding has come.
+    pub fn note_founding(&self, founding: Option<(u8, u8)>) {
+        let (seen, wanted) = founding.unwrap_or((0, 0));
+        self.founding[0].store(seen, Ordering::Relaxed);
+        self.founding[1].store(wanted, Ordering::Relaxed);
     }
 
     /// Where the node stands.
