@@ -4,6 +4,7 @@
 use std::rc::Rc;
 use std::sync::LazyLock;
 
+use annulus_cluster::effect::Failure;
 use annulus_engine::{Disk, Key, ReadError, ReadPlan, Record};
 use annulus_net::resp::Protocol;
 
@@ -12,7 +13,7 @@ use super::{Reading, ShardLoop};
 use crate::commands::data::{Data, EngineKeys, Outcome};
 use crate::commands::session::{self, CorePart};
 use crate::commands::table::{self, Command, Group, Route, Row};
-use crate::commands::{self, Args};
+use crate::commands::{self, Args, failures};
 use crate::consistency::Asker;
 use crate::logging::panics;
 use crate::metrics::Family;
@@ -130,6 +131,12 @@ impl<D: Disk> ShardLoop<D> {
                     return self.wait_for_key(&key, request.park(to));
                 }
                 self.run_and_settle(request, &key, None, to);
+            }
+            // Until this core speaks the protocol.
+            Route::Protocol => {
+                let mut reply = Vec::new();
+                failures::write(&mut reply, Failure::NotCoordinating);
+                self.deliver(to, &reply);
             }
             // Commands on all keys see what the commands before them do, those that wait for a record included.
             Route::Cursor | Route::EveryCore(_) | Route::Slot if !self.busy_keys.is_empty() => {
