@@ -73,11 +73,11 @@ pub(super) static ROWS: &[Row] = rows! { Generic:
         .tips(&["request_policy:all_shards", "nondeterministic_output"]);
     "wait" 3 () [NOSCRIPT] "3.0.0"
         => served(Wait, Session, "numreplicas timeout", "O(1)",
-            "Returns how many other replicas have what the connection wrote. Replies to writes are its waiting.")
+            "Returns how many other replicas have what the connection was told is written. It never waits.")
         .categories_instead(CONNECTION).tips(&["request_policy:all_shards", "response_policy:agg_min"]);
     "waitaof" 4 () [BLOCKING] "7.2.0"
         => served(WaitAof, Session, "numlocal numreplicas timeout", "O(1)",
-            "Returns whether one node has what the connection wrote on stable storage, and how many others have.")
+            "Returns whether one replica has that on stable storage, and how many others have. It never waits.")
         .categories_instead(CONNECTION).tips(&["request_policy:all_shards", "response_policy:agg_min"]);
     "object" -2 () [] "2.2.3" => refused(STATISTICS_OF_KEYS).container(OBJECT);
 
