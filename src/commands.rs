@@ -1,14 +1,16 @@
 //! The commands: what each one does, one file per family, and the table that says how each is routed.
 //!
-//! Data commands ([`run`]) work on one key, on the core that owns it. Session commands ([`session::run`]) are answered by
+//! Data commands ([`run`]) work on one key, on the core that owns it; those of [`dynamo`] do so by the protocol only. Session commands ([`session::run`]) are answered by
 //! the client's own core, or by every core through a gather.
 
+pub mod acknowledged;
 pub mod admin;
 pub mod client;
 pub mod cluster;
 pub mod connection;
 pub mod data;
 pub mod describe;
+pub mod dynamo;
 pub mod expiry;
 pub mod failures;
 pub mod info;

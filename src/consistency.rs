@@ -5,7 +5,8 @@
 
 use annulus_cluster::event::Quorum;
 
-use crate::config::QuorumConfig;
+use crate::commands::data::parse_integer;
+use crate::config::{Config, Durability, QuorumConfig};
 
 /// Says nothing. Counts are at most [`annulus_cluster::limits::COPIES_MAX`].
 const UNSAID: u8 = u8::MAX;
@@ -26,6 +27,14 @@ pub enum Count {
 }
 
 impl Count {
+    /// All of them, each at its own number.
+    pub const ALL: [Self; 5] = [Self::R, Self::W, Self::Pr, Self::Pw, Self::Dw];
+
+    /// The one of that name, in any case.
+    pub fn named(name: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|count| count.name().as_bytes().eq_ignore_ascii_case(name))
+    }
+
     /// As clients write it.
     pub fn name(self) -> &'static str {
         match self {
@@ -43,6 +52,76 @@ impl Count {
             Self::R | Self::W => 1,
             Self::Pr | Self::Pw | Self::Dw => 0,
         }
+    }
+}
+
+/// What may be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Copies that are wanted of a key.
+    pub copies: u8,
+    /// Nothing is ever on stable storage.
+    pub is_memory: bool,
+}
+
+impl Bounds {
+    /// As a node is configured.
+    pub fn of(config: &Config) -> Self {
+        Self { copies: config.quorums.copies, is_memory: config.durability == Durability::Memory }
+    }
+
+    /// Reads one of the counts. The error is the reply.
+    pub fn read(self, count: Count, text: &[u8]) -> Result<u8, String> {
+        let (name, least, most) = (count.name(), count.least(), self.copies);
+        let nodes = parse_integer(text).and_then(|nodes| u8::try_from(nodes).ok());
+        match nodes.filter(|nodes| (least..=most).contains(nodes)) {
+            Some(1..) if count == Count::Dw && self.is_memory => {
+                Err("ERR DW must be 0: with memory durability nothing is ever on stable storage".to_owned())
+            }
+            Some(nodes) => Ok(nodes),
+            None => {
+                let copies = if most == 1 { "1 copy".to_owned() } else { format!("{most} copies") };
+                Err(format!("ERR {name} must be an integer from {least} to {most}: a key has {copies}"))
+            }
+        }
+    }
+}
+
+/// The least that a connection's writes were promised, so far as that was said for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Promised {
+    w: u8,
+    dw: u8,
+}
+
+impl Default for Promised {
+    fn default() -> Self {
+        Self { w: UNSAID, dw: UNSAID }
+    }
+}
+
+impl Promised {
+    /// A write was, or may have been, promised no more than this.
+    pub fn lower(&mut self, w: u8, dw: u8) {
+        (self.w, self.dw) = self.at_most(w, dw);
+    }
+
+    /// A command says so for itself: its options, of which those that are no such counts are passed over.
+    pub fn lower_by_options(&mut self, options: &[&[u8]]) {
+        for [name, value] in options.as_chunks::<2>().0 {
+            let nodes = parse_integer(value).and_then(|nodes| u8::try_from(nodes).ok());
+            match (Count::named(name), nodes) {
+                // What is to be durable follows W where nothing else is said.
+                (Some(Count::W), Some(nodes)) => self.lower(nodes, nodes),
+                (Some(Count::Dw), Some(nodes)) => self.lower(UNSAID, nodes),
+                _ => {}
+            }
+        }
+    }
+
+    /// The lesser of this and what is in force now.
+    pub fn at_most(self, w: u8, dw: u8) -> (u8, u8) {
+        (self.w.min(w), self.dw.min(dw))
     }
 }
 
@@ -183,6 +262,38 @@ mod tests {
         let all = QuorumConfig { durable: 3, ..THREE };
         assert_eq!(said(&[(Count::W, 1)]).quorum(&all, 3).dw, 1);
         assert_eq!(said(&[]).quorum(&all, 3).dw, 3);
+    }
+
+    #[test]
+    fn counts_are_read_within_bounds() {
+        let bounds = Bounds { copies: 3, is_memory: false };
+        assert_eq!((bounds.read(Count::R, b"3"), bounds.read(Count::Dw, b"0")), (Ok(3), Ok(0)));
+        let wrong = Err("ERR W must be an integer from 1 to 3: a key has 3 copies".to_owned());
+        for text in ["0", "4", "-1", "259", "", "two"] {
+            assert_eq!(bounds.read(Count::W, text.as_bytes()), wrong, "{text}");
+        }
+        let memory = Bounds { copies: 1, is_memory: true };
+        assert_eq!(memory.read(Count::Dw, b"0"), Ok(0));
+        let never = "ERR DW must be 0: with memory durability nothing is ever on stable storage";
+        assert_eq!(memory.read(Count::Dw, b"1"), Err(never.to_owned()));
+        assert!(memory.read(Count::R, b"2").unwrap_err().ends_with("a key has 1 copy"));
+        for count in Count::ALL {
+            assert_eq!(Count::named(count.name().to_lowercase().as_bytes()), Some(count));
+            assert_eq!(Count::ALL[count as usize], count);
+        }
+        assert_eq!(Count::named(b"n"), None);
+    }
+
+    #[test]
+    fn a_promise_is_never_more_than_any_write_was_given() {
+        let mut promised = Promised::default();
+        assert_eq!(promised.at_most(2, 2), (2, 2));
+        promised.lower_by_options(&[b"CONTEXT", b"", b"dw", b"1", b"W"]);
+        assert_eq!(promised.at_most(3, 3), (3, 1));
+        promised.lower_by_options(&[b"W", b"2", b"DW", b"2"]);
+        assert_eq!(promised.at_most(3, 3), (2, 1));
+        promised.lower(1, 0);
+        assert_eq!(promised.at_most(3, 3), (1, 0));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use annulus_net::resp::{Parser, Protocol};
 use annulus_net::ring::ConnectionId;
 
 use crate::commands::table::Command;
-use crate::consistency::{Asker, Consistency};
+use crate::consistency::{Asker, Consistency, Promised};
 use crate::limits;
 use crate::replies::Replies;
 
@@ -84,6 +84,10 @@ pub struct Session {
     pub protocol: Protocol,
     /// `DYN.CONSISTENCY`.
     pub consistency: Consistency,
+    /// A command that may write has come.
+    pub has_written: bool,
+    /// What its earlier writes were promised, where that is less than what is in force.
+    pub promised: Promised,
     /// `AUTH` was given or is not needed.
     pub authenticated: bool,
     /// `CLIENT SETNAME`.
@@ -146,6 +150,8 @@ impl Session {
             closed: false,
             protocol: Protocol::Resp2,
             consistency: Consistency::default(),
+            has_written: false,
+            promised: Promised::default(),
             authenticated,
             name: Vec::new(),
             driver_name: Vec::new(),

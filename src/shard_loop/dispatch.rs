@@ -4,9 +4,9 @@ use annulus_engine::{Disk, Key};
 use annulus_net::resp::writer;
 
 use super::ShardLoop;
-use crate::commands::Args;
 use crate::commands::session::{self, Answer, SessionCommand};
 use crate::commands::table::{self, Command, Gather as GatherKind, Route, Row, Service, Unknown, flag};
+use crate::commands::{Args, dynamo};
 use crate::consistency::Asker;
 use crate::gather::Gather;
 use crate::limits;
@@ -42,6 +42,7 @@ impl<D: Disk> ShardLoop<D> {
         };
         session.last_command = row.name;
         session.last_served = row.command();
+        session.has_written |= row.writes();
         if !session.authenticated && !row.has(flag::NO_AUTH) {
             self.refuse(session, |out| writer::error(out, "NOAUTH Authentication required."));
         } else if let Service::Refused(_) = row.service {
@@ -68,6 +69,11 @@ impl<D: Disk> ShardLoop<D> {
                 Some(key) => self.run_for_session(session, index, row, key, args),
                 None => self.route_key(session, index, row, args, known.raw),
             },
+            Route::Protocol => {
+                let command = row.command().expect("refused rows were answered");
+                session.promised.lower_by_options(dynamo::options(command, args));
+                self.route_key(session, index, row, args, known.raw);
+            }
             Route::Session => self.answer(session, index, row, args),
             Route::Gather(kind) => self.route_keys(session, index, row, kind, args),
             Route::EveryCore(kind) => {
@@ -97,6 +103,10 @@ impl<D: Disk> ShardLoop<D> {
         let partition = slot::partition(slot, self.map.partitions());
         let core = self.map.core_of(partition);
         if core == self.core {
+            if row.route == Route::Protocol {
+                let to = self.reserve(session, index);
+                return self.local.push_back(Parked::new(row, session.reply_as(), to, partition, args));
+            }
             let key = self.store.engine().key(key, partition);
             return self.run_for_session(session, index, row, &key, args);
         }
@@ -170,6 +180,9 @@ impl<D: Disk> ShardLoop<D> {
             return self.refuse(session, |out| writer::error(out, &text));
         }
         let part_row = one_key_row(row);
+        // Attributes belong to whole replies.
+        let (protocol, mut asker) = session.reply_as();
+        asker.consistency.attributes = false;
         let to = self.reserve(session, index);
         let gather = self.gathers.insert(Gather::new(kind, to, session.protocol, parts, 0));
         for (part, at) in positions.enumerate() {
@@ -180,9 +193,9 @@ impl<D: Disk> ShardLoop<D> {
             let to = ReplyTo::Gather { gather, part };
             let core = self.map.core_of(partition);
             if core == self.core {
-                self.local.push_back(Parked::new(part_row, session.reply_as(), to, partition, &part_args));
+                self.local.push_back(Parked::new(part_row, (protocol, asker), to, partition, &part_args));
             } else {
-                self.send_request(core, to, request_head(session, partition), &part_args);
+                self.send_request(core, to, (RequestFlags::new(protocol, partition), asker), &part_args);
             }
         }
     }

@@ -138,6 +138,7 @@ impl<D: Disk> ShardLoop<D> {
                 }
                 self.run_and_settle(request, &key, None, to);
             }
+            Route::Protocol => self.run_dynamo(request, to),
             // Commands on all keys see what the commands before them do, those that wait for a record included.
             Route::Cursor | Route::EveryCore(_) | Route::Slot if !self.busy_keys.is_empty() => {
                 self.stalled.push_back(request.park(to));

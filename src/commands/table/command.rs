@@ -35,6 +35,7 @@ commands! {
     Cluster ClusterCountKeysInSlot ClusterGetKeysInSlot ClusterInfo ClusterKeySlot ClusterMyId ClusterNodes
     ClusterShards ClusterSlots
     ReadOnly ReadWrite Asking
+    DynGet DynPut DynDel DynConsistency Wait WaitAof
     DynAdmin DynAdminCompaction DynAdminMerkle DynAdminPartitions DynAdminScrub DynAdminSnapshot DynAdminStatus
     Help
 }

@@ -38,9 +38,6 @@ refusals! {
     SORTING: "only strings are stored, and there is no list or set to sort"; "sort in the client";
     /// OBJECT.
     STATISTICS_OF_KEYS: "values have one encoding and no record of their use"; "use TYPE, STRLEN or MEMORY USAGE";
-    /// WAIT and WAITAOF.
-    WAITING: "a reply to a write already means that it is as durable as configured";
-        "read the reply of the write itself";
     /// Tracking for caches in clients.
     CLIENT_CACHES: "the keys that clients cache are not tracked"; "let cached values expire in the client";
     /// CLIENT PAUSE.
