@@ -4,14 +4,23 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use annulus_cluster::ids::NodeId;
+use annulus_cluster::membership::{Announced, Endpoint, Holdings};
 use annulus_engine::Progress;
 use annulus_object::Actor;
 
+use crate::clock_skews::ClockSkews;
+use crate::cluster_view::{ClusterView, SharedView};
 use crate::commands::latency::Latency;
 use crate::config::Announce;
 use crate::config::Config;
 use crate::mesh::CoreMap;
 use crate::metrics::NodeMetrics;
+use crate::quorums::Quorums;
+use crate::topology::TopologyCache;
+
+/// How far the port for other nodes is from the base port.
+pub const PEERS_PORT_OFFSET: u16 = 10_000;
 
 /// Facts of this process, shared read-only by its cores; the few atomics are counters and the node's phase.
 #[derive(Debug)]
@@ -32,6 +41,16 @@ pub struct Node {
     pub map: CoreMap,
     /// The base port's address.
     pub listen: SocketAddr,
+    /// The cluster as it is now; a node that belongs to none sees itself alone.
+    pub view: SharedView,
+    /// The same as clients are told of it.
+    pub topologies: TopologyCache,
+    /// How far other nodes' clocks are from this one's.
+    pub skews: ClockSkews,
+    /// What a command asks for where it says nothing else.
+    pub wanted: Quorums,
+    /// A control plane runs here, and carries out what operators want.
+    has_control: AtomicBool,
     /// When the process began, Unix milliseconds.
     pub started_ms: u64,
     /// What the cores have counted.
@@ -92,6 +111,8 @@ impl Node {
         let drained = (0..map.cores()).map(|_| AtomicBool::new(false)).collect();
         let phase = AtomicU8::new(Phase::Loading as u8);
         let next_client_id = AtomicU64::new(1);
+        let wanted = Quorums::default();
+        let view = SharedView::new(lone_view(&config, (node_id, incarnation), &map, listen, wanted.copies));
         Self {
             config,
             cluster_id,
@@ -101,6 +122,11 @@ impl Node {
             run_id,
             map,
             listen,
+            view,
+            topologies: TopologyCache::default(),
+            skews: ClockSkews::default(),
+            wanted,
+            has_control: AtomicBool::new(false),
             started_ms,
             metrics,
             latency,
@@ -132,6 +158,16 @@ impl Node {
     /// The actor to stamp by instead of the one that the core was opened with.
     pub fn replacement_actor(&self) -> Option<Actor> {
         self.replacement.get().copied()
+    }
+
+    /// Notes that there is a control plane from now on.
+    pub fn note_control(&self) {
+        self.has_control.store(true, Ordering::Release);
+    }
+
+    /// True when there is one: without, nobody can join.
+    pub fn has_control(&self) -> bool {
+        self.has_control.load(Ordering::Acquire)
     }
 
     /// Where the node stands.
@@ -209,18 +245,30 @@ impl Node {
         self.listen.port().checked_add(1 + core).expect("checked with the configuration")
     }
 
-    /// The 40 hexadecimal digits under which a core is announced as a cluster node: stable as long as the data directory is.
+    /// The 40 hexadecimal digits under which a core of this node is announced: see [`crate::topology::core_id`].
     pub fn core_id(&self, core: u16) -> String {
-        use std::fmt::Write;
-        use std::hash::Hasher;
-        let mut text = String::with_capacity(40);
-        for part in 0..3_u64 {
-            let mut hasher = siphasher::sip::SipHasher13::new_with_keys(self.node_id, part);
-            hasher.write(&self.cluster_id);
-            hasher.write_u16(core);
-            write!(text, "{:016x}", hasher.finish()).expect("writing to a string");
-        }
-        text.truncate(40);
-        text
+        crate::topology::core_id(&self.cluster_id, self.node_id, core)
     }
+}
+
+/// What a node sees that knows of nobody else.
+fn lone_view(
+    config: &Config,
+    (node_id, incarnation): (u64, u16),
+    map: &CoreMap,
+    listen: SocketAddr,
+    wanted: u8,
+) -> ClusterView {
+    let host = config.announce_host.clone().unwrap_or_default();
+    let peers_port = listen.port().saturating_add(PEERS_PORT_OFFSET);
+    let announced = Announced {
+        peers: Endpoint { host: listen.ip().to_string().into(), port: peers_port },
+        clients: Endpoint { host: host.into(), port: listen.port() },
+        cores: map.cores(),
+        incarnation,
+        version: 0,
+        holdings: Holdings::default(),
+    };
+    let partitions = u16::try_from(map.partitions()).expect("at most 16384 partitions");
+    ClusterView::lone(NodeId::new(node_id), announced, partitions, usize::from(wanted))
 }

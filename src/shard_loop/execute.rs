@@ -300,6 +300,7 @@ impl<D: Disk> ShardLoop<D> {
         reply.clear();
         let mut kill = Vec::new();
         let level_before = self.runtime.log_level;
+        let facts = self.core_facts(command);
         let mut part = CorePart {
             node: &self.node,
             core: self.core,
@@ -308,6 +309,7 @@ impl<D: Disk> ShardLoop<D> {
             runtime: &mut self.runtime,
             slowlog: &mut self.slowlog,
             latency: &mut self.latency,
+            facts: &facts,
             now_ms: self.now.unix_ms,
             protocol: request.protocol,
             out: &mut reply,
