@@ -39,7 +39,8 @@ pub fn reachable(member: &MemberView, partitions: u32) -> Option<&Announced> {
 /// The node that answers for a partition: see the module.
 pub fn first_up(view: &ClusterView, partitions: u32, partition: PartitionId) -> NodeId {
     let routes = &view.routes;
-    let is_reachable = |node: &&NodeId| view.member(**node).is_some_and(|member| reachable(member, partitions).is_some());
+    let is_reachable =
+        |node: &&NodeId| view.member(**node).is_some_and(|member| reachable(member, partitions).is_some());
     let answers = |node: &&NodeId| routes.is_up(**node) && is_reachable(node);
     let mut candidates = routes.owners(partition).iter().chain(routes.fallbacks(partition));
     candidates.find(answers).copied().unwrap_or(view.own)

@@ -244,7 +244,8 @@ impl Exchanges {
         match *answer {
             ExchangeMessage::Equal if !comparison.differs => {
                 turn.common.counters.exchanges_equal += 1;
-                let (partition, cut, bits) = (comparison.partition, comparison.cut, turn.common.limits.exchange_epoch_bits);
+                let (partition, cut, bits) =
+                    (comparison.partition, comparison.cut, turn.common.limits.exchange_epoch_bits);
                 let now_ms = turn.now.unix_ms;
                 turn.note_pair((partition, from), |fact| fact.note_equal(cut, bits, now_ms));
                 self.end(handle);

@@ -95,7 +95,12 @@ mod tests {
             buffer_bytes: 4096,
         };
         let mut out = Vec::new();
-        links_part(&[9; 16], &[link, LinkFact { direction: Direction::Dialled, queued_bytes: 8, ..link }], Protocol::Resp2, &mut out);
+        links_part(
+            &[9; 16],
+            &[link, LinkFact { direction: Direction::Dialled, queued_bytes: 8, ..link }],
+            Protocol::Resp2,
+            &mut out,
+        );
         let text = String::from_utf8(out).unwrap().replace("\r\n", "|");
         let id = topology::core_id(&[9; 16], 7, 3);
         let expected = format!(

@@ -6,6 +6,7 @@
 
 mod admin;
 mod clients;
+mod cluster;
 mod disk_reads;
 mod endings;
 mod failures;
@@ -26,6 +27,7 @@ use crate::config::{Config, Environment, Sources};
 use crate::mesh::{CoreMap, Mesh};
 use crate::metrics::NodeMetrics;
 use crate::node::{Node, Phase};
+use crate::operation::Operation;
 use crate::slot;
 
 const START_MS: u64 = 1_800_000_000_000;
@@ -90,6 +92,8 @@ struct Cluster {
     /// A new incarnation is given as soon as it is needed.
     gives_incarnations: bool,
     needs_incarnation: Vec<usize>,
+    /// What operators want, by core.
+    operations: Vec<(usize, Operation)>,
 }
 
 impl Cluster {
@@ -147,6 +151,7 @@ impl Cluster {
             bytes_max: 1 << 20,
             gives_incarnations: true,
             needs_incarnation: Vec::new(),
+            operations: Vec::new(),
         }
     }
 
@@ -262,6 +267,7 @@ impl Cluster {
             let client = find(&mut self.clients, connection);
             assert!(!std::mem::replace(&mut self.clients[client].closing, true), "a connection is closed once");
         }
+        self.operations.extend(outbox.operations.into_iter().map(|operation| (core, operation)));
         if outbox.shutdown {
             self.node.enter(Phase::Draining);
         }

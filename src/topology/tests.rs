@@ -86,7 +86,10 @@ fn every_node_tells_the_same_but_for_itself() {
         assert_eq!(plain(&told), plain(&expected));
         assert_eq!(told.matches("myself,").count(), 1);
         let own_line = told.lines().find(|line| line.contains("myself,")).unwrap();
-        assert!(own_line.contains(&format!(" node-{own}.example:7381@17379,node-{own}.example myself,master -")), "{told}");
+        assert!(
+            own_line.contains(&format!(" node-{own}.example:7381@17379,node-{own}.example myself,master -")),
+            "{told}"
+        );
         assert!(own_line.starts_with(other.id_of(1)));
     }
 }
@@ -144,8 +147,7 @@ fn a_cluster_without_owners_is_covered_by_whoever_is_asked_and_has_failed() {
 #[test]
 fn too_few_that_answer_are_a_failed_cluster() {
     let state = |up: &[bool]| {
-        let members: Vec<MemberView> =
-            (1..).zip(up).map(|(number, up)| member(number, 1, Role::Active, *up)).collect();
+        let members: Vec<MemberView> = (1..).zip(up).map(|(number, up)| member(number, 1, Role::Active, *up)).collect();
         let told = Topology::of(&view(1, 1, 8, 3, &members), &style(8)).info(0);
         told.lines().find_map(|line| line.strip_prefix("cluster_state:")).unwrap().to_owned()
     };
@@ -194,8 +196,7 @@ fn advice_is_to_go_to_a_core_that_owns_the_slot() {
     assert_eq!(advice(&lone, &node, local, 0, 0), None);
     assert_eq!(advice(&lone, &node, local, 0, 1).as_deref(), Some("192.0.2.7:7380"));
     assert_eq!(advice(&lone, &node, local, 16_383, 0).as_deref(), Some("192.0.2.7:7381"));
-    let members: Vec<MemberView> =
-        (1..=3).map(|number| member(number, 2, Role::Active, number != 3)).collect();
+    let members: Vec<MemberView> = (1..=3).map(|number| member(number, 2, Role::Active, number != 3)).collect();
     let three = view(1, 2, 1024, 2, &members);
     let mut elsewhere = 0;
     for slot in (0..SLOTS).step_by(16) {

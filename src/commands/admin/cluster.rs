@@ -13,13 +13,14 @@ use annulus_cluster::node::MapChange;
 use annulus_cluster::pair_facts::PairFact;
 use annulus_cluster::route::Routes;
 use annulus_engine::Disk;
-use annulus_net::resp::writer;
+use annulus_net::resp::{Protocol, writer};
 
 use super::Fields;
 use crate::cluster_view::{ClusterView, MemberView};
 use crate::commands::Args;
 use crate::commands::session::{Answer, CorePart, SessionCommand};
 use crate::commands::table::Command;
+use crate::core_facts::HintFact;
 
 /// What a node has of the partitions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -196,17 +197,21 @@ fn is_at(member: &MemberView, name: &str) -> bool {
 
 /// One core's part of HINTS.
 pub(super) fn hints<D: Disk>(part: &mut CorePart<'_, D>) {
-    writer::array_header(part.out, part.facts.hints.len());
-    for hint in &part.facts.hints {
-        Fields::new(part.protocol)
-            .number("core", part.core.into())
+    write_hints(part.core, part.protocol, &part.facts.hints, part.out);
+}
+
+fn write_hints(core: u16, protocol: Protocol, hints: &[HintFact], out: &mut Vec<u8>) {
+    writer::array_header(out, hints.len());
+    for hint in hints {
+        Fields::new(protocol)
+            .number("core", core.into())
             .text("target", hint.target)
             .number("hints", hint.count)
             .number("file_bytes", hint.file_bytes)
             .signed("oldest_unix_ms", hint.oldest_unix_ms.and_then(|ms| i64::try_from(ms).ok()))
             .number("handed_over", hint.handed_over)
             .number("failures", hint.failures)
-            .write(part.out);
+            .write(out);
     }
 }
 
@@ -222,19 +227,29 @@ pub(super) fn sync<D: Disk>(part: &mut CorePart<'_, D>, wanted: &RangeInclusive<
         others.iter().filter(|owner| **owner != view.own).map(move |owner| (partition, *owner))
     };
     let pairs: Vec<(u16, NodeId)> = partitions.flat_map(others).collect();
-    writer::array_header(part.out, pairs.len());
+    write_pairs((part.core, part.now_ms), part.protocol, (&pairs, &part.facts.pairs), part.out);
+}
+
+/// `facts` are by partition and node; of a pair without one nothing was compared yet.
+fn write_pairs(
+    (core, now_ms): (u16, u64),
+    protocol: Protocol,
+    (pairs, facts): (&[(u16, NodeId)], &[PairFact]),
+    out: &mut Vec<u8>,
+) {
+    let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+    writer::array_header(out, pairs.len());
     for (partition, node) in pairs {
-        let place = part.facts.pairs.binary_search_by_key(&(partition, node), |pair| (pair.partition, pair.node));
-        let fact = place.ok().map(|place| &part.facts.pairs[place]);
+        let place = facts.binary_search_by_key(&(*partition, *node), |fact| (fact.partition, fact.node));
+        let fact = place.ok().map(|place| &facts[place]);
         let of = |value: fn(&PairFact) -> u64| fact.map_or(0, value);
-        let in_sync = fact.map(|fact| fact.in_sync_ms).filter(|ms| *ms > 0).and_then(|ms| i64::try_from(ms).ok());
-        let now_ms = i64::try_from(part.now_ms).unwrap_or(i64::MAX);
-        Fields::new(part.protocol)
-            .number("partition", partition.into())
-            .number("core", part.core.into())
+        let in_sync_ms = fact.map(|fact| fact.in_sync_ms).filter(|ms| *ms > 0);
+        Fields::new(protocol)
+            .number("partition", (*partition).into())
+            .number("core", core.into())
             .text("node", node)
-            .signed("in_sync_unix_ms", in_sync)
-            .signed("seconds_ago", in_sync.map(|ms| (now_ms - ms).max(0) / 1000))
+            .signed("in_sync_unix_ms", in_sync_ms.map(signed))
+            .signed("seconds_ago", in_sync_ms.map(|ms| signed(now_ms.saturating_sub(ms) / 1000)))
             .number("exchanges", of(|fact| fact.exchanges))
             .number("differing", of(|fact| fact.differing))
             .number("failed", of(|fact| fact.failed))
@@ -242,6 +257,91 @@ pub(super) fn sync<D: Disk>(part: &mut CorePart<'_, D>, wanted: &RangeInclusive<
             .number("bytes_sent", of(|fact| fact.bytes_sent))
             .number("objects_received", of(|fact| fact.objects_received))
             .number("bytes_received", of(|fact| fact.bytes_received))
-            .write(part.out);
+            .write(out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster_view::example;
+
+    fn text(out: Vec<u8>) -> String {
+        String::from_utf8(out).unwrap().replace("\r\n", "|")
+    }
+
+    #[test]
+    fn nodes_are_found_by_id_and_by_every_address() {
+        let mut members: Vec<MemberView> =
+            [1, 2, 0xab].into_iter().map(|number| example::member(number, 1, Role::Active, true)).collect();
+        members[1].announced.as_mut().unwrap().clients.host = "db2.example".into();
+        let view = example::view(1, 1, 8, 3, &members);
+        let id = |number| Ok(NodeId::new(number));
+        for (name, expected) in [
+            ("1", id(1)),
+            ("0000000000ab", id(0xab)),
+            ("AB", id(0xab)),
+            ("10.0.0.2:17379", id(2)),
+            ("db2.example:7379", id(2)),
+            ("10.0.0.171:7379", id(0xab)),
+        ] {
+            assert_eq!(find(&view, name), expected, "{name}");
+        }
+        for name in ["", "3", "10.0.0.2", "10.0.0.2:7379", "db2.example", "0", "1000000000000"] {
+            let text = find(&view, name).unwrap_err();
+            assert_eq!(text, format!("ERR no node {name} is known here: DYN.ADMIN MEMBERS lists ids and addresses"));
+        }
+        members[1].announced = members[0].announced.clone();
+        members[1].address = None;
+        let twice = find(&example::view(1, 1, 8, 3, &members), "10.0.0.1:7379").unwrap_err();
+        assert_eq!(twice, "ERR 10.0.0.1:7379 is the address of 000000000001 and of 000000000002: give the id");
+    }
+
+    #[test]
+    fn shares_add_up() {
+        let members: Vec<MemberView> =
+            (1..=4).map(|number| example::member(number, 1, Role::Active, number != 2)).collect();
+        let view = example::view(1, 1, 64, 3, &members);
+        let shares = shares(&view, 64);
+        assert_eq!(shares.values().map(|share| share.owned).sum::<u64>(), 64 * 3);
+        assert_eq!(shares.values().map(|share| share.first).sum::<u64>(), 64);
+        assert!(shares.values().all(|share| (40..=51).contains(&share.owned)), "{shares:?}");
+    }
+
+    #[test]
+    fn hints_and_pairs_as_rows() {
+        let target = NodeId::new(0xab);
+        let mut hint =
+            HintFact { target, count: 3, file_bytes: 0, oldest_unix_ms: Some(77), handed_over: 4, failures: 5 };
+        let mut out = Vec::new();
+        write_hints(2, Protocol::Resp2, &[hint], &mut out);
+        let expected = "*1|*14|$4|core|:2|$6|target|$12|0000000000ab|$5|hints|:3|$10|file_bytes|:0|$14|oldest_unix_ms|:77|\
+                        $11|handed_over|:4|$8|failures|:5|";
+        assert_eq!(text(out), expected);
+        hint.oldest_unix_ms = None;
+        let mut out = Vec::new();
+        write_hints(2, Protocol::Resp3, &[hint], &mut out);
+        assert!(text(out).contains("|$14|oldest_unix_ms|_|"));
+        let fact = PairFact {
+            partition: 7,
+            node: target,
+            in_sync_ms: 4000,
+            exchanges: 1,
+            differing: 2,
+            failed: 3,
+            objects_sent: 4,
+            bytes_sent: 5,
+            objects_received: 6,
+            bytes_received: 7,
+        };
+        let mut out = Vec::new();
+        let pairs = [(7, target), (8, target)];
+        write_pairs((1, 9999), Protocol::Resp2, (&pairs, &[fact]), &mut out);
+        let told = text(out);
+        let expected = "*2|*24|$9|partition|:7|$4|core|:1|$4|node|$12|0000000000ab|$15|in_sync_unix_ms|:4000|\
+                        $11|seconds_ago|:5|$9|exchanges|:1|$9|differing|:2|$6|failed|:3|$12|objects_sent|:4|\
+                        $10|bytes_sent|:5|$16|objects_received|:6|$14|bytes_received|:7|*24|$9|partition|:8|";
+        assert!(told.starts_with(expected), "{told}");
+        assert!(told.contains("|$15|in_sync_unix_ms|$-1|$11|seconds_ago|$-1|$9|exchanges|:0|"), "{told}");
     }
 }
