@@ -54,7 +54,13 @@ const EXIT_CODES: &str =
 
 const ADMIN_QUESTIONS: &str = "\
 Questions:
-  status                    the node, and each of its cores
+  status                    the node, the members of its cluster, and each of its cores
+  ring                      how the partitions are spread over the nodes
+  members                   the map of the cluster: who, where, as what
+  join [--node ID|ADDRESS]  let a node own its share: the one that is asked, or another
+  leave [--node ID|ADDRESS] let a node own nothing any more
+  hints                     what each core keeps for nodes that did not answer
+  sync [FIRST [LAST]]       since when the copies of partitions are known to be equal, and what was mended
   partitions [FIRST [LAST]] all partitions, one, or some
   merkle [FIRST [LAST]]     the Merkle roots of all partitions, of one, or of some
   compaction pause|resume   hold drains and compactions back, or let them go on
@@ -177,6 +183,9 @@ struct AdminFlags {
     /// Print JSON in one line instead of tables
     #[arg(long)]
     json: bool,
+    /// Only for join and leave: the node that is meant, by its id or its HOST:PORT [default: the one that is asked]
+    #[arg(long, value_name = "ID|ADDRESS")]
+    node: Option<String>,
     /// Only for restore: the data directory
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -219,8 +228,15 @@ pub fn parse_from(
 
 impl AdminFlags {
     fn invocation(self) -> Result<Invocation, Refusal> {
-        let Self { endpoint, password_file, json, data, partition, words } = self;
+        let Self { endpoint, password_file, json, node, data, partition, mut words } = self;
         let refused = |text: &str| Refusal { text: format!("error: {text}"), code: EXIT_USAGE };
+        if let Some(node) = node {
+            let is_change = matches!(words.as_slice(), [word] if ["join", "leave"].contains(&word.as_str()));
+            if !is_change || data.is_some() {
+                return Err(refused("--node is for join and leave alone, which take nothing else"));
+            }
+            words.push(node);
+        }
         match (words.iter().map(String::as_str).collect::<Vec<_>>().as_slice(), data) {
             (["restore", snapshot], Some(data)) => {
                 Ok(Invocation::Restore(Restore { snapshot: snapshot.into(), data, partition }))
@@ -362,6 +378,14 @@ mod tests {
         assert!(refused("annulus admin --endpoint 7379 status").contains("HOST:PORT"));
         assert!(refused("annulus admin --endpoint :7379 status").contains("--endpoint"));
         assert!(refused("annulus admin").contains("QUESTION"));
+        let Invocation::Admin(question) = parse("annulus admin join --node 10.0.0.7:7379").unwrap() else {
+            panic!("not admin")
+        };
+        assert_eq!(question.words, words("join 10.0.0.7:7379"));
+        for line in ["status --node 1", "leave 1 --node 2", "restore s --data d --node 1"] {
+            let text = refused(&format!("annulus admin {line}"));
+            assert!(text.contains("--node is for join and leave alone"), "{line}: {text}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use annulus_engine::Progress;
 use annulus_object::Actor;
 
+use crate::clock_skews::ClockSkews;
 use crate::cluster_view::{self, SharedView};
 use crate::commands::latency::Latency;
 use crate::config::Announce;
@@ -17,6 +18,11 @@ use crate::core_inbox::{self, CoreSenders};
 use crate::mesh::CoreMap;
 use crate::metrics::NodeMetrics;
 use crate::peers::dialer::Dialer;
+use crate::quorums::Quorums;
+use crate::topology::TopologyCache;
+
+/// How far the port for other nodes is from the base port.
+pub const PEERS_PORT_OFFSET: u16 = 10_000;
 
 /// Facts of this process, shared read-only by its cores; the few atomics are counters and the node's phase.
 #[derive(Debug)]
@@ -37,6 +43,14 @@ pub struct Node {
     pub map: CoreMap,
     /// The base port's address.
     pub listen: SocketAddr,
+    /// The same as clients are told of it.
+    pub topologies: TopologyCache,
+    /// How far other nodes' clocks are from this one's.
+    pub skews: ClockSkews,
+    /// What a command asks for where it says nothing else.
+    pub wanted: Quorums,
+    /// A control plane runs here, and carries out what operators want.
+    has_control: AtomicBool,
     /// When the process began, Unix milliseconds.
     pub started_ms: u64,
     /// What the cores have counted.
@@ -111,6 +125,7 @@ impl Node {
         let phase = AtomicU8::new(Phase::Loading as u8);
         let next_client_id = AtomicU64::new(1);
         let view = SharedView::new(cluster_view::alone(&config, node_id, incarnation, map.cores()));
+        let wanted = Quorums::of(&config.quorums);
         Self {
             view,
             control: None,
@@ -126,6 +141,10 @@ impl Node {
             run_id,
             map,
             listen,
+            topologies: TopologyCache::default(),
+            skews: ClockSkews::default(),
+            wanted,
+            has_control: AtomicBool::new(false),
             started_ms,
             metrics,
             latency,
@@ -180,6 +199,16 @@ impl Node {
         let (seen, wanted) = founding.unwrap_or((0, 0));
         self.founding[0].store(seen, Ordering::Relaxed);
         self.founding[1].store(wanted, Ordering::Relaxed);
+    }
+
+    /// Notes that there is a control plane from now on.
+    pub fn note_control(&self) {
+        self.has_control.store(true, Ordering::Release);
+    }
+
+    /// True when there is one: without, nobody can join.
+    pub fn has_control(&self) -> bool {
+        self.has_control.load(Ordering::Acquire)
     }
 
     /// Where the node stands.
@@ -257,18 +286,8 @@ impl Node {
         self.listen.port().checked_add(1 + core).expect("checked with the configuration")
     }
 
-    /// The 40 hexadecimal digits under which a core is announced as a cluster node: stable as long as the data directory is.
+    /// The 40 hexadecimal digits under which a core of this node is announced: see [`crate::topology::core_id`].
     pub fn core_id(&self, core: u16) -> String {
-        use std::fmt::Write;
-        use std::hash::Hasher;
-        let mut text = String::with_capacity(40);
-        for part in 0..3_u64 {
-            let mut hasher = siphasher::sip::SipHasher13::new_with_keys(self.node_id, part);
-            hasher.write(&self.cluster_id);
-            hasher.write_u16(core);
-            write!(text, "{:016x}", hasher.finish()).expect("writing to a string");
-        }
-        text.truncate(40);
-        text
+        crate::topology::core_id(&self.cluster_id, self.node_id, core)
     }
 }

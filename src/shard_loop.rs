@@ -17,6 +17,7 @@ mod input;
 mod lifecycle;
 mod links;
 mod lookahead;
+mod operations;
 mod replicated;
 mod replication;
 mod scan;
@@ -42,13 +43,14 @@ use crate::limits;
 use crate::mesh::{CoreMap, Mesh};
 use crate::metrics::{CoreCounts, Metric};
 use crate::node::{Node, Phase};
+use crate::operation::Operation;
 use crate::peers::limits::PeersLimits;
 use crate::peers::{DialRequest, Peers};
 use crate::replica_store::ReplicaStore;
 use crate::sessions::Sessions;
 use crate::slab::Slab;
 use crate::snapshot::Task;
-use crate::waiting::{BusyKeys, CommitWaiters, Parked};
+use crate::waiting::{BusyKeys, CommitWaiters, Parked, ReplyTo};
 
 use replication::Replication;
 
@@ -86,6 +88,8 @@ pub struct Outbox {
     pub dials: Vec<DialRequest>,
     /// CONFIG SET changed what is logged.
     pub log_level: Option<LogLevel>,
+    /// Changes of the cluster that operators want, for the control plane; each is answered by [`ShardLoop::on_operated`].
+    pub operations: Vec<Operation>,
     /// What a snapshot wants done; its result comes back through [`ShardLoop::on_snapshot`].
     pub snapshot: Option<Task>,
 }
@@ -129,6 +133,8 @@ pub struct ShardLoop<D: Disk> {
     scans: Slab<scan::Scan>,
     /// The snapshot that this core has a part of.
     snapshot: Option<snapshot::Part>,
+    /// Operators that wait for the control plane.
+    operations: Slab<ReplyTo>,
     /// Parts of commands that this core runs itself, as soon as the client's session is back in its place.
     local: VecDeque<Parked>,
     /// Commands that found the engine's buffers full, in order.
@@ -190,6 +196,7 @@ impl<D: Disk> ShardLoop<D> {
             gathers: Slab::default(),
             scans: Slab::default(),
             snapshot: None,
+            operations: Slab::default(),
             local: VecDeque::new(),
             stalled: VecDeque::new(),
             counts: CoreCounts::new(),

@@ -39,6 +39,7 @@ pub mod membership;
 pub mod message;
 pub mod mutation;
 pub mod node;
+pub mod pair_facts;
 pub mod placement;
 mod put;
 pub mod quorum;

@@ -21,6 +21,7 @@ use crate::ids::{NodeId, PartitionId, RequestId, Session, StoreToken};
 use crate::limits::Limits;
 use crate::message::{ForwardOutcome, ForwardPut, Header, Message, NotCarriedOut, Unverified};
 use crate::mutation::{Mutation, mutated};
+use crate::pair_facts::{PairFact, PairFacts};
 use crate::put::PutCommand;
 use crate::read_repair::Rate;
 use crate::refill::Refill;
@@ -95,6 +96,7 @@ impl Shard {
             request_bytes: 0,
             dirty: DirtyPairs::default(),
             refill: Refill::new(start.is_refilling),
+            pair_facts: PairFacts::default(),
             held: Held::default(),
             limits,
         };
@@ -165,6 +167,17 @@ impl Shard {
         });
         let is_owned = |partition: &PartitionId| routes.owners(*partition).contains(&self.common.node);
         self.common.refill.has_all(partitions.filter(is_owned))
+    }
+
+    /// What is remembered of comparing partitions with other owners, by partition and node.
+    pub fn pair_facts(&self) -> impl Iterator<Item = &PairFact> {
+        self.common.pair_facts.iter()
+    }
+
+    /// Of each node for which hints are kept: how many were handed over and forgotten, and how many attempts failed, since there
+    /// are hints for it.
+    pub fn hint_targets(&self) -> impl Iterator<Item = (NodeId, u64, u64)> {
+        self.parts.hints.targets()
     }
 
     /// Whether this core compares nothing now, has nothing to send another owner, and knows of no owner that lacks anything.
@@ -241,7 +254,13 @@ impl Parts {
                 self.exchanges.on_question(turn, (from, &header), &question);
             }
             Message::Repair { hash, key, object } => {
-                turn.common.counters.exchange_objects_received += u64::from(header.request != RequestId(0));
+                if header.request != RequestId(0) {
+                    turn.common.counters.exchange_objects_received += 1;
+                    turn.note_pair((partition, from), |fact| {
+                        fact.objects_received += 1;
+                        fact.bytes_received += (key.len() + object.len()) as u64;
+                    });
+                }
                 self.replica.on_repair(turn, &Key { bytes: key, partition, hash }, object);
             }
             Message::VersionRead { hash, key } => {

@@ -15,6 +15,7 @@ use crate::ids::{ClientToken, Home, NodeId, PartitionId, RequestId, Session, Sto
 use crate::limits::Limits;
 use crate::message::{ForwardOutcome, Header, Message, NotCarriedOut};
 use crate::mutation::{Mutation, mutated};
+use crate::pair_facts::{PairFact, PairFacts};
 use crate::read_repair::Rate;
 use crate::refill::Refill;
 use crate::route::{PreferenceList, Routes};
@@ -42,6 +43,8 @@ pub(crate) struct Common {
     pub(crate) dirty: DirtyPairs,
     /// What this node lost with its disk, and has back.
     pub(crate) refill: Refill,
+    /// What is remembered of exchanges.
+    pub(crate) pair_facts: PairFacts,
     /// Scratch.
     pub(crate) held: Held,
 }
@@ -112,6 +115,16 @@ impl<'a> Turn<'a> {
             let has_room = self.common.dirty.note(&self.common.limits, self.now, (partition, owner));
             self.common.counters.dirty_dropped += u64::from(!has_room);
         }
+    }
+
+    /// Remembers something of comparing a partition with another node.
+    pub(crate) fn note_pair(&mut self, pair: (PartitionId, NodeId), note: impl FnOnce(&mut PairFact)) {
+        if self.store.partition_from(pair.0) != Some(pair.0) {
+            return;
+        }
+        let routes = self.routes;
+        let is_owner = |partition, node: NodeId| routes.owners(partition).contains(&node);
+        self.common.pair_facts.note(pair, is_owner, note);
     }
 
     /// Writes a message of this core's own; it may be sent to several.

@@ -18,11 +18,13 @@ use annulus_object::Clock;
 
 use super::background::{Background, BackgroundDone};
 use super::disk::{InFlight, RingDisk, completion};
+use crate::control::ToControl;
 use crate::core_inbox::{CoreEvent, CoreInbox};
 use crate::limits;
 use crate::logging::LogHandle;
 use crate::mesh::{Doorbell, Message};
 use crate::node::{Node, Phase};
+use crate::operation::{NotDone, Operation};
 use crate::peers::{Connected, DialRequest};
 use crate::shard_loop::{Now, Progress, ShardLoop};
 
@@ -318,6 +320,7 @@ impl Driver {
         outbox.closes.drain(..).for_each(|connection| self.ring.close(connection));
         outbox.wakes.drain(..).for_each(|core| self.ring_at(core));
         outbox.dials.drain(..).for_each(|dial| self.dial(dial));
+        outbox.operations.drain(..).for_each(|operation| self.operate(operation));
         if std::mem::take(&mut outbox.shutdown) {
             self.node.enter(Phase::Draining);
         }
@@ -346,6 +349,18 @@ impl Driver {
             None => "this node has not come so far".to_owned(),
         };
         self.shard.on_core_event(CoreEvent::DialFailed { peer: dial.peer, why, is_refused: false });
+    }
+
+    fn operate(&mut self, operation: Operation) {
+        let Operation { token, node, change } = operation;
+        let wish = ToControl::Operate { core: self.core, token, node, change };
+        let refused = match &self.node.control {
+            Some(control) => control.send(wish).is_err().then_some(NotDone::Busy),
+            None => Some(NotDone::NoCluster),
+        };
+        if let Some(why) = refused {
+            self.shard.on_operated(token, Err(why));
+        }
     }
 
     fn drain(&mut self) {

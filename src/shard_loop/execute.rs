@@ -14,6 +14,7 @@ use crate::commands::session::{self, CorePart};
 use crate::commands::table::{self, Command, Group, Route, Row};
 use crate::commands::{self, Args};
 use crate::consistency::Asker;
+use crate::core_facts::CoreFacts;
 use crate::logging::panics;
 use crate::metrics::Family;
 use crate::session::Session;
@@ -63,9 +64,19 @@ impl<'a> Request<'a> {
         Self { row, protocol, asker, partition, args }
     }
 
+    /// Whether its reply is to carry the key's context as an attribute.
+    pub(super) fn wants_attributes(&self) -> bool {
+        self.asker.consistency.attributes && self.protocol == Protocol::Resp3
+    }
+
     pub(super) fn park(&self, to: ReplyTo) -> Parked {
         Parked::new(self.row, (self.protocol, self.asker), to, self.partition, self.args)
     }
+}
+
+/// Whether a command shows a core's part in the cluster.
+fn tells_facts(command: Command) -> bool {
+    matches!(command, Command::ClusterLinks | Command::DynAdminHints | Command::DynAdminSync)
 }
 
 impl<D: Disk> ShardLoop<D> {
@@ -237,11 +248,11 @@ impl<D: Disk> ShardLoop<D> {
         self.stalled.push_back(parked);
     }
 
-    fn must_wait(&self, key: &Key<'_>) -> bool {
+    pub(super) fn must_wait(&self, key: &Key<'_>) -> bool {
         !self.busy_keys.is_empty() && self.busy_keys.is_held(key.hash)
     }
 
-    fn wait_for_key(&mut self, key: &Key<'_>, parked: Parked) {
+    pub(super) fn wait_for_key(&mut self, key: &Key<'_>, parked: Parked) {
         self.busy_keys.wait(key.hash, parked);
     }
 
@@ -316,6 +327,7 @@ impl<D: Disk> ShardLoop<D> {
         reply.clear();
         let mut kill = Vec::new();
         let level_before = self.runtime.log_level;
+        let facts = if tells_facts(command) { self.core_facts() } else { CoreFacts::default() };
         let mut part = CorePart {
             node: &self.node,
             core: self.core,
@@ -324,6 +336,7 @@ impl<D: Disk> ShardLoop<D> {
             runtime: &mut self.runtime,
             slowlog: &mut self.slowlog,
             latency: &mut self.latency,
+            facts: &facts,
             now_ms: self.now.unix_ms,
             protocol: request.protocol,
             out: &mut reply,

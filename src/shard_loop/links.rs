@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use super::ShardLoop;
 use crate::control::ToControl;
 use crate::core_inbox::{CoreEvent, PeerCore};
+use crate::operation::NotDone;
 use crate::peers::{Channel, Connected, Peers};
 
 /// Nodes that a turn finds unreachable at most; the rest waits for the next.
@@ -32,7 +33,7 @@ impl<D: Disk> ShardLoop<D> {
                 self.links().on_dial_failed(peer, why, is_refused, now_us);
             }
             CoreEvent::SendControl { to, at, bytes } => self.send_control(to, at, &bytes),
-            CoreEvent::Operated { .. } => {}
+            CoreEvent::Operated { token, result } => self.on_operated(token, result.map_err(NotDone::Refused)),
             CoreEvent::Adopt(actor) => self.store.engine_mut().adopt_incarnation(actor),
         }
     }

@@ -8,18 +8,21 @@
 //! Invariant: every command here is answered once; while one that writes reads its key, no other command of this core runs on
 //! that key.
 
-use annulus_cluster::effect::{Answer, Effects, Failure};
+use annulus_cluster::effect::{Answer, Effects, Failure, Reach};
 use annulus_cluster::event::{self, Event, Get, Put, Quorum};
 use annulus_cluster::ids::ClientToken;
 use annulus_engine::{Disk, Key};
+use annulus_net::resp::writer;
 use annulus_object::{Dot, ObjectView};
 
 use super::ShardLoop;
 use super::execute::Request;
 use super::replication::answer_bytes;
 use crate::commands::data::{Data, Intended, Outcome, ReplicatedKeys};
-use crate::commands::{self, failures};
-use crate::consistency::Asker;
+use crate::commands::dynamo::{Circumstances, Parsed, Wanted};
+use crate::commands::table::Command;
+use crate::commands::{self, dynamo, failures};
+use crate::consistency::{Asker, Bounds};
 use crate::logging::panics;
 use crate::own_writes::OwnWrites;
 use crate::replies::ReplyBytes;
@@ -30,8 +33,12 @@ use crate::waiting::{Parked, ReplyTo};
 enum Stage {
     /// Its key is read, and then it runs again; with `holds` no other command writes the key meanwhile.
     Asked { parked: Parked, holds: bool },
-    /// Its write is on its way; this is the reply.
-    Sent(ReplyBytes),
+    /// Its write is on its way; this is the reply, which an attribute with the key's context may go before.
+    Sent { reply: ReplyBytes, with_context: bool },
+    /// DYN.GET.
+    Reading,
+    /// DYN.PUT, DYN.DEL: answered with the key's context.
+    Writing,
 }
 
 /// A command that the protocol is at work on.
@@ -92,6 +99,11 @@ impl<D: Disk> ShardLoop<D> {
         match outcome {
             Outcome::Done(None) => {
                 self.time_command(command, request.args);
+                if let Some(object) = object.filter(|_| command == Command::Get && request.wants_attributes()) {
+                    let value = reply.split_off(0);
+                    dynamo::write_found_attribute(&mut reply, object, key.hash);
+                    reply.extend_from_slice(&value);
+                }
                 self.deliver(to, &reply);
             }
             Outcome::Ask => {
@@ -146,7 +158,8 @@ impl<D: Disk> ShardLoop<D> {
         });
         // What was read includes what this connection has written before.
         let own = if context.is_some() { None } else { self.own_last(client, key.hash) };
-        let stage = Stage::Sent(ReplyBytes::from_slice(reply));
+        let with_context = request.row.command() == Some(Command::Set) && request.wants_attributes();
+        let stage = Stage::Sent { reply: ReplyBytes::from_slice(reply), with_context };
         let token = self.replication.commands.insert(Underway { to, client, hash: key.hash, stage });
         let put = Put {
             client: token,
@@ -180,18 +193,31 @@ impl<D: Disk> ShardLoop<D> {
         let number = u32::try_from(client.0).expect("a command's name is its number");
         let Underway { to, client, hash, stage } = self.replication.commands.commands.remove(number);
         match (stage, answer) {
+            // Fewer than R have told: that is no answer to whoever asked for R.
+            (Stage::Asked { parked, holds }, Answer::Found { reach: Reach::Fewer, .. }) => {
+                self.go_on(&parked, holds.then_some(hash), Err(Failure::ReadTimeout));
+            }
+            (Stage::Reading, Answer::Found { reach: Reach::Fewer, .. }) => {
+                self.fail_replicated(Failure::ReadTimeout, to);
+            }
             (Stage::Asked { parked, holds }, Answer::Found { .. }) => {
                 self.go_on(&parked, holds.then_some(hash), Ok(answer_bytes(answer, effects)));
             }
             (Stage::Asked { parked, holds }, Answer::Failed(failure)) => {
                 self.go_on(&parked, holds.then_some(hash), Err(*failure));
             }
-            (Stage::Sent(reply), Answer::Written { dot, is_alone, .. }) => {
-                self.replication.commands.own_writes.insert(client, hash, *dot, *is_alone);
+            (Stage::Reading, Answer::Found { .. }) => {
+                let mut reply = Vec::new();
+                dynamo::write_found(&mut reply, answer_bytes(answer, effects), hash, self.now.unix_ms);
                 self.deliver(to, &reply);
             }
-            (Stage::Sent(_), Answer::Failed(failure)) => self.fail_replicated(*failure, to),
-            (Stage::Asked { .. }, Answer::Written { .. }) | (Stage::Sent(_), Answer::Found { .. }) => {
+            (stage @ (Stage::Sent { .. } | Stage::Writing), Answer::Written { dot, is_alone, .. }) => {
+                self.replication.commands.own_writes.insert(client, hash, *dot, *is_alone);
+                let written = (*dot, *is_alone, answer_bytes(answer, effects));
+                self.answer_written(&stage, written, hash, to);
+            }
+            (_, Answer::Failed(failure)) => self.fail_replicated(*failure, to),
+            (_, Answer::Written { .. } | Answer::Found { .. }) => {
                 unreachable!("reads are answered with objects, writes with dots")
             }
         }
@@ -213,6 +239,74 @@ impl<D: Disk> ShardLoop<D> {
         }
         for next in waiting.into_iter().flatten() {
             self.run_parked(&next);
+        }
+    }
+
+    fn answer_written(&mut self, stage: &Stage, written: (Dot, bool, &[u8]), hash: u128, to: ReplyTo) {
+        let mut reply = Vec::new();
+        match stage {
+            Stage::Sent { reply, with_context: false } => return self.deliver(to, reply),
+            Stage::Sent { reply: rest, with_context: true } => {
+                dynamo::write_written_attribute(&mut reply, written, hash);
+                reply.extend_from_slice(rest);
+            }
+            _ => dynamo::write_written(&mut reply, written, hash),
+        }
+        self.deliver(to, &reply);
+    }
+
+    /// Runs DYN.GET, DYN.PUT or DYN.DEL.
+    pub(super) fn run_dynamo(&mut self, request: &Request<'_>, to: ReplyTo) {
+        let command = request.row.command().expect("refused rows never get here");
+        panics::enter_command(request.row.name);
+        let key = self.store.engine().key(request.args[1], request.partition);
+        if self.must_wait(&key) {
+            return self.wait_for_key(&key, request.park(to));
+        }
+        let circumstances = Circumstances {
+            hash: key.hash,
+            now_ms: self.now.unix_ms,
+            consistency: request.asker.consistency,
+            bounds: Bounds::of(&self.node.config),
+        };
+        match dynamo::parse(command, request.args, circumstances) {
+            Ok(parsed) => self.ask_protocol(request, &key, &parsed, to),
+            Err(text) => {
+                let mut reply = Vec::new();
+                writer::error(&mut reply, &text);
+                self.latency.record_failure(command, &reply);
+                self.deliver(to, &reply);
+            }
+        }
+        self.time_command(command, request.args);
+    }
+
+    fn ask_protocol(&mut self, request: &Request<'_>, key: &Key<'_>, parsed: &Parsed<'_>, to: ReplyTo) {
+        let client = request.asker.client;
+        let own = self.own_last(client, key.hash);
+        let quorum = self.quorum(Asker { client, consistency: parsed.consistency });
+        let (key, deadline_us) = (event_key(key), self.deadline_us());
+        match &parsed.wanted {
+            Wanted::Read => {
+                let underway = Underway { to, client, hash: key.hash, stage: Stage::Reading };
+                let client = self.replication.commands.insert(underway);
+                let own_last = own.map(|(dot, _)| dot);
+                self.tell(Event::Get(Get { client, key, own_last, quorum, deadline_us }));
+            }
+            Wanted::Write { value, expires_at_ms, seen } => {
+                let underway = Underway { to, client, hash: key.hash, stage: Stage::Writing };
+                let client = self.replication.commands.insert(underway);
+                // With a context only what came with it was seen.
+                let (own_last, own_is_alone) = match seen {
+                    Some(token) => (token.own, false),
+                    None => (own.map(|(dot, _)| dot), own.is_some_and(|(_, is_alone)| is_alone)),
+                };
+                let context = seen.as_ref().map(|token| &token.context);
+                let (value, expires_at_ms) = (*value, *expires_at_ms);
+                let put =
+                    Put { client, key, value, expires_at_ms, context, own_last, own_is_alone, quorum, deadline_us };
+                self.tell(Event::Put(put));
+            }
         }
     }
 

@@ -86,6 +86,11 @@ impl Replication {
         }
     }
 
+    /// The protocol.
+    pub(super) fn shard(&self) -> &Shard {
+        &self.shard
+    }
+
     /// What the protocol has done so far.
     pub(super) fn counters(&self) -> Counters {
         self.shard.counters()

@@ -6,6 +6,7 @@
 
 mod admin;
 mod clients;
+mod cluster;
 mod disk_reads;
 mod endings;
 mod failures;
@@ -27,6 +28,7 @@ use crate::config::{Config, Environment, Sources};
 use crate::mesh::{CoreMap, Mesh};
 use crate::metrics::NodeMetrics;
 use crate::node::{Node, Phase};
+use crate::operation::Operation;
 use crate::peers::DialRequest;
 use crate::slot;
 
@@ -104,6 +106,8 @@ struct Cluster {
     /// A new incarnation is given as soon as it is needed.
     gives_incarnations: bool,
     needs_incarnation: Vec<usize>,
+    /// What operators want, by core.
+    operations: Vec<(usize, Operation)>,
 }
 
 impl Cluster {
@@ -175,6 +179,7 @@ impl Cluster {
             bytes_max: 1 << 20,
             gives_incarnations: true,
             needs_incarnation: Vec::new(),
+            operations: Vec::new(),
         }
     }
 
@@ -305,6 +310,7 @@ impl Cluster {
             let client = find(&mut self.clients, connection);
             assert!(!std::mem::replace(&mut self.clients[client].closing, true), "a connection is closed once");
         }
+        self.operations.extend(outbox.operations.into_iter().map(|operation| (core, operation)));
         if outbox.shutdown {
             self.node.enter(Phase::Draining);
         }
