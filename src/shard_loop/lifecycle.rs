@@ -8,7 +8,7 @@ use annulus_net::ring::ConnectionId;
 
 use super::ShardLoop;
 use crate::limits;
-use crate::metrics::Metric;
+use crate::metrics::{Metric, replication};
 use crate::node::Phase;
 use crate::session::{Blocked, Session};
 
@@ -236,7 +236,8 @@ impl<D: Disk> ShardLoop<D> {
             (Metric::WritesRefused, counts.refused_memory + counts.refused_disk),
             (Metric::ReadOnly, u64::from(statistics.is_read_only || statistics.disk_state >= DiskLevel::NoWrites)),
         ];
-        for (metric, value) in figures {
+        let protocol = replication::figures(&self.replication.counters());
+        for (metric, value) in figures.into_iter().chain(protocol).chain(self.link_totals().figures()) {
             self.counts.set(metric, value);
         }
         self.node.metrics.cores()[usize::from(self.core)].publish(&self.counts);

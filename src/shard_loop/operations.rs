@@ -8,7 +8,7 @@ use annulus_engine::Disk;
 use annulus_net::resp::writer;
 
 use super::ShardLoop;
-use crate::core_facts::{CoreFacts, Direction, LinkFact};
+use crate::core_facts::{CoreFacts, Direction, LinkFact, LinkTotals};
 use crate::limits;
 use crate::operation::{NotDone, Operation};
 use crate::peers::{LinkState, LinkStatus};
@@ -44,6 +44,24 @@ impl<D: Disk> ShardLoop<D> {
     /// What a command shows of this core's part in the cluster.
     pub(super) fn core_facts(&self) -> CoreFacts {
         CoreFacts::of(self.replication.shard(), &self.store, self.link_facts())
+    }
+
+    /// All links of this core.
+    pub(super) fn link_totals(&self) -> LinkTotals {
+        let peers = self.peers.as_ref().expect("figures are published when all frames of a connection were heard");
+        let (counters, counts) = (peers.counters(), peers.totals());
+        LinkTotals {
+            open: peers.len() as u64,
+            queued_bytes: peers.links().map(|link| link.queued_bytes as u64).sum(),
+            frames_sent: counts.messages_out,
+            frames_received: counts.messages_in,
+            sent_bytes: counts.bytes_out,
+            received_bytes: counts.bytes_in,
+            dials: counters.dialled + counters.dials_failed,
+            dial_failures: counters.dials_failed,
+            broken: counters.ended,
+            dropped: counters.unsent,
+        }
     }
 
     fn link_facts(&self) -> Vec<LinkFact> {
