@@ -163,7 +163,7 @@ impl Control {
             (guard.1.cluster.generation, guard.1.cluster.founding)
         };
         let mut seed = [0; 8];
-        getrandom::fill(&mut seed).map_err(io::Error::other)?;
+        getrandom::fill(&mut seed).map_err(|error| io::Error::other(error.to_string()))?;
         let config = &node.config;
         let announced = Announced { founding, ..announced(config, node.incarnation(), node.map.cores()) };
         let has_others = map.stamps().any(|(other, _)| other != own);
