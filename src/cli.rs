@@ -1,7 +1,7 @@
 //! The command line: flags in, an [`Invocation`] with a complete, validated [`Config`] out. It starts nothing.
 //!
 //! Names and meaning of commands, flags and exit codes are stable: 0 done, 1 failed while running, 2 wrong flags or
-//! configuration, 3 the preflight refused.
+//! configuration, 3 the preflight refused, 4 no member of its cluster any more.
 //!
 //! Invariant: a flag only ever sets the key of the configuration that has its name, so file and flags cannot drift apart.
 
@@ -22,6 +22,9 @@ pub const EXIT_FAILED: u8 = 1;
 pub const EXIT_USAGE: u8 = 2;
 /// Exit code: the preflight refused.
 pub const EXIT_PREFLIGHT: u8 = 3;
+
+/// Exit code: the node cannot go on as a member of its cluster.
+pub const EXIT_NO_MEMBER: u8 = 4;
 
 /// What the user wants.
 #[derive(Debug)]
@@ -49,8 +52,8 @@ pub struct Refusal {
     pub code: u8,
 }
 
-const EXIT_CODES: &str =
-    "Exit codes: 0 done, 1 failed while running, 2 wrong flags or configuration, 3 the preflight refused";
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed while running, 2 wrong flags or configuration, 3 the preflight refused, 4 no member of \
+ its cluster any more";
 
 const ADMIN_QUESTIONS: &str = "\
 Questions:

@@ -145,7 +145,7 @@ fn engine_config(start: &Start, core: u16) -> engine::Config {
             },
             Durability::Memory => engine::Durability::Memory,
         },
-        is_alone: true,
+        is_alone: start.is_alone,
         hot_log_bytes: config.hot_log_bytes_per_core(0),
         hot_log_bytes_max: config.hot_log_bytes_per_core(u64::MAX),
         cache_bytes: bytes(config.cache_bytes),
