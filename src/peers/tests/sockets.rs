@@ -18,7 +18,7 @@ use crate::core_inbox::{CoreEvent, CoreInbox, CoreSender};
 
 const SMALL_RING: RingLimits =
     RingLimits { submission_entries: 4, completion_entries: 64, provided_buffers: 2, provided_buffer_bytes: 512 };
-const CORES: u16 = 3;
+const CORES: u16 = 4;
 
 /// A node as far as handshakes are concerned.
 pub(super) struct TestNode {
@@ -177,8 +177,8 @@ fn a_refusal_reaches_the_one_who_dialled() {
     let expected = "the peer refuses: other number of partitions (the dialler's 1024, the acceptor's 64)";
     assert_eq!((why.as_str(), is_refused), (expected, true));
     let b = plain(B.node);
-    let (why, _) = failed(a.dial(PeerCore { node: B.node, core: 3 }, b.address));
-    assert_eq!(why, "the peer refuses: no such core (core 3 of 3)");
+    let (why, _) = failed(a.dial(PeerCore { node: B.node, core: 4 }, b.address));
+    assert_eq!(why, "the peer refuses: no such core (core 4 of 4)");
     let (why, _) = failed(a.dial(PeerCore { node: NodeId::new(5), core: 0 }, b.address));
     assert_eq!(why, "the peer is refused: another node is at this address (000000000008 instead of 000000000005)");
 }
