@@ -20,6 +20,8 @@ mod handshaking;
 pub mod limits;
 mod peer;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
