@@ -40,6 +40,7 @@ mod identity;
 pub mod introduction;
 mod loading;
 mod membership;
+mod peers;
 
 use self::core::CoreStart;
 use self::loading::Loading;
@@ -116,12 +117,13 @@ pub fn serve(config: Config) -> Result<(), BootError> {
     let Sockets { base, cores, peers } = bind(&config)?;
     let progress = Arc::default();
     let loading = answer_while_loading(&base, &cores, &progress)?;
-    let (meta_file, mut meta, migrate_from) = identify(&config, secrets.as_ref(), &introduction::ask)?;
+    let (meta_file, mut meta, migrate_from) = identify(&config, secrets.as_ref(), &peers::introducer(secrets.as_ref()))?;
     let map = membership::stored_map(&config)?;
     let is_alone = membership::is_alone(&meta, &map);
     let meta_file = Arc::new(Mutex::new((meta_file, meta.clone())));
     let (node, inbox) = new_node(config, &meta, progress)?;
-    let (member, _peer_listener) = member(&node, secrets, peers, inbox, map)?;
+    let links = peers::Links::of(&node, &meta, secrets.as_ref());
+    let (member, peer_listener) = member(&node, secrets, peers, inbox, map)?;
     let http = http::start(&node).map_err(|error| BootError::System(error.to_string()))?;
     watch_signals(&node, &loading)?;
 
@@ -151,10 +153,12 @@ pub fn serve(config: Config) -> Result<(), BootError> {
     }
     // The new layout is stored: what the old one holds is in it.
     remove_layouts_but(&node.config, meta.layout)?;
+    let links = links.zip(peer_listener).map(|(links, listener)| links.start(&node, listener)).transpose()?;
     let control = member.map(|member| Running::start(member, &node, &meta_file, &loading)).transpose()?;
     leave_loading(&node, &loading, Phase::Ready);
     let ended = run(&node, &reports);
     let told = control.map_or(Ok(()), Running::end);
+    drop(links);
     for core in cores {
         // A core that failed has reported it.
         let _ = core.join();

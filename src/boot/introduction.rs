@@ -70,11 +70,6 @@ pub struct KnownNode {
 /// Asks the node at an address which cluster it is of; waits a few seconds at most. Errors: why it did not tell, in words.
 pub(super) type Introduce<'a> = dyn Fn(&Applicant, SocketAddr) -> Result<Introduced, String> + 'a;
 
-/// Asks by a handshake with the node at that address.
-pub(super) fn ask(_: &Applicant, address: SocketAddr) -> Result<Introduced, String> {
-    Err(format!("{address} is not asked: peers are not there yet"))
-}
-
 /// Who a node with an empty directory is. Errors: the system gives no random bytes.
 pub(super) fn newcomer(
     config: &Config,
