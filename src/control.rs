@@ -176,7 +176,9 @@ impl Control {
         };
         let partitions = u16::try_from(node.map.partitions()).expect("at most 16384 partitions");
         let mut routing = Routing::new(own, partitions, config.quorums.copies);
-        routing.on_ring(Ring::of(&map, partitions, config.quorums.copies));
+        if founding == 0 {
+            routing.on_ring(Ring::of(&map, partitions, config.quorums.copies));
+        }
         let cluster = config.cluster.as_ref().expect("a node with a control plane has a cluster");
         let wishes = Wishes::new(cluster, announced, driver::now().steady_ns / 1000);
         node.note_founding((founding > 0).then_some((0, founding)));

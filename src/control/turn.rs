@@ -118,6 +118,7 @@ impl Control {
     pub(super) fn announce(&mut self, change: impl FnOnce(&mut Announced)) {
         let mut announced = self.wishes.announced().clone();
         change(&mut announced);
+        eprintln!("{} {:?} announces {announced:?}", self.own, self.socket.local_addr());
         self.event(NodeEvent::Announce(&announced), None);
         self.wishes.set_announced(announced);
     }
@@ -161,8 +162,11 @@ impl Control {
     fn carry_out(&mut self, effect: &NodeEffect, asker: Asker) {
         match effect {
             NodeEffect::MapChanged => self.outgoing.map_changed(),
+            // Founders become members one after the other: nobody owns anything until all are, see `wishes`.
+            NodeEffect::RingChanged if self.wishes.announced().founding > 0 => {}
             NodeEffect::RingChanged | NodeEffect::Liveness { .. } => {
                 if let NodeEffect::Liveness { node, up } = effect {
+                    eprintln!("{} {:?}: {node} up {up}", self.own, self.socket.local_addr());
                     tracing::info!(%node, up, "a member answers, or does not");
                 }
                 if let Some(news) = self.routing.on_effect(effect, self.control.map()) {
@@ -248,6 +252,7 @@ impl Control {
     /// Notes that this node was said to be another one; true when that happens again and again.
     fn is_contested(&mut self) -> bool {
         let now_us = self.now().steady_us;
+        eprintln!("contested {} at {} len {}", self.own, now_us, self.contested_us.len());
         self.contested_us.retain(|at_us| now_us - at_us < CONTESTED_US);
         self.contested_us.push(now_us);
         self.contested_us.len() > CONTESTED_MAX
