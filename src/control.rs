@@ -15,6 +15,7 @@
 //! Invariant: what the map says is stored before anything says it to others: datagrams, messages, cores, operators.
 
 mod announced;
+mod contest;
 mod deliver;
 mod founding;
 mod inbox;
@@ -45,6 +46,7 @@ use crate::env::driver;
 use crate::node::{Node, Phase};
 use crate::node_meta::SharedMeta;
 use crate::secrets::ClusterSecrets;
+use contest::Contest;
 use deliver::Outgoing;
 use names::Names;
 use wishes::Wishes;
@@ -146,8 +148,7 @@ struct Control {
     effects: NodeEffects,
     outgoing: Outgoing,
     counts: ControlCounts,
-    /// When this node's number or incarnation was said to be another one's, the newest last.
-    contested_us: Vec<u64>,
+    contest: Contest,
     on_fatal: Box<dyn Fn(Fatal) + Send>,
     is_leaving: bool,
     /// Everybody who could be told that the node goes was told, or it cannot go on.
@@ -167,8 +168,9 @@ impl Control {
         let config = &node.config;
         let announced = Announced { founding, ..announced(config, node.incarnation(), node.map.cores()) };
         let has_others = map.stamps().any(|(other, _)| other != own);
+        let identity = Identity::new(own, generation, address);
         let node_setup = NodeSetup {
-            identity: Identity::new(own, generation, address),
+            identity,
             announced: announced.clone(),
             secrets: secrets.gossip(),
             seed: u64::from_le_bytes(seed),
@@ -176,7 +178,9 @@ impl Control {
         };
         let partitions = u16::try_from(node.map.partitions()).expect("at most 16384 partitions");
         let mut routing = Routing::new(own, partitions, config.quorums.copies);
-        routing.on_ring(Ring::of(&map, partitions, config.quorums.copies));
+        if founding == 0 {
+            routing.on_ring(Ring::of(&map, partitions, config.quorums.copies));
+        }
         let cluster = config.cluster.as_ref().expect("a node with a control plane has a cluster");
         let wishes = Wishes::new(cluster, announced, driver::now().steady_ns / 1000);
         node.note_founding((founding > 0).then_some((0, founding)));
@@ -192,7 +196,7 @@ impl Control {
             effects: NodeEffects::default(),
             outgoing: Outgoing::new(has_others),
             counts: ControlCounts::default(),
-            contested_us: Vec::new(),
+            contest: Contest::new(generation),
             on_fatal,
             is_leaving: false,
             is_over: false,

@@ -48,7 +48,8 @@ pub struct Config {
     /// What a reply promises.
     pub durability: Durability,
     /// No other node has versions of these keys, or will: a stamp covers all that was merged when the store opened, and deletes
-    /// and expired values may be forgotten when nothing older is left on the disk. Otherwise they stay.
+    /// and expired values may be forgotten when nothing older is left on the disk. Otherwise they stay. See
+    /// [`crate::Engine::join_others`].
     pub is_alone: bool,
     /// Budget of this core's log.
     pub hot_log_bytes: u64,

@@ -9,6 +9,8 @@
 //!        └─▶ sees that it is done without it ──▶ stays Joining, founds no more
 //! ```
 //!
+//! Nobody owns anything before a founder sees it done: the first ring has all of them.
+//!
 //! There is no vote: founders that see different ones at one moment may become one more than N. They are members as good as
 //! any.
 //!

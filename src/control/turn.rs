@@ -22,9 +22,6 @@ const TOLD_MAX: usize = 256;
 const ANSWERS_MAX: usize = 1024;
 /// Bytes of a datagram that are read: more than one of ours has.
 const DATAGRAM_BYTES_MAX: usize = 8 << 10;
-/// So often within so long, and somebody else has this node's number.
-const CONTESTED_MAX: usize = 4;
-const CONTESTED_US: u64 = 60_000_000;
 
 /// A core that waits for what becomes of an operator's wish.
 type Asker = Option<(u16, u64)>;
@@ -49,6 +46,10 @@ impl Control {
             self.event(NodeEvent::Leave, None);
         }
         self.event(NodeEvent::Tick, None);
+        let identity = self.control.detector().identity();
+        if self.contest.is_deaf(self.now().steady_us, (identity.generation(), identity.session())) {
+            self.take_generation(identity.generation());
+        }
         if !self.is_leaving {
             self.wish();
         }
@@ -161,6 +162,8 @@ impl Control {
     fn carry_out(&mut self, effect: &NodeEffect, asker: Asker) {
         match effect {
             NodeEffect::MapChanged => self.outgoing.map_changed(),
+            // Founders become members one after the other: nobody owns anything until all are, see `wishes`.
+            NodeEffect::RingChanged if self.wishes.announced().founding > 0 => {}
             NodeEffect::RingChanged | NodeEffect::Liveness { .. } => {
                 if let NodeEffect::Liveness { node, up } = effect {
                     tracing::info!(%node, up, "a member answers, or does not");
@@ -199,7 +202,7 @@ impl Control {
 
     /// The cluster remembers a greater incarnation of this node than it does itself (rule S1).
     fn take_incarnation(&mut self, above: u16) {
-        if self.is_contested() {
+        if self.contest.is_claimed(self.now().steady_us) {
             return self.fail(Fatal::Twice(self.own));
         }
         let taken = {
@@ -214,9 +217,10 @@ impl Control {
             Err(error) => return self.fail(Fatal::Incarnation(error.to_string())),
         };
         tracing::warn!(
+            node = %self.own,
             above,
             incarnation = actor.incarnation(),
-            "the cluster remembers a later incarnation of this node: its disk was lost or put back"
+            "somebody else has announced this node: its disk was lost or put back, or another process has its number"
         );
         self.node.note_incarnation(actor);
         for core in 0..self.node.map.cores() {
@@ -227,9 +231,6 @@ impl Control {
 
     /// Nobody hears this node under its generation.
     fn take_generation(&mut self, above: u32) {
-        if self.is_contested() {
-            return self.fail(Fatal::Twice(self.own));
-        }
         let mut generation = 0;
         let saved = node_meta::save(&self.meta, |meta| {
             meta.cluster.generation = meta.cluster.generation.max(above);
@@ -238,19 +239,11 @@ impl Control {
         });
         match saved {
             Ok(()) => {
-                tracing::info!(generation, "a new generation: the cluster remembers a later one of this node");
+                tracing::info!(generation, "a new generation: nobody hears this node under the one it had");
                 self.event(NodeEvent::Generation { generation }, None);
             }
             Err(error) => tracing::error!(%error, "a new generation cannot be stored; nobody hears this node"),
         }
-    }
-
-    /// Notes that this node was said to be another one; true when that happens again and again.
-    fn is_contested(&mut self) -> bool {
-        let now_us = self.now().steady_us;
-        self.contested_us.retain(|at_us| now_us - at_us < CONTESTED_US);
-        self.contested_us.push(now_us);
-        self.contested_us.len() > CONTESTED_MAX
     }
 
     /// Whether requests may go to a node.

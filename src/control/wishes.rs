@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use annulus_cluster::ids::NodeId;
 use annulus_cluster::membership::{Announced, Role, Zone};
 use annulus_cluster::node::{MapChange, NodeEvent};
+use annulus_cluster::ring::Ring;
 
 use super::Control;
 use super::founding::{self, Step};
@@ -175,7 +176,10 @@ impl Control {
             return;
         }
         tracing::info!("{what}");
-        self.node.note_founding(None);
         self.announce(|announced| announced.founding = 0);
+        let (partitions, copies) = (self.routing.ring().partitions(), self.node.config.quorums.copies);
+        self.routing.on_ring(Ring::of(self.control.map(), partitions, copies));
+        self.outgoing.view_is_old();
+        self.node.note_founding(None);
     }
 }
