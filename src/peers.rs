@@ -94,8 +94,8 @@ pub struct Peers {
     /// The caller's clock when it last told, and how much of it counts.
     steady_us: u64,
     attended_us: u64,
-    /// By the connection's index.
-    slots: Vec<Option<Slot>>,
+    /// By the connection's index, which clients have as well: so most are empty, and small.
+    slots: Vec<Option<Box<Slot>>>,
     /// Ascending by peer: few, and looked up for every message.
     peers: Vec<Peer>,
     /// Links that may have output.
@@ -131,7 +131,8 @@ impl Peers {
     /// Sends a message to a core of another node, over a connection that stands or is made for it; `address` is where to dial.
     /// The bytes are copied. `now_us` is the steady clock in microseconds, here and everywhere.
     ///
-    /// Messages of up to 64 KiB keep their order as long as the connection stands; longer ones may be overtaken.
+    /// Messages of up to 64 KiB keep their order as long as the connection stands; longer ones are overtaken by what comes after
+    /// them: see [`Peers::send_in_lane`].
     ///
     /// Errors: see [`Unsent`].
     pub fn send(
@@ -143,7 +144,33 @@ impl Peers {
         now_us: u64,
     ) -> Result<(), Unsent> {
         self.look_at_clock(now_us);
-        let sent = self.try_send(peer, address, channel, bytes);
+        self.send_now(peer, address, (channel, None), bytes)
+    }
+
+    /// The same for a message whose order matters: those of one lane, of whatever length, arrive in the order of their sending as
+    /// long as the connection stands. A partition makes a good lane.
+    ///
+    /// Errors: see [`Unsent`].
+    pub fn send_in_lane(
+        &mut self,
+        peer: PeerCore,
+        address: Option<SocketAddr>,
+        (channel, lane): (Channel, u32),
+        bytes: &[u8],
+        now_us: u64,
+    ) -> Result<(), Unsent> {
+        self.look_at_clock(now_us);
+        self.send_now(peer, address, (channel, Some(lane)), bytes)
+    }
+
+    fn send_now(
+        &mut self,
+        peer: PeerCore,
+        address: Option<SocketAddr>,
+        way: (Channel, Option<u32>),
+        bytes: &[u8],
+    ) -> Result<(), Unsent> {
+        let sent = self.try_send(peer, address, way, bytes);
         if sent.is_err() {
             self.counters.unsent += 1;
             self.note_lost(peer.node);
@@ -155,7 +182,7 @@ impl Peers {
         &mut self,
         id: PeerCore,
         address: Option<SocketAddr>,
-        channel: Channel,
+        way: (Channel, Option<u32>),
         bytes: &[u8],
     ) -> Result<(), Unsent> {
         let at = self.find_or_add(id);
@@ -166,17 +193,17 @@ impl Peers {
         match peer.route(self.steady_us, is_doubtful) {
             Route::Link(connection) => {
                 let link = self.link_mut(connection).expect("a peer's connections are those that stand");
-                link.send(channel.number(), bytes)?;
+                push(link, way, bytes)?;
                 self.make_ready(connection);
             }
             Route::Waiting => {
                 let link = peer.waiting.get_or_insert_with(|| Box::new(Link::new(self.limits.link, self.attended_us)));
-                link.send(channel.number(), bytes)?;
+                push(link, way, bytes)?;
             }
             Route::Dial => {
                 let address = address.ok_or(Unsent::NoAddress)?;
                 let mut link = Box::new(Link::new(self.limits.link, self.attended_us));
-                link.send(channel.number(), bytes)?;
+                push(&mut link, way, bytes)?;
                 peer.begin_dial(link, self.steady_us);
                 self.dials.push_back(DialRequest { peer: id, address });
             }
@@ -208,7 +235,7 @@ impl Peers {
         }
         let slot = &mut self.slots[connection.index()];
         assert!(slot.is_none(), "a connection's number is given again only after it has closed");
-        *slot = Some(Slot { facts, since_us: now_us, link: Some(link), is_ready: false });
+        *slot = Some(Box::new(Slot { facts, since_us: now_us, link: Some(link), is_ready: false }));
         self.make_ready(connection);
         if let Some(oldest) = oldest {
             self.end(oldest);
@@ -243,7 +270,7 @@ impl Peers {
     ) {
         self.look_at_clock(now_us);
         let attended_us = self.attended_us;
-        let Some(Slot { facts, link: Some(link), .. }) = self.slots[connection.index()].as_mut() else {
+        let Some(Slot { facts, link: Some(link), .. }) = self.slots[connection.index()].as_deref_mut() else {
             return;
         };
         let peer = facts.peer;
@@ -293,7 +320,7 @@ impl Peers {
         self.look_at_clock(now_us);
         let attended_us = self.attended_us;
         for index in 0..self.slots.len() {
-            let Some(Slot { facts, link: Some(link), .. }) = self.slots[index].as_mut() else {
+            let Some(Slot { facts, link: Some(link), .. }) = self.slots[index].as_deref_mut() else {
                 continue;
             };
             let connection = ConnectionId::from_index(index);
@@ -317,7 +344,7 @@ impl Peers {
 
     /// A node is no member any more: its links end, and it is dialled no more until somebody sends to it.
     pub fn forget(&mut self, node: NodeId) {
-        let of_node = |slot: &Slot| slot.facts.peer.node == node;
+        let of_node = |slot: &Box<Slot>| slot.facts.peer.node == node;
         for index in 0..self.slots.len() {
             if self.slots[index].as_ref().is_some_and(of_node) {
                 self.end(ConnectionId::from_index(index));
@@ -425,6 +452,13 @@ impl Peers {
     }
 }
 
-fn link_of(slots: &[Option<Slot>], connection: ConnectionId) -> Option<&Link> {
+fn push(link: &mut Link, (channel, lane): (Channel, Option<u32>), bytes: &[u8]) -> Result<(), SendError> {
+    match lane {
+        Some(lane) => link.send_in_lane(channel.number(), lane, bytes),
+        None => link.send(channel.number(), bytes),
+    }
+}
+
+fn link_of(slots: &[Option<Box<Slot>>], connection: ConnectionId) -> Option<&Link> {
     slots.get(connection.index())?.as_ref()?.link.as_ref()
 }
