@@ -39,6 +39,9 @@ pub use channel::Channel;
 pub use handshaking::{HandshakeContext, HandshakeCounters, HandshakeFailed};
 pub use status::{LinkState, LinkStatus, PeersCounters};
 
+/// What this build can do beyond the version that both ends speak, one bit each; none so far.
+pub const CAPABILITIES: u64 = 0;
+
 /// A connection that is wanted; for [`dialer::Dialer::dial`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DialRequest {

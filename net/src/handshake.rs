@@ -108,6 +108,8 @@ pub struct Introduced {
     pub hash_key: [u8; 16],
     /// The node that told it.
     pub node: u64,
+    /// How far its clock is ahead of this side's, in milliseconds.
+    pub skew_ms: i64,
     /// Who had been at the very place where the newcomer is, and does not answer any more.
     pub known: Option<KnownNode>,
 }

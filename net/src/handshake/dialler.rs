@@ -128,7 +128,8 @@ impl Proven<'_> {
                     return Err(HandshakeError::ours(RefusalCode::OtherClusterId, ""));
                 }
                 let hash_key = keys.mask(self.which, hidden, &[nonce, &self.acceptor_nonce]);
-                Ok(Dialled::Introduced(Introduced { cluster_id, hash_key, node: self.established.node, known }))
+                let Established { node, skew_ms, .. } = self.established;
+                Ok(Dialled::Introduced(Introduced { cluster_id, hash_key, node, skew_ms, known }))
             }
             _ => Err(HandshakeError::malformed("a welcome to something else")),
         }
