@@ -18,6 +18,7 @@ mod channel;
 pub mod dialer;
 mod handshaking;
 pub mod limits;
+mod outgoing;
 mod peer;
 mod status;
 #[cfg(test)]
@@ -28,15 +29,16 @@ use std::net::SocketAddr;
 
 use annulus_cluster::ids::NodeId;
 use annulus_cluster::random::Random;
-use annulus_net::link::{Link, LinkCounts, SendError, Standing};
+use annulus_net::link::{Link, LinkCounts, Standing};
 use annulus_net::ring::ConnectionId;
 
 use crate::core_inbox::PeerCore;
 use limits::PeersLimits;
-use peer::{Peer, Route};
+use peer::Peer;
 
 pub use channel::Channel;
 pub use handshaking::{HandshakeContext, HandshakeCounters, HandshakeFailed};
+pub use outgoing::Unsent;
 pub use status::{LinkState, LinkStatus, PeersCounters};
 
 /// What this build can do beyond the version that both ends speak, one bit each; none so far.
@@ -49,20 +51,6 @@ pub struct DialRequest {
     pub peer: PeerCore,
     /// The peers' port of its node.
     pub address: SocketAddr,
-}
-
-/// Why a message was not taken: nothing of it will be sent. Its node is told of by [`Peers::next_lost`] as well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unsent {
-    /// Too much waits for the peer, or the message is longer than messages may be.
-    #[error(transparent)]
-    Link(#[from] SendError),
-    /// It could not be reached a moment ago, and is not tried again yet.
-    #[error("the peer could not be reached")]
-    BackingOff,
-    /// No connection stands, and it is not known where the node is.
-    #[error("the peer's address is not known")]
-    NoAddress,
 }
 
 /// What is known of a connection when it stands: the fields of [`crate::core_inbox::CoreEvent::PeerConnected`].
@@ -129,90 +117,6 @@ impl Peers {
             counters: PeersCounters::default(),
             ended_counts: LinkCounts::default(),
         }
-    }
-
-    /// Sends a message to a core of another node, over a connection that stands or is made for it; `address` is where to dial.
-    /// The bytes are copied. `now_us` is the steady clock in microseconds, here and everywhere.
-    ///
-    /// Messages of up to 64 KiB keep their order as long as the connection stands; longer ones are overtaken by what comes after
-    /// them: see [`Peers::send_in_lane`].
-    ///
-    /// Errors: see [`Unsent`].
-    pub fn send(
-        &mut self,
-        peer: PeerCore,
-        address: Option<SocketAddr>,
-        channel: Channel,
-        bytes: &[u8],
-        now_us: u64,
-    ) -> Result<(), Unsent> {
-        self.look_at_clock(now_us);
-        self.send_now(peer, address, (channel, None), bytes)
-    }
-
-    /// The same for a message whose order matters: those of one lane, of whatever length, arrive in the order of their sending as
-    /// long as the connection stands. A partition makes a good lane.
-    ///
-    /// Errors: see [`Unsent`].
-    pub fn send_in_lane(
-        &mut self,
-        peer: PeerCore,
-        address: Option<SocketAddr>,
-        (channel, lane): (Channel, u32),
-        bytes: &[u8],
-        now_us: u64,
-    ) -> Result<(), Unsent> {
-        self.look_at_clock(now_us);
-        self.send_now(peer, address, (channel, Some(lane)), bytes)
-    }
-
-    fn send_now(
-        &mut self,
-        peer: PeerCore,
-        address: Option<SocketAddr>,
-        way: (Channel, Option<u32>),
-        bytes: &[u8],
-    ) -> Result<(), Unsent> {
-        let sent = self.try_send(peer, address, way, bytes);
-        if sent.is_err() {
-            self.counters.unsent += 1;
-            self.note_lost(peer.node);
-        }
-        sent
-    }
-
-    fn try_send(
-        &mut self,
-        id: PeerCore,
-        address: Option<SocketAddr>,
-        way: (Channel, Option<u32>),
-        bytes: &[u8],
-    ) -> Result<(), Unsent> {
-        let at = self.find_or_add(id);
-        let peer = &mut self.peers[at];
-        peer.needed_us = self.steady_us;
-        let slots = &self.slots;
-        let is_doubtful = |connection: &ConnectionId| link_of(slots, *connection).is_none_or(Link::is_doubtful);
-        match peer.route(self.steady_us, is_doubtful) {
-            Route::Link(connection) => {
-                let link = self.link_mut(connection).expect("a peer's connections are those that stand");
-                push(link, way, bytes)?;
-                self.make_ready(connection);
-            }
-            Route::Waiting => {
-                let link = peer.waiting.get_or_insert_with(|| Box::new(Link::new(self.limits.link, self.attended_us)));
-                push(link, way, bytes)?;
-            }
-            Route::Dial => {
-                let address = address.ok_or(Unsent::NoAddress)?;
-                let mut link = Box::new(Link::new(self.limits.link, self.attended_us));
-                push(&mut link, way, bytes)?;
-                peer.begin_dial(link, self.steady_us);
-                self.dials.push_back(DialRequest { peer: id, address });
-            }
-            Route::BackingOff => return Err(Unsent::BackingOff),
-        }
-        Ok(())
     }
 
     /// A connection stands; from now on it is this table's until [`Peers::on_closed`].
@@ -347,9 +251,9 @@ impl Peers {
 
     /// A node is no member any more: its links end, and it is dialled no more until somebody sends to it.
     pub fn forget(&mut self, node: NodeId) {
-        let of_node = |slot: &Box<Slot>| slot.facts.peer.node == node;
+        let is_of = |slot: &Slot| slot.facts.peer.node == node;
         for index in 0..self.slots.len() {
-            if self.slots[index].as_ref().is_some_and(of_node) {
+            if self.slots[index].as_deref().is_some_and(is_of) {
                 self.end(ConnectionId::from_index(index));
             }
         }
@@ -452,13 +356,6 @@ impl Peers {
         }
         self.note_lost(id.node);
         true
-    }
-}
-
-fn push(link: &mut Link, (channel, lane): (Channel, Option<u32>), bytes: &[u8]) -> Result<(), SendError> {
-    match lane {
-        Some(lane) => link.send_in_lane(channel.number(), lane, bytes),
-        None => link.send(channel.number(), bytes),
     }
 }
 
