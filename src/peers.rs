@@ -18,6 +18,7 @@ mod channel;
 pub mod dialer;
 mod handshaking;
 pub mod limits;
+mod outgoing;
 mod peer;
 mod status;
 #[cfg(test)]
@@ -28,15 +29,16 @@ use std::net::SocketAddr;
 
 use annulus_cluster::ids::NodeId;
 use annulus_cluster::random::Random;
-use annulus_net::link::{Link, LinkCounts, SendError, Standing};
+use annulus_net::link::{Link, LinkCounts, Standing};
 use annulus_net::ring::ConnectionId;
 
 use crate::core_inbox::PeerCore;
 use limits::PeersLimits;
-use peer::{Peer, Route};
+use peer::Peer;
 
 pub use channel::Channel;
 pub use handshaking::{HandshakeContext, HandshakeCounters, HandshakeFailed};
+pub use outgoing::Unsent;
 pub use status::{LinkState, LinkStatus, PeersCounters};
 
 /// What this build can do beyond the version that both ends speak, one bit each; none so far.
@@ -49,20 +51,6 @@ pub struct DialRequest {
     pub peer: PeerCore,
     /// The peers' port of its node.
     pub address: SocketAddr,
-}
-
-/// Why a message was not taken: nothing of it will be sent. Its node is told of by [`Peers::next_lost`] as well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unsent {
-    /// Too much waits for the peer, or the message is longer than messages may be.
-    #[error(transparent)]
-    Link(#[from] SendError),
-    /// It could not be reached a moment ago, and is not tried again yet.
-    #[error("the peer could not be reached")]
-    BackingOff,
-    /// No connection stands, and it is not known where the node is.
-    #[error("the peer's address is not known")]
-    NoAddress,
 }
 
 /// What is known of a connection when it stands: the fields of [`crate::core_inbox::CoreEvent::PeerConnected`].
@@ -97,8 +85,8 @@ pub struct Peers {
     /// The caller's clock when it last told, and how much of it counts.
     steady_us: u64,
     attended_us: u64,
-    /// By the connection's index.
-    slots: Vec<Option<Slot>>,
+    /// By the connection's index, which clients have as well: so most are empty, and small.
+    slots: Vec<Option<Box<Slot>>>,
     /// Ascending by peer: few, and looked up for every message.
     peers: Vec<Peer>,
     /// Links that may have output.
@@ -131,63 +119,6 @@ impl Peers {
         }
     }
 
-    /// Sends a message to a core of another node, over a connection that stands or is made for it; `address` is where to dial.
-    /// The bytes are copied. `now_us` is the steady clock in microseconds, here and everywhere.
-    ///
-    /// Messages of up to 64 KiB keep their order as long as the connection stands; longer ones may be overtaken.
-    ///
-    /// Errors: see [`Unsent`].
-    pub fn send(
-        &mut self,
-        peer: PeerCore,
-        address: Option<SocketAddr>,
-        channel: Channel,
-        bytes: &[u8],
-        now_us: u64,
-    ) -> Result<(), Unsent> {
-        self.look_at_clock(now_us);
-        let sent = self.try_send(peer, address, channel, bytes);
-        if sent.is_err() {
-            self.counters.unsent += 1;
-            self.note_lost(peer.node);
-        }
-        sent
-    }
-
-    fn try_send(
-        &mut self,
-        id: PeerCore,
-        address: Option<SocketAddr>,
-        channel: Channel,
-        bytes: &[u8],
-    ) -> Result<(), Unsent> {
-        let at = self.find_or_add(id);
-        let peer = &mut self.peers[at];
-        peer.needed_us = self.steady_us;
-        let slots = &self.slots;
-        let is_doubtful = |connection: &ConnectionId| link_of(slots, *connection).is_none_or(Link::is_doubtful);
-        match peer.route(self.steady_us, is_doubtful) {
-            Route::Link(connection) => {
-                let link = self.link_mut(connection).expect("a peer's connections are those that stand");
-                link.send(channel.number(), bytes)?;
-                self.make_ready(connection);
-            }
-            Route::Waiting => {
-                let link = peer.waiting.get_or_insert_with(|| Box::new(Link::new(self.limits.link, self.attended_us)));
-                link.send(channel.number(), bytes)?;
-            }
-            Route::Dial => {
-                let address = address.ok_or(Unsent::NoAddress)?;
-                let mut link = Box::new(Link::new(self.limits.link, self.attended_us));
-                link.send(channel.number(), bytes)?;
-                peer.begin_dial(link, self.steady_us);
-                self.dials.push_back(DialRequest { peer: id, address });
-            }
-            Route::BackingOff => return Err(Unsent::BackingOff),
-        }
-        Ok(())
-    }
-
     /// A connection stands; from now on it is this table's until [`Peers::on_closed`].
     pub fn on_connected(&mut self, connection: ConnectionId, facts: Connected, now_us: u64) {
         self.look_at_clock(now_us);
@@ -211,7 +142,7 @@ impl Peers {
         }
         let slot = &mut self.slots[connection.index()];
         assert!(slot.is_none(), "a connection's number is given again only after it has closed");
-        *slot = Some(Slot { facts, since_us: now_us, link: Some(link), is_ready: false });
+        *slot = Some(Box::new(Slot { facts, since_us: now_us, link: Some(link), is_ready: false }));
         self.make_ready(connection);
         if let Some(oldest) = oldest {
             self.end(oldest);
@@ -246,7 +177,7 @@ impl Peers {
     ) {
         self.look_at_clock(now_us);
         let attended_us = self.attended_us;
-        let Some(Slot { facts, link: Some(link), .. }) = self.slots[connection.index()].as_mut() else {
+        let Some(Slot { facts, link: Some(link), .. }) = self.slots[connection.index()].as_deref_mut() else {
             return;
         };
         let peer = facts.peer;
@@ -296,7 +227,7 @@ impl Peers {
         self.look_at_clock(now_us);
         let attended_us = self.attended_us;
         for index in 0..self.slots.len() {
-            let Some(Slot { facts, link: Some(link), .. }) = self.slots[index].as_mut() else {
+            let Some(Slot { facts, link: Some(link), .. }) = self.slots[index].as_deref_mut() else {
                 continue;
             };
             let connection = ConnectionId::from_index(index);
@@ -320,9 +251,9 @@ impl Peers {
 
     /// A node is no member any more: its links end, and it is dialled no more until somebody sends to it.
     pub fn forget(&mut self, node: NodeId) {
-        let of_node = |slot: &Slot| slot.facts.peer.node == node;
+        let is_of = |slot: &Slot| slot.facts.peer.node == node;
         for index in 0..self.slots.len() {
-            if self.slots[index].as_ref().is_some_and(of_node) {
+            if self.slots[index].as_deref().is_some_and(is_of) {
                 self.end(ConnectionId::from_index(index));
             }
         }
@@ -428,6 +359,6 @@ impl Peers {
     }
 }
 
-fn link_of(slots: &[Option<Slot>], connection: ConnectionId) -> Option<&Link> {
+fn link_of(slots: &[Option<Box<Slot>>], connection: ConnectionId) -> Option<&Link> {
     slots.get(connection.index())?.as_ref()?.link.as_ref()
 }

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Messages that fit one frame keep their order among each other. Longer ones are cut into chunks, take turns, and are overtaken
-//! by whatever is shorter, so that a large value does not hold the line.
+//! by what comes after them, so that a large value does not hold the line; only messages of one lane keep their order whatever
+//! their lengths.
 //!
 //! Time is in microseconds of a steady clock that stands still while this process does, so that whoever was stopped does not
 //! take the others for dead when it goes on.
@@ -123,8 +124,18 @@ impl Link {
     ///
     /// Errors: see [`SendError`].
     pub fn send(&mut self, channel: u8, message: &[u8]) -> Result<(), SendError> {
+        self.take(channel, None, message)
+    }
+
+    /// The same, for messages whose order matters: those of one lane arrive in the order of their sending, on whatever channels.
+    /// One that is behind a long one waits for it, so lanes should be many.
+    pub fn send_in_lane(&mut self, channel: u8, lane: u32, message: &[u8]) -> Result<(), SendError> {
+        self.take(channel, Some(lane), message)
+    }
+
+    fn take(&mut self, channel: u8, lane: Option<u32>, message: &[u8]) -> Result<(), SendError> {
         assert!(channel < CHANNELS_RESERVED, "messages have channels of their own");
-        self.outbox.push(channel, message)?;
+        self.outbox.push(channel, lane, message)?;
         self.counts.messages_out += 1;
         Ok(())
     }

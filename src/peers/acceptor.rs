@@ -104,6 +104,9 @@ impl Shared {
         if is_over || thread::Builder::new().name("handshake".to_owned()).spawn(run).is_err() {
             self.under_way.fetch_sub(1, Ordering::Relaxed);
             HandshakeCounters::count(&self.context.counters.turned_away);
+            if self.context.counters.may_log((self.context.clock_ms)()) {
+                tracing::warn!(%from, "a peer is turned away: too many handshakes are under way");
+            }
         }
     }
 

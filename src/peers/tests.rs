@@ -4,6 +4,8 @@ mod over_ring;
 mod sockets;
 mod traffic;
 
+use annulus_net::link::SendError;
+
 use super::*;
 
 const MS: u64 = 1000;
@@ -30,8 +32,11 @@ fn accepted(peer: PeerCore) -> Connected {
     Connected { is_dialled: false, ..dialled(peer) }
 }
 
+/// Channels and bytes.
+type Messages = Vec<(u8, Vec<u8>)>;
+
 /// What a buffer holds, as the other end finds it.
-fn messages(buffer: &[u8]) -> Vec<(u8, Vec<u8>)> {
+fn messages(buffer: &[u8]) -> Messages {
     let mut link = Link::new(PeersLimits::PRODUCTION.link, 0);
     let mut found = Vec::new();
     link.on_received(buffer, 0, &mut |channel, message| found.push((channel, message.to_vec()))).unwrap();
@@ -53,7 +58,7 @@ fn send(peers: &mut Peers, peer: PeerCore, bytes: &[u8], now_us: u64) -> Result<
 }
 
 /// Gives back what is to be sent, with the connection's number.
-fn sent(peers: &mut Peers) -> Vec<(usize, Vec<(u8, Vec<u8>)>)> {
+fn sent(peers: &mut Peers) -> Vec<(usize, Messages)> {
     let mut all = Vec::new();
     while let Some((connection, buffer)) = peers.next_send() {
         all.push((connection.index(), messages(&buffer)));

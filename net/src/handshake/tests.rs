@@ -137,6 +137,22 @@ fn both_sides_learn_the_same_of_each_other() {
 }
 
 #[test]
+fn frames_are_laid_out_as_documented() {
+    let (dialler, acceptor) = pair();
+    let (_, frames) = shake_hands(&dialler, &acceptor, LINK, |_, bytes| bytes);
+    let payloads: Vec<&[u8]> = frames.iter().map(|bytes| frame(bytes).unwrap().payload).collect();
+    let lengths: Vec<usize> = payloads.iter().map(|payload| payload.len()).collect();
+    assert_eq!(lengths, [100 + "host-7".len(), 72 + 32, 8 + 32, 56 + 32]);
+    let [hello, challenge, proof, welcome] = payloads.try_into().unwrap();
+    assert_eq!((hello[0], challenge[0], proof[0], welcome[0]), (1, 2, 3, 4));
+    assert_eq!((&hello[8..16], &hello[72..88], &hello[100..]), (&b"ANNLPEER"[..], &[7; 16][..], &b"host-7"[..]));
+    let numbers = [&7_u64.to_le_bytes()[..], &107_u64.to_le_bytes(), &1_000_000_u64.to_le_bytes()].concat();
+    assert_eq!(hello[48..72], numbers);
+    assert_eq!((&hello[88..92], &hello[92..96]), (&1024_u32.to_le_bytes()[..], &[2, 0, 3, 0][..]));
+    assert_eq!((challenge[1], challenge[2], &challenge[56..72]), (1, 1, &[8; 16][..]));
+}
+
+#[test]
 fn frames_fit_their_bound_and_show_no_secret() {
     let (mut dialler, acceptor) = pair();
     dialler.identity.host = "h".repeat(HOST_BYTES_MAX);
@@ -156,7 +172,7 @@ fn a_newcomer_is_told_which_cluster_this_is_and_who_was_there() {
     let (mut dialler, acceptor) = pair();
     dialler.identity.cluster_id = [0; 16];
     let known = Some(KnownNode { node: 99, incarnation: 5, generation: 6 });
-    let introduced = Introduced { cluster_id: CLUSTER, hash_key: HASH_KEY, node: 8, known };
+    let introduced = Introduced { cluster_id: CLUSTER, hash_key: HASH_KEY, node: 8, skew_ms: 0, known };
     assert_eq!(plain(&dialler, &acceptor, Wish::Introduction), (Ok(Dialled::Introduced(introduced)), Ok(None)));
     dialler.identity.host = "elsewhere".to_owned();
     let stranger = Introduced { known: None, ..introduced };

@@ -4,6 +4,9 @@
 //! come, each chunk in a buffer of its own: in both cases the bytes are copied once. Buffers of short messages and single chunks
 //! leave by turns; of the long messages the first few have begun, and their chunks take turns.
 //!
+//! A long message begins after everything that was there before it, so it overtakes nothing. What comes after it passes it, unless
+//! it is in the same lane: then it waits behind it, as a long message of one chunk.
+//!
 //! Invariant: the other end's bounds on what is under way ([`LinkLimits::streams_max`], [`LinkLimits::stream_bytes_max`]) are kept
 //! here, so that it never has to refuse.
 
@@ -41,6 +44,9 @@ struct Outgoing {
     chunks: VecDeque<Vec<u8>>,
     /// Bytes of the message.
     total: usize,
+    lane: Option<u32>,
+    /// So many batches have to leave before it.
+    after_batches: u64,
 }
 
 #[derive(Debug)]
@@ -50,7 +56,9 @@ pub(super) struct Outbox {
     open: Batch,
     /// Filled, because something before them has not left yet.
     full: VecDeque<Batch>,
-    /// The first `begun` may send chunks.
+    /// Batches that have left.
+    batches: u64,
+    /// In the order of their coming; the first `begun` may send chunks.
     streams: VecDeque<Outgoing>,
     begun: usize,
     /// Of the messages that have begun.
@@ -71,6 +79,7 @@ impl Outbox {
             limits,
             open: Batch::default(),
             full: VecDeque::new(),
+            batches: 0,
             streams: VecDeque::new(),
             begun: 0,
             begun_bytes: 0,
@@ -95,7 +104,7 @@ impl Outbox {
         self.messages == 0
     }
 
-    pub(super) fn push(&mut self, channel: u8, message: &[u8]) -> Result<(), SendError> {
+    pub(super) fn push(&mut self, channel: u8, lane: Option<u32>, message: &[u8]) -> Result<(), SendError> {
         if message.len() > self.limits.message_bytes_max {
             return Err(SendError::TooLong { bytes: message.len(), most: self.limits.message_bytes_max });
         }
@@ -103,8 +112,10 @@ impl Outbox {
             return Err(SendError::Full);
         }
         self.messages += 1;
-        if message.len() > self.limits.chunk_bytes {
-            self.push_chunks(channel, message);
+        // An empty one has nothing that could be cut, and says nothing that could be out of order.
+        let is_behind = lane.is_some() && self.streams.iter().any(|stream| stream.lane == lane);
+        if message.len() > self.limits.chunk_bytes || (is_behind && !message.is_empty()) {
+            self.push_chunks(channel, lane, message);
             return Ok(());
         }
         let frame_bytes = HEADER_BYTES + message.len();
@@ -118,7 +129,7 @@ impl Outbox {
         Ok(())
     }
 
-    fn push_chunks(&mut self, channel: u8, message: &[u8]) {
+    fn push_chunks(&mut self, channel: u8, lane: Option<u32>, message: &[u8]) {
         let message_bytes = u32::try_from(message.len()).expect("limits: a message is at most 1 GiB").to_le_bytes();
         let head = ChunkHead { message_bytes, channel, zero: [0; 3] };
         let stream = self.next_stream;
@@ -133,13 +144,17 @@ impl Outbox {
             self.bytes += chunk.len();
             chunks.push_back(chunk);
         }
-        self.streams.push_back(Outgoing { chunks, total: message.len() });
+        let waiting = self.full.len() + usize::from(self.open.messages > 0);
+        let after_batches = self.batches + waiting as u64;
+        self.streams.push_back(Outgoing { chunks, total: message.len(), lane, after_batches });
     }
 
     /// What leaves next; empty when nothing waits.
     pub(super) fn take(&mut self) -> Vec<u8> {
+        self.begin_streams();
         let has_batch = self.open.messages > 0 || !self.full.is_empty();
-        let is_chunk = !self.streams.is_empty() && (self.is_chunks_turn || !has_batch);
+        let is_chunk = self.begun > 0 && (self.is_chunks_turn || !has_batch);
+        assert!(is_chunk || has_batch || self.streams.is_empty(), "a long message waits for others only");
         self.is_chunks_turn = !is_chunk;
         let buffer = if is_chunk { self.take_chunk() } else { self.take_batch() };
         self.bytes -= buffer.len();
@@ -152,11 +167,11 @@ impl Outbox {
             std::mem::replace(&mut self.open, next)
         });
         self.messages -= batch.messages;
+        self.batches += u64::from(batch.messages > 0);
         batch.bytes
     }
 
     fn take_chunk(&mut self) -> Vec<u8> {
-        self.begin_streams();
         self.turn = if self.turn < self.begun { self.turn } else { 0 };
         let stream = &mut self.streams[self.turn];
         let chunk = stream.chunks.pop_front().expect("a message leaves with its last chunk");
@@ -177,11 +192,12 @@ impl Outbox {
         while self.begun < self.limits.streams_max
             && let Some(next) = self.streams.get(self.begun)
             && self.begun_bytes + next.total <= self.limits.stream_bytes_max
+            && next.after_batches <= self.batches
+            && !(next.lane.is_some() && self.streams.range(..self.begun).any(|begun| begun.lane == next.lane))
         {
             self.begun += 1;
             self.begun_bytes += next.total;
         }
-        assert!(self.begun > 0, "limits: the longest message can travel");
     }
 
     /// A buffer that has left is filled again.

@@ -133,6 +133,39 @@ fn long_messages_take_turns_and_no_more_begin_than_the_other_end_takes() {
 }
 
 #[test]
+fn a_long_message_overtakes_nothing_that_was_sent_before_it() {
+    let (mut a, mut b) = (link(), link());
+    for round in 0..9 {
+        a.send(2, &message(90, round)).unwrap();
+    }
+    a.send(1, &message(150, 77)).unwrap();
+    let delivered = carry(&mut a, &mut b, 0);
+    assert_eq!(delivered.last(), Some(&(1, message(150, 77))));
+    assert_eq!(delivered.len(), 10);
+}
+
+#[test]
+fn messages_of_one_lane_keep_their_order_whatever_their_lengths() {
+    let (mut a, mut b) = (link(), link());
+    let sizes = [50, 450, 3, 150, 20, 20];
+    for (round, bytes) in (0..).zip(sizes) {
+        a.send_in_lane(1, 7, &message(bytes, round)).unwrap();
+        a.send_in_lane(2, 8, &message(5, round)).unwrap();
+    }
+    let delivered = carry(&mut a, &mut b, 0);
+    let order = |channel| {
+        delivered.iter().filter(|(other, _)| *other == channel).map(|(_, message)| message[0]).collect::<Vec<_>>()
+    };
+    assert_eq!((order(1), order(2)), ((0..6).collect::<Vec<_>>(), (0..6).collect()));
+    let last_of_2 = delivered.iter().rposition(|(channel, _)| *channel == 2).unwrap();
+    assert!(last_of_2 < delivered.len() - 4, "the other lane is not held up");
+    // Once the long ones are through, short ones travel together again.
+    a.send_in_lane(1, 7, b"x").unwrap();
+    a.send_in_lane(2, 8, b"y").unwrap();
+    assert!(carry_one(&mut a, &mut b, &mut Vec::new(), 0) && !a.has_output());
+}
+
+#[test]
 fn messages_survive_being_cut_anywhere() {
     let mut a = link();
     let sent = [(1, message(3, 1)), (2, message(250, 2)), (3, message(100, 3)), (4, Vec::new())];

@@ -43,7 +43,7 @@ proptest! {
     }
 
     #[test]
-    fn every_message_arrives_once_whatever_its_length(
+    fn every_message_arrives_once_and_in_its_lane_in_order(
         sizes in prop::collection::vec(prop_oneof![0_usize..99, 99_usize..300, 900_usize..1001], 0..20),
         piece_bytes in 1_usize..500,
     ) {
@@ -51,7 +51,7 @@ proptest! {
         let (mut sent, mut delivered) = (Vec::new(), Vec::new());
         for (number, bytes) in (0_u8..).zip(sizes) {
             let message = [vec![number], vec![0; bytes.saturating_sub(1)]].concat();
-            while a.send(number % 5, &message).is_err() {
+            while a.send_in_lane(number % 5, u32::from(number % 5), &message).is_err() {
                 let buffer = a.take_output(0).expect("a full queue has output");
                 for piece in buffer.chunks(piece_bytes) {
                     b.on_received(piece, 0, &mut |channel, message| delivered.push((channel, message.to_vec()))).unwrap();
@@ -61,6 +61,10 @@ proptest! {
             sent.push((number % 5, message));
         }
         delivered.extend(super::carry(&mut a, &mut b, 0));
+        for lane in 0..5 {
+            let numbers = delivered.iter().filter(|(channel, _)| *channel == lane).map(|(_, message)| message[0]);
+            prop_assert!(numbers.is_sorted(), "the order of lane {}", lane);
+        }
         delivered.sort_by_key(|(_, message)| message[0]);
         prop_assert_eq!(sent, delivered);
         prop_assert_eq!((a.queued_bytes(), a.queued_messages(), b.streams.announced_bytes()), (0, 0, 0));
