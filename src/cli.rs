@@ -1,7 +1,7 @@
 //! The command line: flags in, an [`Invocation`] with a complete, validated [`Config`] out. It starts nothing.
 //!
 //! Names and meaning of commands, flags and exit codes are stable: 0 done, 1 failed while running, 2 wrong flags or
-//! configuration, 3 the preflight refused.
+//! configuration, 3 the preflight refused, 4 no member of its cluster any more.
 //!
 //! Invariant: a flag only ever sets the key of the configuration that has its name, so file and flags cannot drift apart.
 
@@ -22,6 +22,9 @@ pub const EXIT_FAILED: u8 = 1;
 pub const EXIT_USAGE: u8 = 2;
 /// Exit code: the preflight refused.
 pub const EXIT_PREFLIGHT: u8 = 3;
+
+/// Exit code: the node cannot go on as a member of its cluster.
+pub const EXIT_NO_MEMBER: u8 = 4;
 
 /// What the user wants.
 #[derive(Debug)]
@@ -49,12 +52,18 @@ pub struct Refusal {
     pub code: u8,
 }
 
-const EXIT_CODES: &str =
-    "Exit codes: 0 done, 1 failed while running, 2 wrong flags or configuration, 3 the preflight refused";
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed while running, 2 wrong flags or configuration, 3 the preflight refused, 4 no member of \
+ its cluster any more";
 
 const ADMIN_QUESTIONS: &str = "\
 Questions:
-  status                    the node, and each of its cores
+  status                    the node, the members of its cluster, and each of its cores
+  ring                      how the partitions are spread over the nodes
+  members                   the map of the cluster: who, where, as what
+  join [--node ID|ADDRESS]  let a node own its share: the one that is asked, or another
+  leave [--node ID|ADDRESS] let a node own nothing any more
+  hints                     what each core keeps for nodes that did not answer
+  sync [FIRST [LAST]]       since when the copies of partitions are known to be equal, and what was mended
   partitions [FIRST [LAST]] all partitions, one, or some
   merkle [FIRST [LAST]]     the Merkle roots of all partitions, of one, or of some
   compaction pause|resume   hold drains and compactions back, or let them go on
@@ -177,6 +186,9 @@ struct AdminFlags {
     /// Print JSON in one line instead of tables
     #[arg(long)]
     json: bool,
+    /// Only for join and leave: the node that is meant, by its id or its HOST:PORT [default: the one that is asked]
+    #[arg(long, value_name = "ID|ADDRESS")]
+    node: Option<String>,
     /// Only for restore: the data directory
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -219,8 +231,15 @@ pub fn parse_from(
 
 impl AdminFlags {
     fn invocation(self) -> Result<Invocation, Refusal> {
-        let Self { endpoint, password_file, json, data, partition, words } = self;
+        let Self { endpoint, password_file, json, node, data, partition, mut words } = self;
         let refused = |text: &str| Refusal { text: format!("error: {text}"), code: EXIT_USAGE };
+        if let Some(node) = node {
+            let is_change = matches!(words.as_slice(), [word] if ["join", "leave"].contains(&word.as_str()));
+            if !is_change || data.is_some() {
+                return Err(refused("--node is for join and leave alone, which take nothing else"));
+            }
+            words.push(node);
+        }
         match (words.iter().map(String::as_str).collect::<Vec<_>>().as_slice(), data) {
             (["restore", snapshot], Some(data)) => {
                 Ok(Invocation::Restore(Restore { snapshot: snapshot.into(), data, partition }))
@@ -362,6 +381,14 @@ mod tests {
         assert!(refused("annulus admin --endpoint 7379 status").contains("HOST:PORT"));
         assert!(refused("annulus admin --endpoint :7379 status").contains("--endpoint"));
         assert!(refused("annulus admin").contains("QUESTION"));
+        let Invocation::Admin(question) = parse("annulus admin join --node 10.0.0.7:7379").unwrap() else {
+            panic!("not admin")
+        };
+        assert_eq!(question.words, words("join 10.0.0.7:7379"));
+        for line in ["status --node 1", "leave 1 --node 2", "restore s --data d --node 1"] {
+            let text = refused(&format!("annulus admin {line}"));
+            assert!(text.contains("--node is for join and leave alone"), "{line}: {text}");
+        }
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub enum CoreEvent {
         socket: OwnedFd,
         /// This end has dialled.
         is_dialled: bool,
+        /// How far the other node's clock is ahead of this one's, in milliseconds.
+        skew_ms: i64,
     },
     /// A connection that this core has asked for does not come about.
     DialFailed {

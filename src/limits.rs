@@ -22,6 +22,10 @@ pub const OUTPUT_BUFFERS_KEPT: usize = 1024;
 pub const SCAN_READS_MAX: usize = 64;
 /// Partitions that one SCAN passes at most.
 pub const SCAN_PARTITIONS_MAX: u32 = 4096;
+/// Cores that one SCAN on the base port asks at most, one after the other.
+pub const SCAN_STEPS_MAX: u32 = 32;
+/// Map changes of operators that a core waits for at once.
+pub const OPERATIONS_MAX: usize = 64;
 /// How long a core looks for completions before it sleeps.
 pub const SPIN: Duration = Duration::from_micros(10);
 /// How much good luck in looking is remembered.

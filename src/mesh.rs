@@ -29,10 +29,14 @@ impl CoreMap {
     /// Spreads `partitions` over `cores` in contiguous ranges that differ by at most one partition.
     pub fn new(partitions: u32, cores: u16) -> Self {
         assert!(cores > 0 && u32::from(cores) <= partitions, "every core owns a partition");
-        let core_of = (0..partitions)
-            .map(|partition| u16::try_from(partition * u32::from(cores) / partitions).expect("less than cores"))
-            .collect();
+        let partition = |number: u32| u16::try_from(number).expect("at most 16384 partitions");
+        let core_of = (0..partitions).map(|number| Self::core_among(partition(number), partitions, cores)).collect();
         Self { core_of, cores }
+    }
+
+    /// The core of a node with `cores` cores that owns one of `partitions` partitions: the same for every node.
+    pub fn core_among(partition: u16, partitions: u32, cores: u16) -> u16 {
+        u16::try_from(u32::from(partition) * u32::from(cores) / partitions).expect("less than cores")
     }
 
     /// The core that owns a partition.

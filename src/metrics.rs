@@ -8,6 +8,7 @@
 
 mod export;
 mod histogram;
+pub mod replication;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use std::time::Instant;
 
 pub use export::{CONTENT_TYPE, render};
 pub use histogram::{BUCKETS, Histogram, HistogramSnapshot, bucket_of, bucket_upper_us};
+pub use replication::{REPLICATION_METRICS, figures};
 pub use table::{Family, Kind, METRICS, Metric};
 
 /// Number of metrics.

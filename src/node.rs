@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use annulus_engine::Progress;
 use annulus_object::Actor;
 
+use crate::clock_skews::ClockSkews;
 use crate::cluster_view::{self, SharedView};
 use crate::commands::latency::Latency;
 use crate::config::Announce;
@@ -16,6 +17,12 @@ use crate::control::ControlSender;
 use crate::core_inbox::{self, CoreSenders};
 use crate::mesh::CoreMap;
 use crate::metrics::NodeMetrics;
+use crate::peers::dialer::Dialer;
+use crate::quorums::Quorums;
+use crate::topology::TopologyCache;
+
+/// How far the port for other nodes is from the base port.
+pub const PEERS_PORT_OFFSET: u16 = 10_000;
 
 /// Facts of this process, shared read-only by its cores; the few atomics are counters and the node's phase.
 #[derive(Debug)]
@@ -36,6 +43,14 @@ pub struct Node {
     pub map: CoreMap,
     /// The base port's address.
     pub listen: SocketAddr,
+    /// The same as clients are told of it.
+    pub topologies: TopologyCache,
+    /// How far other nodes' clocks are from this one's.
+    pub skews: ClockSkews,
+    /// What a command asks for where it says nothing else.
+    pub wanted: Quorums,
+    /// A control plane runs here, and carries out what operators want.
+    has_control: AtomicBool,
     /// When the process began, Unix milliseconds.
     pub started_ms: u64,
     /// What the cores have counted.
@@ -48,11 +63,15 @@ pub struct Node {
     pub view: SharedView,
     /// Where the control plane is told things; `None` of a node without a cluster.
     pub control: Option<ControlSender>,
+    /// Makes connections to other nodes; there once every core can be told of one.
+    pub dialer: OnceLock<Dialer>,
     /// Where cores are told things; each core leaves its own there before it has recovered.
     pub inboxes: CoreSenders,
     /// It came back with an empty directory under the number that it had before, and has not been filled yet: that it does not
     /// have something says nothing.
     is_refilling: AtomicBool,
+    /// Founders that were seen, and how many are wanted; both 0 when it founds no cluster.
+    founding: [AtomicU8; 2],
     phase: AtomicU8,
     next_client_id: AtomicU64,
     /// Clients of each core, for spreading those of the base port and for `maxclients`.
@@ -106,11 +125,14 @@ impl Node {
         let phase = AtomicU8::new(Phase::Loading as u8);
         let next_client_id = AtomicU64::new(1);
         let view = SharedView::new(cluster_view::alone(&config, node_id, incarnation, map.cores()));
+        let wanted = Quorums::of(&config.quorums);
         Self {
             view,
             control: None,
+            dialer: OnceLock::new(),
             inboxes: core_inbox::senders(map.cores()),
             is_refilling: AtomicBool::new(false),
+            founding: [AtomicU8::new(0), AtomicU8::new(0)],
             config,
             cluster_id,
             node_id,
@@ -119,6 +141,10 @@ impl Node {
             run_id,
             map,
             listen,
+            topologies: TopologyCache::default(),
+            skews: ClockSkews::default(),
+            wanted,
+            has_control: AtomicBool::new(false),
             started_ms,
             metrics,
             latency,
@@ -160,6 +186,29 @@ impl Node {
     /// Notes whether the node is being filled; whoever ends that has it stored first.
     pub fn note_refilling(&self, is_refilling: bool) {
         self.is_refilling.store(is_refilling, Ordering::Release);
+    }
+
+    /// Founders that were seen, itself included, and how many are wanted; `None` of a node that founds no cluster.
+    pub fn founding(&self) -> Option<(u8, u8)> {
+        let [seen, wanted] = [0, 1].map(|at| self.founding[at].load(Ordering::Relaxed));
+        (wanted > 0).then_some((seen, wanted))
+    }
+
+    /// Notes how far founding has come.
+    pub fn note_founding(&self, founding: Option<(u8, u8)>) {
+        let (seen, wanted) = founding.unwrap_or((0, 0));
+        self.founding[0].store(seen, Ordering::Relaxed);
+        self.founding[1].store(wanted, Ordering::Relaxed);
+    }
+
+    /// Notes that there is a control plane from now on.
+    pub fn note_control(&self) {
+        self.has_control.store(true, Ordering::Release);
+    }
+
+    /// True when there is one: without, nobody can join.
+    pub fn has_control(&self) -> bool {
+        self.has_control.load(Ordering::Acquire)
     }
 
     /// Where the node stands.
@@ -237,18 +286,8 @@ impl Node {
         self.listen.port().checked_add(1 + core).expect("checked with the configuration")
     }
 
-    /// The 40 hexadecimal digits under which a core is announced as a cluster node: stable as long as the data directory is.
+    /// The 40 hexadecimal digits under which a core of this node is announced: see [`crate::topology::core_id`].
     pub fn core_id(&self, core: u16) -> String {
-        use std::fmt::Write;
-        use std::hash::Hasher;
-        let mut text = String::with_capacity(40);
-        for part in 0..3_u64 {
-            let mut hasher = siphasher::sip::SipHasher13::new_with_keys(self.node_id, part);
-            hasher.write(&self.cluster_id);
-            hasher.write_u16(core);
-            write!(text, "{:016x}", hasher.finish()).expect("writing to a string");
-        }
-        text.truncate(40);
-        text
+        crate::topology::core_id(&self.cluster_id, self.node_id, core)
     }
 }

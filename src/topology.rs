@@ -1,240 +1,263 @@
-//! Who owns which slots, as CLUSTER SLOTS, SHARDS and NODES tell it: every core is announced as a node of its own, with its
-//! own id and port, so that cluster clients send each key straight to its core.
+//! What cluster clients are told: every core of every node as a cluster node of its own, with its own id and port, and which of
+//! them have which slots. So such clients send each key straight to a core that owns it.
 //!
-//! The replies follow from the node's table of partitions and the address that the client reached; nothing is kept.
+//! ```text
+//!  ClusterView ──▶ Topology ──▶ replies: CLUSTER SLOTS, SHARDS, NODES, INFO      once for each view, kept in the cache
+//!              └─▶ advice: one slot's primary, for MOVED
+//! ```
 //!
-//! Invariant: every slot is covered exactly once, a core's slots are one range, and no wildcard address is ever given.
+//! The primary of a slot is the first of its owners that answers, so that clients leave a node that does not; its replicas are
+//! the other owners. A [`Topology`] follows from the view alone, so nodes with the same view tell the same, but for `myself`
+//! and for the host of a node that announces none: it tells the host by which the client has reached it, others its address.
+//!
+//! Invariant: every slot is covered exactly once, neighbouring slots with the same owners are one range, and no wildcard address
+//! is ever given.
 
+mod advice;
+mod cache;
+mod replies;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::hash::Hasher;
+use std::net::IpAddr;
+use std::ops::Range;
 
-use annulus_net::resp::{Protocol, writer};
+use annulus_cluster::ids::{Fingerprint, NodeId};
+use annulus_cluster::membership::{Announced, Role};
+use annulus_cluster::route::Routes;
+use siphasher::sip::SipHasher13;
+use smallvec::SmallVec;
 
+use crate::cluster_view::{ClusterView, MemberView};
 use crate::config::Announce;
+use crate::coverage::{self, core_of, reachable};
 use crate::node::Node;
+use crate::quorums::Quorums;
 use crate::slot::SLOTS;
 
-/// How far the port for other nodes is from the base port.
-const PEER_PORT_OFFSET: u16 = 10_000;
+pub use advice::{advice, endpoint, host_reached, is_owner};
+pub use cache::{Reply, TopologyCache};
 
-/// One announced node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Member {
-    id: String,
-    port: u16,
-    first_slot: u16,
-    last_slot: u16,
+/// The 40 hexadecimal digits under which a core of any node is announced: stable as long as that node's data directory is.
+pub fn core_id(cluster_id: &[u8; 16], node_id: u64, core: u16) -> String {
+    let mut text = String::with_capacity(40);
+    for part in 0..3_u64 {
+        let mut hasher = SipHasher13::new_with_keys(node_id, part);
+        hasher.write(cluster_id);
+        hasher.write_u16(core);
+        write!(text, "{:016x}", hasher.finish()).expect("writing to a string");
+    }
+    text.truncate(40);
+    text
 }
 
-/// What a client is told.
+/// The same for the shard of which a core is the primary.
+pub fn shard_id(cluster_id: &[u8; 16], node_id: u64, core: u16) -> String {
+    let mut shard = *cluster_id;
+    shard.iter_mut().for_each(|byte| *byte ^= 0xff);
+    core_id(&shard, node_id, core)
+}
+
+/// What of a node's configuration decides how the cluster is told of.
+#[derive(Debug, Clone, Copy)]
+pub struct Style<'a> {
+    /// Names cores, together with a node's id.
+    pub cluster_id: &'a [u8; 16],
+    /// How many partitions there are.
+    pub partitions: u32,
+    /// Cores, or nodes as one each.
+    pub announce: Announce,
+    /// The host to tell of this node; `None` for that by which a client reached it.
+    pub own_host: Option<&'a str>,
+    /// What commands ask for: with fewer nodes the cluster has failed.
+    pub wanted: Quorums,
+}
+
+/// A core, or with `announce = "node"` a node, as clients know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Endpoint {
+    id: String,
+    node: NodeId,
+    /// `None`: the host by which the client has reached this node.
+    host: Option<String>,
+    port: u16,
+    bus_port: u16,
+    is_up: bool,
+    is_joining: bool,
+}
+
+/// Neighbouring slots with the same owners.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct SlotRange {
+    first: u16,
+    last: u16,
+    /// Places in the list of endpoints: the primary, then the other owners in the ring's order.
+    owners: SmallVec<[u32; 4]>,
+}
+
+/// How many slots have owners that answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Health {
+    /// Slots all of whose owners answer.
+    whole: u16,
+    /// Slots of whose owners some answer.
+    partly: u16,
+    /// Slots none of whose owners answers.
+    none: u16,
+    /// Every partition has an owner, and as many nodes answer as commands ask for.
+    is_ok: bool,
+}
+
+/// One view as clients are told of it: see the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topology {
-    host: String,
-    peer_port: u16,
-    members: Vec<Member>,
-}
-
-/// The host that a client which reached `local` is told.
-fn host_for(node: &Node, local: SocketAddr) -> String {
-    if let Some(host) = &node.config.announce_host {
-        return host.clone();
-    }
-    let usable = |ip: &IpAddr| !ip.is_unspecified();
-    let reached = local.ip().to_canonical();
-    let fallback = if reached.is_ipv4() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { IpAddr::V6(Ipv6Addr::LOCALHOST) };
-    let known = [reached, node.listen.ip().to_canonical()].into_iter().find(usable);
-    known.unwrap_or(fallback).to_string()
-}
-
-/// Where a core is reached, as MOVED names it, for a client that reached `local`.
-pub fn endpoint(node: &Node, local: SocketAddr, core: u16) -> String {
-    format!("{}:{}", host_for(node, local), node.core_port(core))
+    /// By node, then by core.
+    endpoints: Vec<Endpoint>,
+    /// Which of them are this node's.
+    own: Range<usize>,
+    ranges: Vec<SlotRange>,
+    health: Health,
+    epoch: u64,
+    fingerprint: Fingerprint,
 }
 
 impl Topology {
-    /// What the node announces to a client that reached `local`.
-    pub fn new(node: &Node, local: SocketAddr) -> Self {
-        let slots_per_partition = u32::from(SLOTS) / node.map.partitions();
-        let slot = |slot: u32| u16::try_from(slot).expect("below 16384");
-        let of_core = |core: u16| {
-            let partitions = node.map.owned(core);
-            Member {
-                id: node.core_id(core),
-                port: node.core_port(core),
-                first_slot: slot(partitions.start * slots_per_partition),
-                last_slot: slot(partitions.end * slots_per_partition - 1),
+    /// The topology of a view.
+    pub fn of(view: &ClusterView, style: &Style<'_>) -> Self {
+        let mut topology = Self {
+            endpoints: Vec::new(),
+            own: 0..0,
+            ranges: Vec::new(),
+            health: Health::default(),
+            epoch: view.epoch,
+            fingerprint: view.routes.fingerprint(),
+        };
+        let mut places = BTreeMap::new();
+        for member in view.members.iter().filter(|member| member.role != Role::Removed) {
+            let Some(announced) = reachable(member, style.partitions) else { continue };
+            let start = topology.endpoints.len();
+            topology.add_endpoints(view, member, announced, style);
+            places.insert(member.node, (start, topology.endpoints.len() - start));
+            if member.node == view.own {
+                topology.own = start..topology.endpoints.len();
             }
-        };
-        let members: Vec<Member> = match node.config.announce {
-            Announce::Core => (0..node.map.cores()).map(of_core).collect(),
-            Announce::Node | Announce::Off => {
-                vec![Member { id: node.core_id(0), port: node.listen.port(), first_slot: 0, last_slot: SLOTS - 1 }]
-            }
-        };
-        let topology = Self {
-            host: host_for(node, local),
-            peer_port: node.listen.port().saturating_add(PEER_PORT_OFFSET),
-            members,
-        };
+        }
+        assert!(!topology.own.is_empty(), "a node sees itself, and has announced itself");
+        topology.add_ranges(view, style.partitions, &places);
+        topology.judge(view, style);
         topology.assert_covering();
         topology
     }
 
+    fn add_endpoints(&mut self, view: &ClusterView, member: &MemberView, announced: &Announced, style: &Style<'_>) {
+        let host = match (member.node == view.own, style.own_host) {
+            (true, own_host) => own_host.map(str::to_owned),
+            (false, _) => advice::host_of(member, announced),
+        };
+        let ports: Vec<u16> = match style.announce {
+            Announce::Core => (0..announced.cores).map(|core| announced.clients.port + 1 + core).collect(),
+            Announce::Node | Announce::Off => vec![announced.clients.port],
+        };
+        self.endpoints.extend((0..).zip(ports).map(|(core, port)| Endpoint {
+            id: core_id(style.cluster_id, member.node.raw(), core),
+            node: member.node,
+            host: host.clone(),
+            port,
+            bus_port: announced.peers.port,
+            is_up: member.is_up || member.node == view.own,
+            is_joining: member.role == Role::Joining && member.node != view.own,
+        }));
+    }
+
+    /// `places` says where the endpoints of each node begin and how many there are: one core each, or one for all.
+    fn add_ranges(&mut self, view: &ClusterView, partitions: u32, places: &BTreeMap<NodeId, (usize, usize)>) {
+        let width = u32::from(SLOTS) / partitions;
+        let place = |node: NodeId, partition: u16| {
+            let (start, count) = *places.get(&node)?;
+            let core = core_of(partition, partitions, u16::try_from(count).expect("cores are counted in u16"));
+            Some(u32::try_from(start + usize::from(core)).expect("a cluster has fewer cores than 2^32"))
+        };
+        for partition in 0..u16::try_from(partitions).expect("at most 16384 partitions") {
+            let primary = coverage::first_up(view, partitions, partition);
+            let others = view.routes.owners(partition).iter().copied().filter(|owner| *owner != primary);
+            let owners: SmallVec<[u32; 4]> =
+                std::iter::once(primary).chain(others).filter_map(|owner| place(owner, partition)).collect();
+            let first = u32::from(partition) * width;
+            let last = u16::try_from(first + width - 1).expect("below 16384");
+            match self.ranges.last_mut() {
+                Some(range) if range.owners == owners => range.last = last,
+                _ => self.ranges.push(SlotRange { first: u16::try_from(first).expect("below 16384"), last, owners }),
+            }
+        }
+    }
+
+    fn judge(&mut self, view: &ClusterView, style: &Style<'_>) {
+        let width = SLOTS / u16::try_from(style.partitions).expect("at most 16384 partitions");
+        for partition in 0..SLOTS / width {
+            let owners = view.routes.owners(partition);
+            let up = owners.iter().filter(|owner| view.routes.is_up(**owner)).count();
+            let count = match up {
+                0 => &mut self.health.none,
+                up if up < owners.len() => &mut self.health.partly,
+                _ => &mut self.health.whole,
+            };
+            *count += width;
+        }
+        let in_force = style.wanted.in_force(view);
+        let up = view.active().filter(|member| view.routes.is_up(member.node)).count();
+        let is_enough = up >= usize::from(in_force.read.max(in_force.write));
+        self.health.is_ok = view.has_owners() && is_enough;
+    }
+
     fn assert_covering(&self) {
         let mut next = 0;
-        for member in &self.members {
-            assert!(member.first_slot == next && member.last_slot >= next, "slots are covered once, in order");
-            next = member.last_slot + 1;
+        for range in &self.ranges {
+            assert!(range.first == next && range.last >= next, "slots are covered once, in order");
+            assert!(!range.owners.is_empty(), "every slot has somebody who answers");
+            next = range.last + 1;
         }
         assert_eq!(next, SLOTS, "every slot is covered");
     }
 
-    /// Announced nodes.
-    pub fn size(&self) -> usize {
-        self.members.len()
+    /// The endpoint that a core of this node is part of.
+    fn own_place(&self, core: u16) -> usize {
+        self.own.start + usize::from(core).min(self.own.len() - 1)
     }
 
-    /// The announced node that `core` is part of.
-    fn member_of(&self, core: u16) -> usize {
-        usize::from(core).min(self.members.len() - 1)
-    }
-
-    /// The id under which `core` is announced.
+    /// The id under which a core of this node is announced.
     pub fn id_of(&self, core: u16) -> &str {
-        &self.members[self.member_of(core)].id
+        &self.endpoints[self.own_place(core)].id
     }
 
-    /// The epoch of `core`'s slots; another for each announced node, as in Redis.
-    pub fn epoch_of(&self, core: u16) -> usize {
-        self.member_of(core) + 1
+    /// The epoch of the slots of an endpoint; another for each, as in Redis.
+    fn epoch_of(place: usize) -> usize {
+        place + 1
     }
 
-    /// CLUSTER SLOTS.
-    pub fn write_slots(&self, out: &mut Vec<u8>, protocol: Protocol) {
-        writer::array_header(out, self.members.len());
-        for member in &self.members {
-            writer::array_header(out, 3);
-            writer::integer(out, member.first_slot.into());
-            writer::integer(out, member.last_slot.into());
-            writer::array_header(out, 4);
-            writer::bulk(out, self.host.as_bytes());
-            writer::integer(out, member.port.into());
-            writer::bulk(out, member.id.as_bytes());
-            writer::map_header(out, protocol, 0);
-        }
-    }
-
-    /// CLUSTER SHARDS.
-    pub fn write_shards(&self, out: &mut Vec<u8>, protocol: Protocol) {
-        writer::array_header(out, self.members.len());
-        for member in &self.members {
-            writer::map_header(out, protocol, 2);
-            writer::bulk(out, b"slots");
-            writer::array_header(out, 2);
-            writer::integer(out, member.first_slot.into());
-            writer::integer(out, member.last_slot.into());
-            writer::bulk(out, b"nodes");
-            writer::array_header(out, 1);
-            self.write_shard_node(out, protocol, member);
-        }
-    }
-
-    fn write_shard_node(&self, out: &mut Vec<u8>, protocol: Protocol, member: &Member) {
-        let text = |out: &mut Vec<u8>, name: &str, value: &str| {
-            writer::bulk(out, name.as_bytes());
-            writer::bulk(out, value.as_bytes());
-        };
-        let number = |out: &mut Vec<u8>, name: &str, value: i64| {
-            writer::bulk(out, name.as_bytes());
-            writer::integer(out, value);
-        };
-        writer::map_header(out, protocol, 7);
-        text(out, "id", &member.id);
-        number(out, "port", member.port.into());
-        text(out, "ip", &self.host);
-        text(out, "endpoint", &self.host);
-        text(out, "role", "master");
-        number(out, "replication-offset", 0);
-        text(out, "health", "online");
-    }
-
-    /// The lines of CLUSTER NODES, as seen from `core`.
-    pub fn nodes(&self, core: u16) -> String {
-        let mut text = String::with_capacity(self.members.len() * 128);
-        let hostname = if self.host.parse::<IpAddr>().is_ok() { String::new() } else { format!(",{}", self.host) };
-        for (number, member) in self.members.iter().enumerate() {
-            let flags = if number == self.member_of(core) { "myself,master" } else { "master" };
-            let Member { id, port, first_slot, last_slot } = member;
-            let (host, peer_port, epoch) = (&self.host, self.peer_port, number + 1);
-            write!(text, "{id} {host}:{port}@{peer_port}{hostname} {flags} - 0 0 {epoch} connected {first_slot}")
-                .expect("writing to a string");
-            if last_slot > first_slot {
-                write!(text, "-{last_slot}").expect("writing to a string");
-            }
-            text.push('\n');
-        }
-        text
+    /// Whether what is told depends on how the client has reached this node.
+    fn needs_host(&self) -> bool {
+        self.endpoints.iter().any(|endpoint| endpoint.host.is_none())
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A host that can be given to clients: no wildcard, and not nothing.
+fn usable(host: &str) -> Option<&str> {
+    let is_wildcard = host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
+    (!host.is_empty() && !is_wildcard).then_some(host)
+}
 
-    fn topology(ranges: &[(u16, u16)]) -> Topology {
-        let member = |(number, range): (usize, &(u16, u16))| Member {
-            id: number.to_string().repeat(40),
-            port: 7380 + u16::try_from(number).unwrap(),
-            first_slot: range.0,
-            last_slot: range.1,
-        };
-        let members = ranges.iter().enumerate().map(member).collect();
-        Topology { host: "10.0.0.1".to_owned(), peer_port: 17379, members }
-    }
-
-    #[test]
-    fn nodes_have_one_myself_and_all_slots() {
-        let topology = topology(&[(0, 0), (1, 16383)]);
-        topology.assert_covering();
-        let expected = format!(
-            "{} 10.0.0.1:7380@17379 master - 0 0 1 connected 0\n{} 10.0.0.1:7381@17379 myself,master - 0 0 2 connected \
-             1-16383\n",
-            "0".repeat(40),
-            "1".repeat(40)
-        );
-        assert_eq!(topology.nodes(1), expected);
-    }
-
-    #[test]
-    fn names_are_given_as_hostnames_too() {
-        let mut topology = topology(&[(0, 16383)]);
-        topology.host = "node.example".to_owned();
-        assert!(topology.nodes(5).contains(" node.example:7380@17379,node.example myself,master "));
-        assert_eq!((topology.size(), topology.epoch_of(5)), (1, 1));
-    }
-
-    #[test]
-    fn slots_and_shards() {
-        let topology = topology(&[(0, 16383)]);
-        let mut out = Vec::new();
-        topology.write_slots(&mut out, Protocol::Resp2);
-        let id = "0".repeat(40);
-        let expected = format!("*1\r\n*3\r\n:0\r\n:16383\r\n*4\r\n$8\r\n10.0.0.1\r\n:7380\r\n$40\r\n{id}\r\n*0\r\n");
-        assert_eq!(String::from_utf8(out).unwrap(), expected);
-        let mut out = Vec::new();
-        topology.write_shards(&mut out, Protocol::Resp3);
-        assert!(
-            out.starts_with(
-                b"*1\r\n%2\r\n$5\r\nslots\r\n*2\r\n:0\r\n:16383\r\n$5\r\nnodes\r\n*1\r\n%7\r\n$2\r\nid\r\n"
-            )
-        );
-        let end = annulus_net::resp::reader::reply_end(&out, 1 << 20);
-        assert_eq!(end, Ok(Some(out.len())));
-    }
-
-    #[test]
-    #[should_panic(expected = "covered once")]
-    fn a_gap_is_a_bug() {
-        topology(&[(0, 10), (12, 16383)]).assert_covering();
+impl<'a> Style<'a> {
+    /// As a node is configured.
+    pub fn of(node: &'a Node) -> Self {
+        Self {
+            cluster_id: &node.cluster_id,
+            partitions: node.map.partitions(),
+            announce: node.config.announce,
+            own_host: node.config.announce_host.as_deref(),
+            wanted: node.wanted,
+        }
     }
 }

@@ -23,7 +23,7 @@ use crate::env::pulse::Gate;
 use crate::logging::panics;
 use crate::mesh::{CoreMap, Doorbell, Mesh};
 use crate::node::Phase;
-use crate::shard_loop::ShardLoop;
+use crate::shard_loop::{Life, ShardLoop};
 
 /// Memory of an executor's own I/O buffers: its files are off the hot path.
 const EXECUTOR_IO_BYTES: usize = 1 << 20;
@@ -78,7 +78,7 @@ impl CoreStart {
         let doorbell = doorbells[usize::from(core)].set(Doorbell::new(ring.address()));
         assert!(doorbell.is_ok(), "a core starts once");
         let bell = ring.bell().map_err(|error| format!("its bell cannot be made: {error}"))?;
-        let (inbox_sender, _inbox) = CoreInbox::new(bell);
+        let (inbox_sender, inbox) = CoreInbox::new(bell);
         assert!(start.node.inboxes[usize::from(core)].set(inbox_sender).is_ok(), "a core starts once");
         let disk = RingDisk::new(&start.node.config.data);
         let mut engine =
@@ -96,20 +96,26 @@ impl CoreStart {
         if let Some(actor) = start.node.replacement_actor() {
             engine.adopt_incarnation(actor);
         }
-        let runtime = start.node.config.runtime.clone();
-        let shard = ShardLoop::new(Arc::clone(&start.node), engine, mesh, runtime, steady_ns);
+        let life = Life { session: session()?, earlier_actor: Some(engine.actor()) };
+        let shard = ShardLoop::new(Arc::clone(&start.node), engine, mesh, life, steady_ns);
         let background = Background::new(gate, take_incarnation(&start.meta_file), Arc::clone(&start.snapshots));
         if start.node.config.background_load {
             tracing::warn!(core, "a synthetic background task runs, as background-load wants");
             background.start_synthetic();
         }
-        let mut driver = Driver::new(Arc::clone(&start.node), ring, disk, shard, doorbells, background, start.log);
+        let mut driver =
+            Driver::new(Arc::clone(&start.node), ring, disk, shard, (doorbells, inbox), background, start.log);
         driver.listen(CORE_LISTENER, listener);
         if let Some(base) = base {
             driver.listen(BASE_LISTENER, base);
         }
         driver.run().await.map_err(|error| format!("its ring failed: {error}"))
     }
+}
+
+/// A number that no core of a cluster ever had, but by an accident of 64 bits.
+fn session() -> Result<u64, String> {
+    getrandom::u64().map_err(|error| format!("no random bytes: {error}"))
 }
 
 fn engine_config(start: &Start, core: u16) -> engine::Config {
@@ -139,7 +145,7 @@ fn engine_config(start: &Start, core: u16) -> engine::Config {
             },
             Durability::Memory => engine::Durability::Memory,
         },
-        is_alone: true,
+        is_alone: start.is_alone,
         hot_log_bytes: config.hot_log_bytes_per_core(0),
         hot_log_bytes_max: config.hot_log_bytes_per_core(u64::MAX),
         cache_bytes: bytes(config.cache_bytes),

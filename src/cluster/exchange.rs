@@ -108,6 +108,7 @@ impl Exchanges {
         let limits = &turn.common.limits;
         let (epoch, bits) = (epoch_of(turn.now, limits), limits.exchange_epoch_bits);
         turn.store.open_epoch(epoch, bits);
+        turn.common.refill.note_epoch(epoch);
         while let Some(slot) = self.timers.pop_due(turn.now.steady_us) {
             if let Some(handle) = self.comparisons.at(slot) {
                 self.fail(turn, handle);
@@ -200,6 +201,11 @@ impl Exchanges {
             }
             Next::End => {
                 turn.common.counters.exchanges_differing += 1;
+                let pair = (comparison.partition, comparison.peer.expect("every exchange has another side"));
+                turn.note_pair(pair, |fact| {
+                    fact.exchanges += 1;
+                    fact.differing += 1;
+                });
                 self.end(handle);
             }
         }
@@ -239,6 +245,11 @@ impl Exchanges {
         match *answer {
             ExchangeMessage::Equal if !comparison.differs => {
                 turn.common.counters.exchanges_equal += 1;
+                let (partition, cut, bits) =
+                    (comparison.partition, comparison.cut, turn.common.limits.exchange_epoch_bits);
+                let (owners, now_ms) = (turn.routes.owners(partition).len(), turn.now.unix_ms);
+                turn.common.refill.on_equal(partition, from, cut, owners);
+                turn.note_pair((partition, from), |fact| fact.note_equal(cut, bits, now_ms));
                 self.end(handle);
             }
             ExchangeMessage::Differs { leaf_bits } if !comparison.differs => {
@@ -362,6 +373,7 @@ impl Exchanges {
         turn.common.counters.exchanges_failed += 1;
         let comparison = self.comparisons.get(handle).expect("it is under way");
         let pair = (comparison.partition, comparison.peer.expect("every exchange has another side"));
+        turn.note_pair(pair, |fact| fact.failed += 1);
         if comparison.is_dirty {
             let has_room = turn.common.dirty.bring_back(&turn.common.limits, turn.now, pair);
             turn.common.counters.dirty_dropped += u64::from(!has_room);

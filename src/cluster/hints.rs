@@ -44,6 +44,8 @@ struct Replay {
     window: usize,
     pause_us: u64,
     not_before_us: u64,
+    handed_over: u64,
+    failures: u64,
 }
 
 impl Replay {
@@ -98,6 +100,11 @@ impl Hints {
         self.handovers.len()
     }
 
+    /// Of each target: hints handed over and forgotten, and attempts that failed.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = (NodeId, u64, u64)> {
+        self.replays.iter().map(|replay| (replay.target, replay.handed_over, replay.failures))
+    }
+
     /// Time has passed: hints that were not acknowledged count as not handed over, and new passes begin.
     pub(crate) fn on_tick(&mut self, turn: &mut Turn<'_>) {
         while let Some(slot) = self.timers.pop_due(turn.now.steady_us) {
@@ -128,6 +135,8 @@ impl Hints {
                     window: 1,
                     pause_us,
                     not_before_us: 0,
+                    handed_over: 0,
+                    failures: 0,
                 };
                 replays.insert(index, replay);
             }
@@ -295,7 +304,8 @@ impl Hints {
     fn forget(&mut self, turn: &mut Turn<'_>, handle: Handle) {
         let handover = self.handovers.get(handle).expect("it has just been acknowledged");
         let (partition, hash) = (handover.partition, handover.hash);
-        let home = Home::Hinted { partition, target: handover.target.expect("every handover has a target") };
+        let target = handover.target.expect("every handover has a target");
+        let home = Home::Hinted { partition, target };
         let key = Key { bytes: &handover.key, partition, hash };
         turn.store.versions(home, &key, &mut self.kept);
         let newest = handover.handed.siblings.last().map(|(dot, _)| *dot);
@@ -303,6 +313,9 @@ impl Hints {
         let Some(dot) = newest.filter(|_| is_same) else { return };
         turn.common.counters.hints_handed_over += 1;
         turn.common.counters.hints_rerouted += u64::from(handover.is_rerouted);
+        if let Ok(index) = self.replays.binary_search_by_key(&target, |replay| replay.target) {
+            self.replays[index].handed_over += 1;
+        }
         turn.store.versions(Home::Owned(partition), &key, &mut self.kept);
         if !self.kept.includes(&handover.handed) {
             turn.common.stamping.forget(partition, &handover.handed.context);
@@ -330,6 +343,7 @@ impl Hints {
         if let Ok(index) = self.replays.binary_search_by_key(&target, |replay| replay.target) {
             let replay = &mut self.replays[index];
             replay.has_failed = true;
+            replay.failures += 1;
             replay.pause(turn);
         }
         self.end(turn, handle);

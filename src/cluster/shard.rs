@@ -17,12 +17,14 @@ use crate::forward::once::Once;
 use crate::get::GetCommand;
 use crate::held::Held;
 use crate::hints::Hints;
-use crate::ids::{NodeId, RequestId, Session, StoreToken};
+use crate::ids::{NodeId, PartitionId, RequestId, Session, StoreToken};
 use crate::limits::Limits;
 use crate::message::{ForwardOutcome, ForwardPut, Header, Message, NotCarriedOut, Unverified};
 use crate::mutation::{Mutation, mutated};
+use crate::pair_facts::{PairFact, PairFacts};
 use crate::put::PutCommand;
 use crate::read_repair::Rate;
+use crate::refill::Refill;
 use crate::replica::{Replica, is_owner};
 use crate::requests::Requests;
 use crate::route::Routes;
@@ -46,6 +48,9 @@ pub struct Start {
     /// may have forgotten hints that it stamped as a fallback: before this one stamps as a fallback, it asks for a new
     /// incarnation (rule S4).
     pub earlier_actor: Option<Actor>,
+    /// The node came back without what it had, and owns what it owned: until it is refilled, what it tells of a key counts as
+    /// little as what a fallback tells (rule S11).
+    pub is_refilling: bool,
     /// What it may have under way.
     pub limits: Limits,
 }
@@ -90,6 +95,8 @@ impl Shard {
             avoided: SmallVec::new(),
             request_bytes: 0,
             dirty: DirtyPairs::default(),
+            refill: Refill::new(start.is_refilling),
+            pair_facts: PairFacts::default(),
             held: Held::default(),
             limits,
         };
@@ -147,6 +154,30 @@ impl Shard {
     #[must_use]
     pub fn exchanges_in_flight(&self) -> usize {
         self.parts.exchanges.len()
+    }
+
+    /// Whether this core has of all that it owns as much as every other owner, after its disk was lost.
+    #[must_use]
+    pub fn is_refilled(&self, store: &dyn Store, routes: &dyn Routes) -> bool {
+        let mut next = store.partition_from(0);
+        let partitions = std::iter::from_fn(|| {
+            let partition = next?;
+            next = partition.checked_add(1).and_then(|from| store.partition_from(from));
+            Some(partition)
+        });
+        let is_owned = |partition: &PartitionId| routes.owners(*partition).contains(&self.common.node);
+        self.common.refill.has_all(partitions.filter(is_owned))
+    }
+
+    /// What is remembered of comparing partitions with other owners, by partition and node.
+    pub fn pair_facts(&self) -> impl Iterator<Item = &PairFact> {
+        self.common.pair_facts.iter()
+    }
+
+    /// Of each node for which hints are kept: how many were handed over and forgotten, and how many attempts failed, since there
+    /// are hints for it.
+    pub fn hint_targets(&self) -> impl Iterator<Item = (NodeId, u64, u64)> {
+        self.parts.hints.targets()
     }
 
     /// Whether this core compares nothing now, has nothing to send another owner, and knows of no owner that lacks anything.
@@ -223,7 +254,13 @@ impl Parts {
                 self.exchanges.on_question(turn, (from, &header), &question);
             }
             Message::Repair { hash, key, object } => {
-                turn.common.counters.exchange_objects_received += u64::from(header.request != RequestId(0));
+                if header.request != RequestId(0) {
+                    turn.common.counters.exchange_objects_received += 1;
+                    turn.note_pair((partition, from), |fact| {
+                        fact.objects_received += 1;
+                        fact.bytes_received += (key.len() + object.len()) as u64;
+                    });
+                }
                 self.replica.on_repair(turn, &Key { bytes: key, partition, hash }, object);
             }
             Message::VersionRead { hash, key } => {

@@ -7,7 +7,7 @@ use annulus_object::Dot;
 use smallvec::SmallVec;
 
 use crate::counters::Counters;
-use crate::effect::{Answer, Effect, Effects, Failure, Span};
+use crate::effect::{Answer, Effect, Effects, Failure, Reach, Span};
 use crate::event::{Key, Now};
 use crate::exchange::DirtyPairs;
 use crate::held::Held;
@@ -15,7 +15,9 @@ use crate::ids::{ClientToken, Home, NodeId, PartitionId, RequestId, Session, Sto
 use crate::limits::Limits;
 use crate::message::{ForwardOutcome, Header, Message, NotCarriedOut};
 use crate::mutation::{Mutation, mutated};
+use crate::pair_facts::{PairFact, PairFacts};
 use crate::read_repair::Rate;
+use crate::refill::Refill;
 use crate::route::{PreferenceList, Routes};
 use crate::stamping::Stamping;
 use crate::store::Store;
@@ -39,6 +41,10 @@ pub(crate) struct Common {
     pub(crate) request_bytes: usize,
     /// Owners that are known to lack something.
     pub(crate) dirty: DirtyPairs,
+    /// What this node lost with its disk, and has back.
+    pub(crate) refill: Refill,
+    /// What is remembered of exchanges.
+    pub(crate) pair_facts: PairFacts,
     /// Scratch.
     pub(crate) held: Held,
 }
@@ -111,6 +117,16 @@ impl<'a> Turn<'a> {
         }
     }
 
+    /// Remembers something of comparing a partition with another node.
+    pub(crate) fn note_pair(&mut self, pair: (PartitionId, NodeId), note: impl FnOnce(&mut PairFact)) {
+        if self.store.partition_from(pair.0) != Some(pair.0) {
+            return;
+        }
+        let routes = self.routes;
+        let is_owner = |partition, node: NodeId| routes.owners(partition).contains(&node);
+        self.common.pair_facts.note(pair, is_owner, note);
+    }
+
     /// Writes a message of this core's own; it may be sent to several.
     pub(crate) fn write_message(&mut self, partition: PartitionId, request: RequestId, message: &Message<'_>) -> Span {
         self.encode(partition, self.common.session, request, message)
@@ -170,21 +186,16 @@ impl<'a> Turn<'a> {
     }
 
     /// A key was read.
-    pub(crate) fn answer_found(
-        &mut self,
-        (origin, partition): (Origin, PartitionId),
-        object: &[u8],
-        is_stale_possible: bool,
-    ) {
-        self.common.counters.stale_possible += u64::from(is_stale_possible);
+    pub(crate) fn answer_found(&mut self, (origin, partition): (Origin, PartitionId), object: &[u8], reach: Reach) {
+        self.common.counters.stale_possible += u64::from(reach.is_stale_possible());
         match origin {
             Origin::Client(client) => {
                 let object = self.effects.write(|out| out.extend_from_slice(object));
-                let answer = Answer::Found { object, is_stale_possible };
+                let answer = Answer::Found { object, reach };
                 self.effects.push(Effect::Answer { client, answer });
             }
             Origin::Forward { .. } => {
-                self.answer_forward(origin, partition, ForwardOutcome::Found { is_stale_possible, object });
+                self.answer_forward(origin, partition, ForwardOutcome::Found { reach, object });
             }
         }
     }

@@ -1,6 +1,7 @@
 //! DYN.ADMIN: how the node, its cores and its partitions stand, as figures for whoever runs it; `annulus admin` prints them.
 //!
-//! Every core is asked, whatever port the client came on: this is about the node, not about the keys behind a port.
+//! Every core is asked, whatever port the client came on: this is about the node, not about the keys behind a port. What is
+//! told of the cluster stands in `cluster`.
 //!
 //! To add a subcommand to which every core contributes one reply:
 //! 1. a variant in `table/command.rs` and a row in `table/admin.rs`, with [`Route::Session`](super::table::Route);
@@ -14,9 +15,12 @@
 //!
 //! Invariant: replies are maps of plain values, lists of such maps, or maps of both, so that they print as tables.
 
+mod cluster;
+
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
+use annulus_cluster::route::Routes;
 use annulus_engine::{DamagedPlace, Disk, DiskLevel, PartitionStatus, ScrubStatus, SnapshotReport};
 use annulus_net::resp::{Protocol, writer};
 
@@ -31,16 +35,29 @@ use crate::snapshot::parse_directory;
 pub fn run(command: Command, context: &mut SessionCommand<'_>, args: Args<'_>) -> Answer {
     match command {
         Command::DynAdminStatus => {
-            writer::map_header(context.out, context.session.protocol, 2);
+            writer::map_header(context.out, context.session.protocol, 3);
             writer::bulk(context.out, b"node");
             node_status(context).write(context.out);
+            writer::bulk(context.out, b"members");
+            cluster::write_members_status(context);
             writer::bulk(context.out, b"cores");
             Answer::EveryCore(Gather::Positions)
         }
-        Command::DynAdminPartitions | Command::DynAdminMerkle => {
+        Command::DynAdminMembers => {
+            cluster::write_members(context);
+            Answer::Done
+        }
+        Command::DynAdminRing => {
+            cluster::write_ring(context);
+            Answer::Done
+        }
+        Command::DynAdminHints => Answer::EveryCore(Gather::Concat),
+        Command::DynAdminJoin | Command::DynAdminLeave => cluster::operate(command, context, args),
+        Command::DynAdminPartitions | Command::DynAdminMerkle | Command::DynAdminSync => {
             if args.len() > 4 {
                 let name: &[u8] = match command {
                     Command::DynAdminMerkle => b"dyn.admin|merkle",
+                    Command::DynAdminSync => b"dyn.admin|sync",
                     _ => b"dyn.admin|partitions",
                 };
                 let row = table::resolve_full_name(name).expect("it has a row");
@@ -105,15 +122,15 @@ pub fn snapshot_part(core: u16, protocol: Protocol, report: &SnapshotReport, out
 pub fn part<D: Disk>(command: Command, part: &mut CorePart<'_, D>, args: Args<'_>) {
     match command {
         Command::DynAdminStatus => core_status(part).write(part.out),
-        Command::DynAdminPartitions => {
+        Command::DynAdminHints => cluster::hints(part),
+        Command::DynAdminPartitions | Command::DynAdminMerkle | Command::DynAdminSync => {
             let wanted = partition_range(&args[2..], part.node.map.partitions());
             let wanted = wanted.expect("checked before it was sent to the cores");
-            partitions(part, &wanted);
-        }
-        Command::DynAdminMerkle => {
-            let wanted = partition_range(&args[2..], part.node.map.partitions());
-            let wanted = wanted.expect("checked before it was sent to the cores");
-            merkle(part, &wanted);
+            match command {
+                Command::DynAdminMerkle => merkle(part, &wanted),
+                Command::DynAdminSync => cluster::sync(part, &wanted),
+                _ => partitions(part, &wanted),
+            }
         }
         Command::DynAdminCompaction => {
             let goes_on = compaction_switch(args).expect("checked before it was sent to the cores");
@@ -157,6 +174,8 @@ fn compaction_switch(args: Args<'_>) -> Option<bool> {
 fn node_status(context: &SessionCommand<'_>) -> Fields {
     let node = context.node;
     let cluster_id: String = node.cluster_id.iter().map(|byte| format!("{byte:02x}")).collect();
+    let view = node.view.get();
+    let in_force = node.wanted.in_force(&view);
     Fields::new(context.session.protocol)
         .text("node_id", format_args!("{:012x}", node.node_id))
         .text("cluster_id", cluster_id)
@@ -168,6 +187,15 @@ fn node_status(context: &SessionCommand<'_>) -> Fields {
         .number("cores", node.map.cores().into())
         .number("partitions", node.map.partitions().into())
         .number("clients", node.clients())
+        .number("members_active", view.active().count() as u64)
+        .number("members_active_up", view.active().filter(|member| member.is_up).count() as u64)
+        .number("copies", in_force.copies.into())
+        .number("copies_wanted", view.wanted as u64)
+        .number("read_quorum", in_force.read.into())
+        .number("write_quorum", in_force.write.into())
+        .number("durable_quorum", in_force.durable.into())
+        .number("map_epoch", view.epoch)
+        .text("ring", format_args!("{:016x}", view.routes.fingerprint().0))
 }
 
 fn core_status<D: Disk>(part: &CorePart<'_, D>) -> Fields {
@@ -322,6 +350,14 @@ impl Fields {
 
     fn number(self, name: &str, value: u64) -> Self {
         self.field(name, |out| writer::integer(out, i64::try_from(value).unwrap_or(i64::MAX)))
+    }
+
+    fn signed(self, name: &str, value: Option<i64>) -> Self {
+        let protocol = self.protocol;
+        self.field(name, |out| match value {
+            Some(value) => writer::integer(out, value),
+            None => writer::null(out, protocol),
+        })
     }
 
     fn flag(self, name: &str, value: bool) -> Self {

@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 
+use annulus_cluster::route::Routes;
 use annulus_net::resp::writer;
 
 use super::Args;
@@ -189,11 +190,36 @@ fn statistics(lines: &mut Lines, context: &SessionCommand<'_>) {
 
 fn replication(lines: &mut Lines, context: &SessionCommand<'_>) {
     lines.add("role", "master");
-    lines.add("connected_slaves", 0);
+    let node = context.node;
+    let view = node.view.get();
+    let others = view.active().filter(|member| member.node != view.own && member.is_up).count();
+    lines.add("connected_slaves", others);
     lines.add("master_failover_state", "no-failover");
-    lines.add("master_replid", &context.node.run_id);
-    lines.add("master_repl_offset", 0);
+    lines.add("master_replid", &node.run_id);
+    lines.add("master_repl_offset", node.metrics.sum(Metric::LogBytes));
     lines.add("repl_backlog_active", 0);
+    for (name, metric) in [
+        ("links_open", Metric::LinksOpen),
+        ("link_queued_bytes", Metric::LinkQueuedBytes),
+        ("replicated_puts", Metric::ReplicatedPuts),
+        ("replicated_gets", Metric::ReplicatedGets),
+        ("forwards", Metric::Forwards),
+        ("in_doubt", Metric::InDoubt),
+        ("no_replicas", Metric::NoReplicas),
+        ("read_timeouts", Metric::ReadTimeouts),
+        ("sloppy_copies", Metric::SloppyCopies),
+        ("hints_kept", Metric::HintsKept),
+        ("hints_handed_over", Metric::HintsHandedOver),
+        ("hint_failures", Metric::HintFailures),
+        ("read_repairs", Metric::ReadRepairs),
+        ("exchanges", Metric::Exchanges),
+        ("exchanges_differing", Metric::ExchangesDiffering),
+        ("exchanges_failed", Metric::ExchangesFailed),
+        ("exchange_objects_sent", Metric::ExchangeObjectsSent),
+        ("exchange_objects_received", Metric::ExchangeObjectsReceived),
+    ] {
+        lines.add(name, node.metrics.sum(metric));
+    }
 }
 
 fn cpu(lines: &mut Lines, _: &SessionCommand<'_>) {
@@ -203,7 +229,13 @@ fn cpu(lines: &mut Lines, _: &SessionCommand<'_>) {
 }
 
 fn cluster(lines: &mut Lines, context: &SessionCommand<'_>) {
+    let view = context.node.view.get();
     lines.add("cluster_enabled", u8::from(context.node.config.announce != Announce::Off));
+    lines.add("cluster_members", view.members.len());
+    lines.add("cluster_members_active", view.active().count());
+    lines.add("cluster_members_up", view.members.iter().filter(|member| member.is_up).count());
+    lines.add("cluster_map_epoch", view.epoch);
+    lines.add("cluster_ring_fingerprint", format_args!("{:016x}", view.routes.fingerprint().0));
 }
 
 fn keyspace(lines: &mut Lines, context: &SessionCommand<'_>) {
@@ -224,10 +256,13 @@ fn annulus(lines: &mut Lines, context: &SessionCommand<'_>) {
     lines.add("core", context.core);
     lines.add("cores", context.node.map.cores());
     lines.add("partitions", context.node.map.partitions());
-    lines.add("members", 1);
-    lines.add("in_force_n", 1);
-    lines.add("in_force_r", 1);
-    lines.add("in_force_w", 1);
+    let view = context.node.view.get();
+    let in_force = context.node.wanted.in_force(&view);
+    lines.add("members", view.active().count());
+    lines.add("in_force_n", in_force.copies);
+    lines.add("in_force_r", in_force.read);
+    lines.add("in_force_w", in_force.write);
+    lines.add("in_force_dw", in_force.durable);
     lines.add("durability", config.durability.name());
     if config.durability == Durability::Interval {
         lines.add("interval_ms", config.interval.as_millis());

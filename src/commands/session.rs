@@ -6,6 +6,8 @@
 //! Invariant: `run` has checked all arguments before it asks for core parts. Commands that the table sends to every core, or
 //! to a slot's core, come to [`core_part`] unchecked but for their number.
 
+use annulus_cluster::ids::NodeId;
+use annulus_cluster::node::MapChange;
 use annulus_engine::{Disk, Engine};
 use annulus_net::resp::{Protocol, writer};
 
@@ -15,6 +17,7 @@ use super::slowlog::SlowLog;
 use super::table::{self, Command, Gather};
 use super::{Args, acknowledged, admin, client, cluster, connection, describe, info, latency, server, slowlog};
 use crate::config::RuntimeConfig;
+use crate::core_facts::CoreFacts;
 use crate::node::Node;
 use crate::session::Session;
 use crate::sessions::Sessions;
@@ -48,6 +51,8 @@ pub enum Answer {
     EveryCoreWith(Gather, Vec<Vec<u8>>),
     /// No reply yet: run the core part on this core only; its reply is the client's.
     ThisCore,
+    /// No reply yet: the control plane is to change the map so, and answers.
+    Operate(NodeId, MapChange),
     /// No reply: the node shall stop.
     Shutdown,
 }
@@ -68,6 +73,8 @@ pub struct CorePart<'a, D: Disk> {
     pub slowlog: &'a mut SlowLog,
     /// Its commands' times.
     pub latency: &'a mut Latency,
+    /// What it has to tell of the cluster, for commands that show it.
+    pub facts: &'a CoreFacts,
     /// The wall clock of this turn, Unix milliseconds.
     pub now_ms: u64,
     /// How the client wants replies.
@@ -94,12 +101,26 @@ pub fn run(command: Command, context: &mut SessionCommand<'_>, args: Args<'_>) -
         Command::SlowLogLen => Answer::EveryCore(Gather::Sum),
         Command::SlowLogGet => slowlog::get(context, args),
         Command::Shutdown => server::shutdown(context, args),
+        Command::ClusterInfo
+        | Command::ClusterKeySlot
+        | Command::ClusterLinks
+        | Command::ClusterMyId
+        | Command::ClusterMyShardId
+        | Command::ClusterNodes
+        | Command::ClusterShards
+        | Command::ClusterSlots => cluster::run(command, context, args),
         Command::DynAdminStatus
         | Command::DynAdminPartitions
         | Command::DynAdminMerkle
         | Command::DynAdminCompaction
+        | Command::DynAdminHints
+        | Command::DynAdminJoin
+        | Command::DynAdminLeave
+        | Command::DynAdminMembers
+        | Command::DynAdminRing
         | Command::DynAdminScrub
-        | Command::DynAdminSnapshot => admin::run(command, context, args),
+        | Command::DynAdminSnapshot
+        | Command::DynAdminSync => admin::run(command, context, args),
         _ => {
             reply(command, context, args);
             Answer::Done
@@ -133,12 +154,6 @@ fn reply(command: Command, context: &mut SessionCommand<'_>, args: Args<'_>) {
         Command::Wait => acknowledged::wait(context, args),
         Command::WaitAof => acknowledged::wait_aof(context, args),
         Command::LatencyHistogram => latency::histogram(context, args),
-        Command::ClusterInfo
-        | Command::ClusterKeySlot
-        | Command::ClusterMyId
-        | Command::ClusterNodes
-        | Command::ClusterShards
-        | Command::ClusterSlots => cluster::run(command, context, args),
         Command::Help => help(context.out, args),
         Command::Client
         | Command::Config
@@ -168,11 +183,16 @@ pub fn core_part<D: Disk>(command: Command, part: &mut CorePart<'_, D>, args: Ar
             part.slowlog.clear();
             ok(part.out);
         }
+        Command::ClusterLinks => {
+            cluster::links_part(&part.node.cluster_id, &part.facts.links, part.protocol, part.out);
+        }
         Command::DynAdminStatus
         | Command::DynAdminPartitions
         | Command::DynAdminMerkle
         | Command::DynAdminCompaction
-        | Command::DynAdminScrub => admin::part(command, part, args),
+        | Command::DynAdminHints
+        | Command::DynAdminScrub
+        | Command::DynAdminSync => admin::part(command, part, args),
         Command::DynAdminSnapshot => return Outcome::Snapshot,
         other => unreachable!("{other:?} has no core part"),
     }

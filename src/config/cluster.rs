@@ -166,6 +166,15 @@ impl QuorumConfig {
     }
 }
 
+impl QuorumConfig {
+    /// What is in force where there are so many copies: as many as there are members for, never by who answers.
+    pub fn capped(self, copies: usize) -> Self {
+        let copies = u8::try_from(copies).unwrap_or(u8::MAX).min(self.copies);
+        let of = |count: u8| count.min(copies);
+        Self { copies, read: of(self.read), write: of(self.write), durable: of(self.durable), ..self }
+    }
+}
+
 fn name(raw: &Raw) -> Result<String, String> {
     let text = raw.text()?;
     let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic());

@@ -13,6 +13,8 @@ use annulus_cluster::node::MapChange;
 use annulus_cluster::reachability::Outcome;
 use rustix::event::{EventfdFlags, eventfd};
 
+use super::status::{ControlCounts, ControlStatus};
+
 /// What waits for the control plane at most.
 const INBOX_MAX: usize = 4096;
 
@@ -53,6 +55,8 @@ pub enum ToControl {
     Incarnation(u16),
     /// This node holds something else.
     Holdings(Holdings),
+    /// This node has everything again that it lost with its disk.
+    Refilled,
     /// The node ends: the others are to be told.
     Leave,
 }
@@ -62,6 +66,7 @@ pub enum ToControl {
 pub struct ControlSender {
     sender: SyncSender<ToControl>,
     bell: Arc<OwnedFd>,
+    status: Arc<ControlStatus>,
 }
 
 /// The receiving end.
@@ -69,13 +74,16 @@ pub struct ControlSender {
 pub struct ControlInbox {
     receiver: Receiver<ToControl>,
     bell: Arc<OwnedFd>,
+    status: Arc<ControlStatus>,
 }
 
 /// Both ends. Errors: the process has no descriptor left.
 pub fn channel() -> io::Result<(ControlSender, ControlInbox)> {
     let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
     let (sender, receiver) = sync_channel(INBOX_MAX);
-    Ok((ControlSender { sender, bell: Arc::clone(&bell) }, ControlInbox { receiver, bell }))
+    let status = Arc::new(ControlStatus::default());
+    let control = ControlSender { sender, bell: Arc::clone(&bell), status: Arc::clone(&status) };
+    Ok((control, ControlInbox { receiver, bell, status }))
 }
 
 impl ControlSender {
@@ -90,6 +98,11 @@ impl ControlSender {
         }
     }
 
+    /// What the control plane has counted.
+    pub fn counts(&self) -> ControlCounts {
+        self.status.counts()
+    }
+
     /// Wakes it, which finds something elsewhere.
     pub(super) fn ring(&self) {
         // It fails only when it was rung 2^64 times and never heard: the thread has gone.
@@ -98,6 +111,11 @@ impl ControlSender {
 }
 
 impl ControlInbox {
+    /// Where counts are shown.
+    pub(super) fn status(&self) -> &ControlStatus {
+        &self.status
+    }
+
     /// What comes next.
     pub(super) fn next(&self) -> Option<ToControl> {
         self.receiver.try_recv().ok()

@@ -146,7 +146,7 @@ impl<D: Disk> ShardLoop<D> {
         let row = table::resolve(args[0], args.get(1).copied()).expect("another core sends known commands");
         let key = (row.route == Route::OneKey).then(|| {
             let first = usize::from(row.keys.expect("a data command has a key").first);
-            self.engine.key(args[first], request.flags.partition())
+            self.store.engine().key(args[first], request.flags.partition())
         });
         let to = match ReplyTo::from_token(request.token) {
             ReplyTo::Nobody => ReplyTo::Nobody,

@@ -14,6 +14,7 @@ use crate::mesh::RequestFlags;
 use crate::metrics::Metric;
 use crate::session::{ReplyMode, Session};
 use crate::slot;
+use crate::topology;
 use crate::waiting::{Parked, ReplyTo};
 
 /// What looking ahead has found out about a command.
@@ -107,13 +108,16 @@ impl<D: Disk> ShardLoop<D> {
                 let to = self.reserve(session, index);
                 return self.local.push_back(Parked::new(row, session.reply_as(), to, partition, args));
             }
-            let key = self.engine.key(key, partition);
+            let key = self.store.engine().key(key, partition);
             return self.run_for_session(session, index, row, &key, args);
         }
-        if session.on_core_port && self.advises_moved(session) {
-            let target = crate::topology::endpoint(&self.node, session.local, core);
-            self.counts.add(Metric::CommandErrors, 1);
-            return self.reply(session, |out| writer::error(out, &format!("MOVED {slot} {target}")));
+        if session.on_core_port && self.may_advise(session) {
+            let view = self.node.view.get();
+            if let Some(target) = topology::advice(&view, &self.node, session.local, slot, self.core) {
+                session.last_moved_ms = self.now.unix_ms;
+                self.counts.add(Metric::CommandErrors, 1);
+                return self.reply(session, |out| writer::error(out, &format!("MOVED {slot} {target}")));
+            }
         }
         let to = self.reserve(session, index);
         let head = request_head(session, partition);
@@ -126,12 +130,9 @@ impl<D: Disk> ShardLoop<D> {
         }
     }
 
-    fn advises_moved(&mut self, session: &mut Session) -> bool {
-        if !self.node.announces_cores() || self.now.unix_ms.saturating_sub(session.last_moved_ms) < 1000 {
-            return false;
-        }
-        session.last_moved_ms = self.now.unix_ms;
-        true
+    /// Whether a client may be told again that it would do better elsewhere.
+    fn may_advise(&self, session: &Session) -> bool {
+        self.node.announces_cores() && self.now.unix_ms.saturating_sub(session.last_moved_ms) >= 1000
     }
 
     /// Runs or forwards a command to the core of a partition that its arguments named.
@@ -265,6 +266,7 @@ impl<D: Disk> ShardLoop<D> {
                 let to = self.reserve(session, index);
                 self.local.push_back(Parked::new(row, session.reply_as(), to, 0, args));
             }
+            Answer::Operate(node, change) => self.begin_operation(session, index, node, change),
             Answer::Shutdown => {
                 tracing::info!(client = session.id, peer = %session.peer, "SHUTDOWN was asked for");
                 self.outbox.shutdown = true;

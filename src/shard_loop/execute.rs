@@ -4,7 +4,6 @@
 use std::rc::Rc;
 use std::sync::LazyLock;
 
-use annulus_cluster::effect::Failure;
 use annulus_engine::{Disk, Key, ReadError, ReadPlan, Record};
 use annulus_net::resp::Protocol;
 
@@ -13,8 +12,9 @@ use super::{Reading, ShardLoop};
 use crate::commands::data::{Data, EngineKeys, Outcome};
 use crate::commands::session::{self, CorePart};
 use crate::commands::table::{self, Command, Group, Route, Row};
-use crate::commands::{self, Args, failures};
+use crate::commands::{self, Args};
 use crate::consistency::Asker;
+use crate::core_facts::CoreFacts;
 use crate::logging::panics;
 use crate::metrics::Family;
 use crate::session::Session;
@@ -64,9 +64,19 @@ impl<'a> Request<'a> {
         Self { row, protocol, asker, partition, args }
     }
 
+    /// Whether its reply is to carry the key's context as an attribute.
+    pub(super) fn wants_attributes(&self) -> bool {
+        self.asker.consistency.attributes && self.protocol == Protocol::Resp3
+    }
+
     pub(super) fn park(&self, to: ReplyTo) -> Parked {
         Parked::new(self.row, (self.protocol, self.asker), to, self.partition, self.args)
     }
+}
+
+/// Whether a command shows a core's part in the cluster.
+fn tells_facts(command: Command) -> bool {
+    matches!(command, Command::ClusterLinks | Command::DynAdminHints | Command::DynAdminSync)
 }
 
 impl<D: Disk> ShardLoop<D> {
@@ -84,6 +94,10 @@ impl<D: Disk> ShardLoop<D> {
         if self.must_wait(key) {
             let to = self.reserve(session, index);
             return self.wait_for_key(key, request.park(to));
+        }
+        if !self.replication.is_alone {
+            let to = self.reserve(session, index);
+            return self.run_replicated(&request, key, None, to);
         }
         let muted = is_muted(session);
         let direct = if row.writes() || muted { None } else { session.replies.direct() };
@@ -125,19 +139,17 @@ impl<D: Disk> ShardLoop<D> {
                 let first = usize::from(request.row.keys.expect("a data command has a key").first);
                 let key = match key {
                     Some(key) => *key,
-                    None => self.engine.key(request.args[first], request.partition),
+                    None => self.store.engine().key(request.args[first], request.partition),
                 };
                 if self.must_wait(&key) {
                     return self.wait_for_key(&key, request.park(to));
                 }
+                if !self.replication.is_alone {
+                    return self.run_replicated(request, &key, None, to);
+                }
                 self.run_and_settle(request, &key, None, to);
             }
-            // Until this core speaks the protocol.
-            Route::Protocol => {
-                let mut reply = Vec::new();
-                failures::write(&mut reply, Failure::NotCoordinating);
-                self.deliver(to, &reply);
-            }
+            Route::Protocol => self.run_dynamo(request, to),
             // Commands on all keys see what the commands before them do, those that wait for a record included.
             Route::Cursor | Route::EveryCore(_) | Route::Slot if !self.busy_keys.is_empty() => {
                 self.stalled.push_back(request.park(to));
@@ -168,7 +180,7 @@ impl<D: Disk> ShardLoop<D> {
         let command = request.row.command().expect("refused rows never get here");
         panics::enter_command(request.row.name);
         let mut data = Data {
-            keys: EngineKeys { engine: &mut self.engine, fetched },
+            keys: EngineKeys { engine: self.store.engine_mut(), fetched },
             now_ms: self.now.unix_ms,
             protocol: request.protocol,
             hits: &mut self.hits,
@@ -223,7 +235,7 @@ impl<D: Disk> ShardLoop<D> {
 
     fn read_for(&mut self, plan: &ReadPlan, parked: Parked, holds: Option<u128>) {
         let reading = self.readings.insert(Reading::Command { parked, holds });
-        if self.engine.start_read(plan, u64::from(reading)) {
+        if self.store.engine_mut().start_read(plan, u64::from(reading)) {
             if let Some(hash) = holds {
                 self.busy_keys.hold(hash);
             }
@@ -236,11 +248,11 @@ impl<D: Disk> ShardLoop<D> {
         self.stalled.push_back(parked);
     }
 
-    fn must_wait(&self, key: &Key<'_>) -> bool {
+    pub(super) fn must_wait(&self, key: &Key<'_>) -> bool {
         !self.busy_keys.is_empty() && self.busy_keys.is_held(key.hash)
     }
 
-    fn wait_for_key(&mut self, key: &Key<'_>, parked: Parked) {
+    pub(super) fn wait_for_key(&mut self, key: &Key<'_>, parked: Parked) {
         self.busy_keys.wait(key.hash, parked);
     }
 
@@ -267,7 +279,7 @@ impl<D: Disk> ShardLoop<D> {
         let args = parked.arguments();
         let request = Request::of(parked, &args);
         let first = usize::from(parked.row.keys.expect("a data command has a key").first);
-        let key = self.engine.key(args[first], parked.partition);
+        let key = self.store.engine().key(args[first], parked.partition);
         self.run_and_settle(&request, &key, Some(fetched), parked.to);
     }
 
@@ -315,14 +327,16 @@ impl<D: Disk> ShardLoop<D> {
         reply.clear();
         let mut kill = Vec::new();
         let level_before = self.runtime.log_level;
+        let facts = if tells_facts(command) { self.core_facts() } else { CoreFacts::default() };
         let mut part = CorePart {
             node: &self.node,
             core: self.core,
-            engine: &mut self.engine,
+            engine: self.store.engine_mut(),
             sessions: &mut self.sessions,
             runtime: &mut self.runtime,
             slowlog: &mut self.slowlog,
             latency: &mut self.latency,
+            facts: &facts,
             now_ms: self.now.unix_ms,
             protocol: request.protocol,
             out: &mut reply,

@@ -16,14 +16,12 @@ use super::{Reading, ShardLoop};
 use crate::commands::Args;
 use crate::commands::data::parse_integer;
 use crate::commands::table::{Command, Row};
+use crate::coverage::{Position, hash_floor, round_up};
 use crate::glob;
 use crate::limits;
 use crate::session::Session;
 use crate::slot;
 use crate::waiting::{Parked, ReplyTo};
-
-/// Low bits of a hash that a cursor does not carry, because the partition takes their place.
-const DROPPED_BITS: u32 = 14;
 
 /// One walk.
 pub(super) struct Scan {
@@ -61,24 +59,6 @@ enum Kind {
     CountSlot,
     /// CLUSTER GETKEYSINSLOT, at most so many.
     SlotKeys(usize),
-}
-
-/// Where a walk stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Position {
-    partition: u32,
-    hash: u64,
-}
-
-impl Position {
-    fn from_cursor(cursor: u64, partitions: u32) -> Option<Self> {
-        let partition = u32::try_from(cursor >> (64 - DROPPED_BITS)).expect("14 bits");
-        (partition < partitions).then_some(Self { partition, hash: cursor << DROPPED_BITS })
-    }
-
-    fn cursor(self) -> u64 {
-        u64::from(self.partition) << (64 - DROPPED_BITS) | self.hash >> DROPPED_BITS
-    }
 }
 
 /// What SCAN's arguments say.
@@ -235,7 +215,7 @@ impl<D: Disk> ShardLoop<D> {
                 return (None, None);
             }
             let random = self.next_random();
-            return (self.engine.random_entry(random, self.now.unix_ms).map(|entry| vec![entry]), None);
+            return (self.store.engine_mut().random_entry(random, self.now.unix_ms).map(|entry| vec![entry]), None);
         }
         if matches!(scan.kind, Kind::SlotKeys(most) if scan.found_count >= most) {
             return (None, None);
@@ -249,7 +229,7 @@ impl<D: Disk> ShardLoop<D> {
             return (None, None);
         }
         let most = scan.budget.min(limits::SCAN_READS_MAX);
-        let batch = self.engine.scan(
+        let batch = self.store.engine_mut().scan(
             u16::try_from(partition).expect("partitions are at most 16384"),
             hash,
             most,
@@ -270,7 +250,7 @@ impl<D: Disk> ShardLoop<D> {
 
     fn read_for_scan(&mut self, scan: u32, place: usize, plan: &ReadPlan) {
         let reading = self.readings.insert(Reading::Scan { scan, place });
-        if self.engine.start_read(plan, u64::from(reading)) {
+        if self.store.engine_mut().start_read(plan, u64::from(reading)) {
             self.scans.get_mut(scan).missing += 1;
         } else {
             // More reads are in flight than the engine allows: the key is told of by a later scan only if it is asked again,
@@ -285,7 +265,7 @@ impl<D: Disk> ShardLoop<D> {
     pub(super) fn retry_scan_reads(&mut self) {
         while let Some((scan, place, plan)) = self.waiting_scan_reads.pop_front() {
             let reading = self.readings.insert(Reading::Scan { scan, place });
-            if !self.engine.start_read(&plan, u64::from(reading)) {
+            if !self.store.engine_mut().start_read(&plan, u64::from(reading)) {
                 self.readings.remove(reading);
                 self.waiting_scan_reads.push_front((scan, place, plan));
                 return;
@@ -360,15 +340,4 @@ impl<D: Disk> ShardLoop<D> {
         let on_core_port = self.sessions.get_mut(session).on_core_port;
         on_core_port && self.node.announces_cores() && next.partition >= self.map.owned(self.core).end
     }
-}
-
-fn hash_floor(hash: u64) -> u64 {
-    hash >> DROPPED_BITS << DROPPED_BITS
-}
-
-/// The first whole prefix at or above `hash`, but always one that is behind `from`; `None` past the last.
-fn round_up(hash: u64, from: u64) -> Option<u64> {
-    let floor = hash_floor(hash);
-    let step = 1 << DROPPED_BITS;
-    if floor > from { Some(floor) } else { from.checked_add(step) }
 }

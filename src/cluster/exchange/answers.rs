@@ -35,12 +35,21 @@ impl Answers {
         }
         match *question {
             ExchangeMessage::RootRead { cut, root } => {
-                let cut = cut_in_use(cut);
+                let bits = turn.common.limits.exchange_epoch_bits;
+                let (asked_cut, cut) = (cut, cut_in_use(cut));
                 let leaf_bits = turn.store.leaf_bits_at(asked.partition, cut) as u8;
                 let answer = match turn.store.root_at(asked.partition, cut) == root {
-                    true => ExchangeMessage::Equal,
+                    true => {
+                        let now_ms = turn.now.unix_ms;
+                        turn.note_pair((asked.partition, from), |fact| fact.note_equal(asked_cut, bits, now_ms));
+                        ExchangeMessage::Equal
+                    }
                     false => ExchangeMessage::Differs { leaf_bits },
                 };
+                if answer == ExchangeMessage::Equal {
+                    let owners = turn.routes.owners(asked.partition).len();
+                    turn.common.refill.on_equal(asked.partition, from, cut, owners);
+                }
                 turn.reply(from, asked, &Message::Exchange(answer));
                 (1, 0)
             }

@@ -99,6 +99,10 @@ impl Supply {
                 let message = turn.write_message(lacking.partition, handle.request(), &repair);
                 turn.send(lacking.node, lacking.partition, &message);
                 turn.common.counters.exchange_objects_sent += 1;
+                turn.note_pair((lacking.partition, lacking.node), |fact| {
+                    fact.objects_sent += 1;
+                    fact.bytes_sent += (key.len() + object.len()) as u64;
+                });
             }
             None => turn.common.counters.exchange_objects_skipped += 1,
         }

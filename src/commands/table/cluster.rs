@@ -36,8 +36,15 @@ static CLUSTER: &[Row] = rows! { Cluster:
         => served(ClusterInfo, Session, "", "O(1)", "Returns the cluster's state.").tips(CHANGES_BY_ITSELF);
     "cluster|keyslot" 3 () [STALE] "3.0.0"
         => served(ClusterKeySlot, Session, "key-name", "O(N) for N bytes of the key", "Returns the slot of a key.");
+    "cluster|links" 2 () [STALE] "7.0.0"
+        => served(ClusterLinks, Session, "", "O(N) for N connections",
+            "Returns the connections of this node's cores to other nodes.")
+        .tips(CHANGES_BY_ITSELF);
     "cluster|myid" 2 () [STALE] "3.0.0"
         => served(ClusterMyId, Session, "", "O(1)", "Returns the id of the node that answers.");
+    "cluster|myshardid" 2 () [STALE] "7.2.0"
+        => served(ClusterMyShardId, Session, "", "O(1)", "Returns the id of the shard whose primary answers.")
+        .tips(CHANGES_BY_ITSELF);
     "cluster|nodes" 2 () [STALE] "3.0.0"
         => served(ClusterNodes, Session, "", "O(N) for N nodes", "Describes the nodes and their slots as text.")
         .tips(CHANGES_BY_ITSELF);
@@ -63,8 +70,6 @@ static CLUSTER: &[Row] = rows! { Cluster:
     "cluster|set-config-epoch" 3 () [ADMIN STALE NO_ASYNC_LOADING] "3.0.0" => refused(OWN_PLACEMENT);
     "cluster|setslot" -4 () [ADMIN STALE NO_ASYNC_LOADING] "3.0.0" => refused(OWN_PLACEMENT);
     "cluster|count-failure-reports" 3 () [ADMIN STALE] "3.0.0" => refused(NODE_FIGURES);
-    "cluster|links" 2 () [STALE] "7.0.0" => refused(NODE_FIGURES);
-    "cluster|myshardid" 2 () [STALE] "7.2.0" => refused(NODE_FIGURES);
     "cluster|replicas" 3 () [ADMIN STALE] "5.0.0" => refused(NODE_FIGURES);
     "cluster|slaves" 3 () [ADMIN STALE] "3.0.0" => refused(NODE_FIGURES);
 };

@@ -32,11 +32,12 @@ commands! {
     Latency LatencyHistogram
     Memory MemoryUsage
     SlowLog SlowLogGet SlowLogLen SlowLogReset
-    Cluster ClusterCountKeysInSlot ClusterGetKeysInSlot ClusterInfo ClusterKeySlot ClusterMyId ClusterNodes
-    ClusterShards ClusterSlots
+    Cluster ClusterCountKeysInSlot ClusterGetKeysInSlot ClusterInfo ClusterKeySlot ClusterLinks ClusterMyId
+    ClusterMyShardId ClusterNodes ClusterShards ClusterSlots
     ReadOnly ReadWrite Asking
     DynGet DynPut DynDel DynConsistency Wait WaitAof
-    DynAdmin DynAdminCompaction DynAdminMerkle DynAdminPartitions DynAdminScrub DynAdminSnapshot DynAdminStatus
+    DynAdmin DynAdminCompaction DynAdminHints DynAdminJoin DynAdminLeave DynAdminMembers DynAdminMerkle
+    DynAdminPartitions DynAdminRing DynAdminScrub DynAdminSnapshot DynAdminStatus DynAdminSync
     Help
 }
 

@@ -25,15 +25,21 @@ fn status_of_the_node_and_of_every_core() {
     let (mut cluster, clients) = filled();
     for client in clients {
         let reply = cluster.ask(client, "DYN.ADMIN STATUS").remove(0);
-        assert!(reply.starts_with("*4|$4|node|*20|$7|node_id|$12|00000000004d|$10|cluster_id|$32|0909"), "{reply}");
+        assert!(reply.starts_with("*6|$4|node|*38|$7|node_id|$12|00000000004d|$10|cluster_id|$32|0909"), "{reply}");
         assert!(reply.contains("|$5|cores|*2|*16|$4|core|:0|$4|keys|:3|"), "{reply}");
         for (name, expected) in [
-            ("incarnation", vec![":1"]),
+            ("incarnation", vec![":1"; 2]),
             ("version", vec![env!("CARGO_PKG_VERSION")]),
             ("phase", vec!["ready"]),
             ("durability", vec!["sync"]),
-            ("partitions", vec![":1024"]),
+            ("partitions", vec![":1024", ":1024"]),
             ("clients", vec![":2"]),
+            ("members_active", vec![":1"]),
+            ("copies", vec![":1"]),
+            ("copies_wanted", vec![":3"]),
+            ("write_quorum", vec![":1"]),
+            ("role", vec!["active"]),
+            ("clock_skew_ms", vec!["$-1"]),
             ("core", vec![":0", ":1"]),
             ("keys", vec![":3", ":5"]),
             ("disk_level", vec!["ample"; 2]),
@@ -45,7 +51,7 @@ fn status_of_the_node_and_of_every_core() {
         assert!(segments.iter().all(|segments| *segments > 0), "{reply}");
     }
     let reply = cluster.ask(clients[1], "HELLO 3; DYN.ADMIN STATUS").remove(1);
-    assert!(reply.starts_with("%2|$4|node|%10|") && reply.contains("|$5|cores|*2|%8|$4|core|:0|"), "{reply}");
+    assert!(reply.starts_with("%3|$4|node|%19|") && reply.contains("|$5|cores|*2|%8|$4|core|:0|"), "{reply}");
     assert_eq!(values(&reply, "read_only"), ["#f", "#f"]);
 }
 
@@ -93,5 +99,5 @@ fn what_cannot_be_meant_is_refused() {
     cluster.expect(client, "CONFIG SET requirepass secret", &["+OK|"]);
     let stranger = cluster.connect(1);
     cluster.expect(stranger, "DYN.ADMIN STATUS", &["-NOAUTH Authentication required.|"]);
-    assert!(cluster.ask(stranger, "AUTH secret; DYN.ADMIN STATUS")[1].starts_with("*4|$4|node|"));
+    assert!(cluster.ask(stranger, "AUTH secret; DYN.ADMIN STATUS")[1].starts_with("*6|$4|node|"));
 }
