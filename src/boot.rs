@@ -117,7 +117,8 @@ pub fn serve(config: Config) -> Result<(), BootError> {
     let Sockets { base, cores, peers } = bind(&config)?;
     let progress = Arc::default();
     let loading = answer_while_loading(&base, &cores, &progress)?;
-    let (meta_file, mut meta, migrate_from) = identify(&config, secrets.as_ref(), &peers::introducer(secrets.as_ref()))?;
+    let (meta_file, mut meta, migrate_from) =
+        identify(&config, secrets.as_ref(), &peers::introducer(secrets.as_ref()))?;
     let map = membership::stored_map(&config)?;
     let is_alone = membership::is_alone(&meta, &map);
     let meta_file = Arc::new(Mutex::new((meta_file, meta.clone())));

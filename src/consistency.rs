@@ -238,7 +238,8 @@ mod tests {
 
     #[test]
     fn what_is_said_goes_before_what_is_configured_and_members_bound_both() {
-        let cases: [(&[(Count, u8)], usize, [u8; 6]); 8] = [
+        type Case<'a> = (&'a [(Count, u8)], usize, [u8; 6]);
+        let cases: [Case<'_>; 8] = [
             (&[], 3, [3, 2, 2, 0, 0, 2]),
             (&[], 2, [2, 2, 2, 0, 0, 2]),
             (&[], 1, [1, 1, 1, 0, 0, 1]),

@@ -90,7 +90,7 @@ const NOT_ASKED: [&str; 12] = [
 const ARITY_OF_7_2: [&str; 2] = ["command|getkeys", "command|getkeysandflags"];
 
 /// Served commands that a mirror older than 7.2 does not know.
-const SINCE_7_2: [&str; 3] = ["client|setinfo", "client|no-touch", "cluster|myshardid"];
+const SINCE_7_2: [&str; 4] = ["client|setinfo", "client|no-touch", "cluster|myshardid", "waitaof"];
 
 /// Every command of Redis is served or refused with a reason: none is unknown; and arity errors are Redis's.
 #[test]

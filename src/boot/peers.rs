@@ -103,7 +103,8 @@ impl Links {
 
     /// Links are made and taken from now on: every core has its inbox.
     pub(super) fn start(self, node: &Arc<Node>, listener: OwnedFd) -> Result<RunningLinks, BootError> {
-        let inbox = |core: &std::sync::OnceLock<CoreSender>| core.get().expect("a core that has recovered has one").clone();
+        let inbox =
+            |core: &std::sync::OnceLock<CoreSender>| core.get().expect("a core that has recovered has one").clone();
         let senders: Vec<CoreSender> = node.inboxes.iter().map(inbox).collect();
         let dialer = Dialer::new(Arc::clone(&self.context), senders.clone());
         assert!(node.dialer.set(dialer.clone()).is_ok(), "links begin once");

@@ -87,7 +87,7 @@ pub fn wait(context: &mut SessionCommand<'_>, args: Args<'_>) {
 
 /// WAITAOF: as WAIT, of stable storage: whether one node has it all, and how many others have.
 pub fn wait_aof(context: &mut SessionCommand<'_>, args: Args<'_>) {
-    if let Err(text) = check_wait_aof(&args[1..]) {
+    if let Err(text) = check_wait_aof(&args[1..], context.node.config.durability) {
         return writer::error(context.out, text);
     }
     let quorum = in_force(context);
@@ -102,21 +102,31 @@ pub fn wait_aof(context: &mut SessionCommand<'_>, args: Args<'_>) {
     writer::integer(context.out, i64::from(dw.saturating_sub(1)));
 }
 
-/// `numreplicas timeout`.
+/// `numreplicas timeout`, refused in Redis' words.
 fn check_wait(arguments: Args<'_>) -> Result<(), &'static str> {
     let &[replicas, timeout] = arguments else { unreachable!("the arity was checked") };
-    let (Some(_), Some(timeout)) = (parse_integer(replicas), parse_integer(timeout)) else {
-        return Err("ERR value is not an integer or out of range");
-    };
-    if timeout < 0 { Err("ERR timeout is negative") } else { Ok(()) }
+    parse_integer(replicas).ok_or("ERR value is not an integer or out of range")?;
+    match parse_integer(timeout) {
+        None => Err("ERR timeout is not an integer or out of range"),
+        Some(..0) => Err("ERR timeout is negative"),
+        Some(_) => Ok(()),
+    }
 }
 
-/// `numlocal numreplicas timeout`.
-fn check_wait_aof(arguments: Args<'_>) -> Result<(), &'static str> {
+/// `numlocal numreplicas timeout`, refused in Redis' words.
+fn check_wait_aof(arguments: Args<'_>, durability: Durability) -> Result<(), &'static str> {
     let &[local, ref rest @ ..] = arguments else { unreachable!("the arity was checked") };
-    match parse_integer(local) {
-        Some(0 | 1) => check_wait(rest),
-        _ => Err("ERR value is out of range, must be between 0 and 1"),
+    match parse_integer(local).ok_or("ERR value is not an integer or out of range")? {
+        0 => {}
+        1 if durability == Durability::Memory => {
+            return Err("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
+        }
+        1 => {}
+        _ => return Err("ERR value is out of range, value must between 0 and 1"),
+    }
+    match parse_integer(rest[0]) {
+        Some(..0) => Err("ERR value is out of range, must be positive"),
+        _ => check_wait(rest),
     }
 }
 
@@ -163,11 +173,26 @@ mod tests {
     #[test]
     fn arguments_of_wait_are_those_of_redis() {
         let args = |text: &'static str| -> Vec<&'static [u8]> { text.split(' ').map(str::as_bytes).collect() };
-        assert_eq!(check_wait(&args("5 0")), Ok(()));
+        let (sync, memory) = (Durability::Sync, Durability::Memory);
+        for good in ["5 0", "0 100", "-1 0"] {
+            assert_eq!(check_wait(&args(good)), Ok(()), "{good}");
+        }
         assert_eq!(check_wait(&args("x 0")), Err("ERR value is not an integer or out of range"));
+        assert_eq!(check_wait(&args("1 x")), Err("ERR timeout is not an integer or out of range"));
         assert_eq!(check_wait(&args("1 -1")), Err("ERR timeout is negative"));
-        assert_eq!(check_wait_aof(&args("1 5 0")), Ok(()));
-        assert_eq!(check_wait_aof(&args("2 5 0")), Err("ERR value is out of range, must be between 0 and 1"));
-        assert_eq!(check_wait_aof(&args("0 5 -1")), Err("ERR timeout is negative"));
+        assert_eq!(check_wait_aof(&args("1 5 0"), sync), Ok(()));
+        assert_eq!(check_wait_aof(&args("0 5 0"), memory), Ok(()));
+        let bad = [
+            ("x 5 0", "ERR value is not an integer or out of range"),
+            ("2 5 0", "ERR value is out of range, value must between 0 and 1"),
+            ("0 -1 0", "ERR value is out of range, must be positive"),
+            ("0 x 0", "ERR value is not an integer or out of range"),
+            ("0 5 -1", "ERR timeout is negative"),
+        ];
+        for (text, expected) in bad {
+            assert_eq!(check_wait_aof(&args(text), sync), Err(expected), "{text}");
+        }
+        let no_log = "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
+        assert_eq!(check_wait_aof(&args("1 5 0"), memory), Err(no_log));
     }
 }

@@ -12,7 +12,7 @@ use super::{Reading, ShardLoop};
 use crate::commands::data::{Data, EngineKeys, Outcome};
 use crate::commands::session::{self, CorePart};
 use crate::commands::table::{self, Command, Group, Route, Row};
-use crate::commands::{self, Args};
+use crate::commands::{self, Args, dynamo};
 use crate::consistency::Asker;
 use crate::core_facts::CoreFacts;
 use crate::logging::panics;
@@ -65,8 +65,10 @@ impl<'a> Request<'a> {
     }
 
     /// Whether its reply is to carry the key's context as an attribute.
-    pub(super) fn wants_attributes(&self) -> bool {
-        self.asker.consistency.attributes && self.protocol == Protocol::Resp3
+    #[inline]
+    pub(super) fn carries_context(&self) -> bool {
+        let consistency = self.asker.consistency;
+        consistency.attributes && self.row.command().is_some_and(|command| dynamo::has_attribute(command, consistency))
     }
 
     pub(super) fn park(&self, to: ReplyTo) -> Parked {
@@ -95,9 +97,8 @@ impl<D: Disk> ShardLoop<D> {
             let to = self.reserve(session, index);
             return self.wait_for_key(key, request.park(to));
         }
-        if !self.replication.is_alone {
-            let to = self.reserve(session, index);
-            return self.run_replicated(&request, key, None, to);
+        if self.needs_protocol(&request) {
+            return self.run_replicated_for_session((session, index), &request, key);
         }
         let muted = is_muted(session);
         let direct = if row.writes() || muted { None } else { session.replies.direct() };
@@ -144,7 +145,7 @@ impl<D: Disk> ShardLoop<D> {
                 if self.must_wait(&key) {
                     return self.wait_for_key(&key, request.park(to));
                 }
-                if !self.replication.is_alone {
+                if self.needs_protocol(request) {
                     return self.run_replicated(request, &key, None, to);
                 }
                 self.run_and_settle(request, &key, None, to);
@@ -157,6 +158,12 @@ impl<D: Disk> ShardLoop<D> {
             Route::Cursor | Route::EveryCore(_) | Route::Slot if self.start_scan_of(request, to) => {}
             Route::Session | Route::EveryCore(_) | Route::Slot | Route::Cursor => self.run_core_part(request, to),
         }
+    }
+
+    /// Whether a command on a key goes to its owners: the engine alone knows neither other nodes nor contexts.
+    #[inline]
+    fn needs_protocol(&self, request: &Request<'_>) -> bool {
+        !self.replication.is_alone || request.carries_context()
     }
 
     fn run_and_settle(&mut self, request: &Request<'_>, key: &Key<'_>, fetched: Option<&Fetched>, to: ReplyTo) {

@@ -24,8 +24,10 @@ use crate::commands::table::Command;
 use crate::commands::{self, dynamo, failures};
 use crate::consistency::{Asker, Bounds};
 use crate::logging::panics;
+use crate::metrics::Metric;
 use crate::own_writes::OwnWrites;
 use crate::replies::ReplyBytes;
+use crate::session::Session;
 use crate::slab::Slab;
 use crate::waiting::{Parked, ReplyTo};
 
@@ -39,6 +41,15 @@ enum Stage {
     Reading,
     /// DYN.PUT, DYN.DEL: answered with the key's context.
     Writing,
+}
+
+/// How a run of a command has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// Its reply is there, and may leave.
+    Complete,
+    /// The protocol has to do something first.
+    Waits,
 }
 
 /// A command that the protocol is at work on.
@@ -76,20 +87,54 @@ impl Replicated {
 }
 
 impl<D: Disk> ShardLoop<D> {
-    /// Runs a command; `object` is what was read for it, `None` the first time.
+    /// Runs a command; `object` is what was read for it, `None` the first time. Not to be called while its client's session
+    /// is taken out.
     pub(super) fn run_replicated(&mut self, request: &Request<'_>, key: &Key<'_>, object: Option<&[u8]>, to: ReplyTo) {
-        let command = request.row.command().expect("refused rows never get here");
-        panics::enter_command(request.row.name);
         let mut reply = std::mem::take(&mut self.scratch);
         reply.clear();
-        let may_swap = self.runtime.relaxed_commands || self.replication.view.wanted == 1;
+        if self.step(request, key, (object, to), &mut reply) == Step::Complete {
+            self.deliver(to, &reply);
+        }
+        self.scratch = reply;
+    }
+
+    /// Runs a command of a client whose session is taken out for the first time.
+    pub(super) fn run_replicated_for_session(
+        &mut self,
+        (session, index): (&mut Session, u32),
+        request: &Request<'_>,
+        key: &Key<'_>,
+    ) {
+        let to = self.reserve(session, index);
+        let mut reply = std::mem::take(&mut self.scratch);
+        reply.clear();
+        let step = self.step(request, key, (None, to), &mut reply);
+        if let (Step::Complete, ReplyTo::Session { slot, .. }) = (step, to) {
+            self.counts.add(Metric::CommandErrors, u64::from(reply.first() == Some(&b'-')));
+            session.replies.fill(slot, &reply);
+        }
+        self.scratch = reply;
+    }
+
+    /// One run of a command, whose reply goes into `reply`.
+    fn step(
+        &mut self,
+        request: &Request<'_>,
+        key: &Key<'_>,
+        (object, to): (Option<&[u8]>, ReplyTo),
+        reply: &mut Vec<u8>,
+    ) -> Step {
+        let command = request.row.command().expect("refused rows never get here");
+        panics::enter_command(request.row.name);
+        let has_one_copy = self.replication.is_alone || self.replication.view.wanted == 1;
+        let may_swap = has_one_copy || self.runtime.relaxed_commands;
         let mut data = Data {
             keys: ReplicatedKeys::new(object, may_swap),
             now_ms: self.now.unix_ms,
             protocol: request.protocol,
             hits: &mut self.hits,
             misses: &mut self.misses,
-            out: &mut reply,
+            out: reply,
         };
         let outcome = commands::run(command, &mut data, key, request.args);
         let intended = data.keys.write;
@@ -99,27 +144,28 @@ impl<D: Disk> ShardLoop<D> {
         match outcome {
             Outcome::Done(None) => {
                 self.time_command(command, request.args);
-                if let Some(object) = object.filter(|_| command == Command::Get && request.wants_attributes()) {
+                if let Some(object) = object.filter(|_| command == Command::Get && request.carries_context()) {
                     let value = reply.split_off(0);
-                    dynamo::write_found_attribute(&mut reply, object, key.hash);
+                    dynamo::write_found_attribute(reply, object, key.hash);
                     reply.extend_from_slice(&value);
                 }
-                self.deliver(to, &reply);
+                Step::Complete
             }
             Outcome::Ask => {
                 self.start_timing();
                 self.ask_owners(request, key, to);
+                Step::Waits
             }
             Outcome::Sent => {
                 self.time_command(command, request.args);
                 let intended = intended.expect("a command that has sent a write intended it");
-                self.write_to_owners(request, key, (intended, object), (to, &reply));
+                self.write_to_owners(request, key, (intended, object), (to, reply));
+                Step::Waits
             }
             Outcome::Done(Some(_)) | Outcome::Read(_) | Outcome::Stall | Outcome::Snapshot => {
                 unreachable!("a command over the protocol touches no engine")
             }
         }
-        self.scratch = reply;
     }
 
     /// Has a command's key read.
@@ -158,7 +204,7 @@ impl<D: Disk> ShardLoop<D> {
         });
         // What was read includes what this connection has written before.
         let own = if context.is_some() { None } else { self.own_last(client, key.hash) };
-        let with_context = request.row.command() == Some(Command::Set) && request.wants_attributes();
+        let with_context = request.carries_context();
         let stage = Stage::Sent { reply: ReplyBytes::from_slice(reply), with_context };
         let token = self.replication.commands.insert(Underway { to, client, hash: key.hash, stage });
         let put = Put {

@@ -218,3 +218,84 @@ fn writes_go_on_without_a_node_and_reach_it_when_it_is_back() {
     assert_eq!(keys, 61);
     assert_eq!(fleet.ask((2, other), "GET key:3"), [bulk("3")]);
 }
+
+#[test]
+fn what_needs_no_other_node_is_answered_at_once() {
+    let mut fleet = Fleet::new(3, 1);
+    let client = fleet.nodes[0].connect(0);
+    let said =
+        fleet.ask((0, client), "SET k v WHAT; EXPIRE k ten; GETSET k v; SET k v; GETRANGE k a 1; GET k; GETDEL k");
+    assert_eq!(said[0], "-ERR syntax error|");
+    assert_eq!(said[1], "-ERR value is not an integer or out of range|");
+    assert!(said[2].starts_with("-ERR GETSET is not served by Annulus: replicas"), "{said:?}");
+    assert_eq!(said[3..6], ["+OK|", "-ERR value is not an integer or out of range|", &bulk("v")]);
+    assert!(said[6].contains("relaxed-commands"), "{said:?}");
+}
+
+#[test]
+fn expiries_are_changed_by_what_was_read() {
+    let mut fleet = Fleet::new(3, 1);
+    let clients: Vec<usize> = (0..3).map(|node| fleet.nodes[node].connect(0)).collect();
+    assert_eq!(fleet.ask((0, clients[0]), "SET k v; PEXPIRE k 5000000; SET k w KEEPTTL"), ["+OK|", ":1|", "+OK|"]);
+    assert_eq!(fleet.ask((1, clients[1]), "GET k; PERSIST k; TTL k"), [&bulk("w"), ":1|", ":-1|"]);
+    assert_eq!(fleet.ask((2, clients[2]), "TTL k; EXPIRE k -1; EXISTS k; PERSIST k"), [":-1|", ":1|", ":0|", ":0|"]);
+}
+
+/// The context in a reply to DYN.GET or DYN.PUT.
+fn context_in(reply: &str) -> String {
+    let text = reply.split('|').find(|part| !part.starts_with(['*', '$', '-'])).expect("a context");
+    text.to_owned()
+}
+
+#[test]
+fn siblings_stay_until_a_context_that_has_seen_them_replaces_them() {
+    let mut fleet = Fleet::new(3, 1);
+    let clients: Vec<usize> = (0..3).map(|node| fleet.nodes[node].connect(0)).collect();
+    let first = fleet.ask((0, clients[0]), "DYN.PUT k one");
+    let second = fleet.ask((1, clients[1]), &format!("DYN.PUT k two CONTEXT {}", context_in(&first[0])));
+    // It has seen the first only: what stands now is beside it.
+    fleet.ask((2, clients[2]), &format!("DYN.PUT k three CONTEXT {}", context_in(&first[0])));
+    let both = fleet.ask((0, clients[0]), "DYN.GET k");
+    assert!(both[0].starts_with("*3|") && both[0].ends_with("|$5|three|$3|two|"), "{both:?}");
+    assert_eq!(fleet.ask((0, clients[0]), "GET k"), [bulk("three")]);
+    let third = fleet.ask((1, clients[1]), &format!("DYN.DEL k CONTEXT {}", context_in(&second[0])));
+    let after = fleet.ask((0, clients[0]), "DYN.GET k R 3");
+    assert!(after[0].starts_with("*2|") && after[0].ends_with("|$5|three|"), "{after:?}");
+    assert_ne!(context_in(&third[0]), context_in(&second[0]));
+    fleet.ask((1, clients[1]), &format!("DYN.PUT k all CONTEXT {}", context_in(&after[0])));
+    let whole = fleet.ask((2, clients[2]), "DYN.GET k");
+    assert!(whole[0].starts_with("*2|") && whole[0].ends_with("|$3|all|"), "{whole:?}");
+    let refused = fleet.ask((0, clients[0]), &format!("DYN.PUT other x CONTEXT {}", context_in(&whole[0])));
+    assert!(refused[0].starts_with("-ERR the context is damaged, or belongs to another key"), "{refused:?}");
+}
+
+#[test]
+fn who_asks_for_it_gets_the_context_with_every_get_and_set() {
+    for nodes in [1, 3] {
+        let mut fleet = Fleet::new(nodes, 2);
+        let client = fleet.nodes[0].connect(0);
+        assert_eq!(fleet.ask((0, client), "SET k v; HELLO 3; DYN.CONSISTENCY ATTRIBUTES yes")[2], "+OK|");
+        let said = fleet.ask((0, client), "GET k; SET k w; GET k; MGET k k; STRLEN k; DYN.GET k");
+        let seen = context_in(&said[5]);
+        let attribute = format!("|1|$7|context|${}|{seen}|", seen.len());
+        assert!(said[0].ends_with("|$1|v|") && !said[0].starts_with(&attribute), "{said:?}");
+        assert_eq!(said[1..3], [format!("{attribute}+OK|"), format!("{attribute}$1|w|")], "{nodes} nodes");
+        assert_eq!(said[3..5], ["*2|$1|w|$1|w|", ":1|"]);
+    }
+}
+
+#[test]
+fn a_connection_never_makes_siblings_of_its_own_pipelined_writes() {
+    let mut fleet = Fleet::new(3, 2);
+    let client = fleet.nodes[0].connect(0);
+    let writes: Vec<String> = (0..40).map(|number| format!("SET k {number}")).collect();
+    assert!(fleet.ask((0, client), &writes.join("; ")).iter().all(|reply| reply == "+OK|"));
+    let found = fleet.ask((0, client), "DYN.GET k R 3");
+    assert!(found[0].starts_with("*2|") && found[0].ends_with("|$2|39|"), "{found:?}");
+    assert_eq!(fleet.ask((0, client), "WAIT 5 0; DYN.CONSISTENCY W 3; WAIT 5 0"), [":1|", "+OK|", ":1|"]);
+    let other = fleet.nodes[0].connect(0);
+    assert_eq!(
+        fleet.ask((0, other), "DYN.CONSISTENCY W 3; SET k v; WAIT 5 0; WAITAOF 1 5 0"),
+        ["+OK|", "+OK|", ":2|", "*2|:1|:2|"]
+    );
+}
