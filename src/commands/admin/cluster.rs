@@ -73,7 +73,7 @@ pub(super) fn write_members_status(context: &mut SessionCommand<'_>) {
             .text("role", member.role)
             .flag("up", member.is_up)
             .number("cores", number(member, |announced| announced.cores.into()))
-            .number("version", number(member, |announced| announced.version.into()))
+            .number("protocol", number(member, |announced| announced.version.into()))
             .number("incarnation", number(member, |announced| announced.incarnation.into()))
             .number("partitions", share.owned)
             .signed("clock_skew_ms", node.skews.of(member.node))
@@ -97,7 +97,7 @@ pub(super) fn write_members(context: &mut SessionCommand<'_>) {
             .text("address", member.address.map_or_else(|| "-".to_owned(), |address| address.to_string()))
             .text("clients", shown(member, |announced| host_and_port(&announced.clients)))
             .number("cores", number(member, |announced| announced.cores.into()))
-            .number("version", number(member, |announced| announced.version.into()))
+            .number("protocol", number(member, |announced| announced.version.into()))
             .number("incarnation", number(member, |announced| announced.incarnation.into()))
             .write(context.out);
     }
