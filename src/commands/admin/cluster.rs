@@ -46,7 +46,11 @@ fn shares(view: &ClusterView, partitions: u32) -> BTreeMap<NodeId, Share> {
 
 fn host_and_port(endpoint: &Endpoint) -> String {
     let Endpoint { host, port } = endpoint;
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    match &**host {
+        "" => format!("*:{port}"),
+        host if host.contains(':') => format!("[{host}]:{port}"),
+        host => format!("{host}:{port}"),
+    }
 }
 
 /// `-` where nothing is known of it.
