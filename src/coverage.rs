@@ -20,11 +20,12 @@ use annulus_cluster::route::Routes;
 use crate::cluster_view::{ClusterView, MemberView};
 use crate::core_inbox::PeerCore;
 use crate::limits;
+use crate::mesh::CoreMap;
 
 /// Low bits of a hash that a cursor does not carry, because the partition takes their place.
 const DROPPED_BITS: u32 = 14;
 
-/// The core that has a partition, on a node with that many cores: as [`crate::mesh::CoreMap`] spreads them.
+/// The core that has a partition, on a node with that many cores: as [`CoreMap`] spreads them.
 pub fn core_of(partition: PartitionId, partitions: u32, cores: u16) -> u16 {
     u16::try_from(u32::from(partition) * u32::from(cores) / partitions).expect("less than cores")
 }
@@ -36,21 +37,24 @@ pub fn reachable(member: &MemberView, partitions: u32) -> Option<&Announced> {
     (has_ports && u32::from(announced.cores) <= partitions).then_some(announced)
 }
 
-/// The node that answers for a partition: see the module.
+/// The node that answers for a partition: see the module. This one always can, whatever the view says of it.
 pub fn first_up(view: &ClusterView, partitions: u32, partition: PartitionId) -> NodeId {
     let routes = &view.routes;
-    let is_reachable =
-        |node: &&NodeId| view.member(**node).is_some_and(|member| reachable(member, partitions).is_some());
-    let answers = |node: &&NodeId| routes.is_up(**node) && is_reachable(node);
+    let is_reachable = |node: NodeId| view.member(node).is_some_and(|member| reachable(member, partitions).is_some());
+    let answers = |node: &&NodeId| **node == view.own || (routes.is_up(**node) && is_reachable(**node));
     let mut candidates = routes.owners(partition).iter().chain(routes.fallbacks(partition));
     candidates.find(answers).copied().unwrap_or(view.own)
 }
 
-/// The core of that node.
-pub fn first_up_core(view: &ClusterView, partitions: u32, partition: PartitionId) -> PeerCore {
-    let node = first_up(view, partitions, partition);
-    let announced = view.member(node).and_then(|member| reachable(member, partitions));
-    PeerCore { node, core: announced.map_or(0, |announced| core_of(partition, partitions, announced.cores)) }
+/// The core of that node; `map` is this node's.
+pub fn first_up_core(view: &ClusterView, map: &CoreMap, partition: PartitionId) -> PeerCore {
+    let node = first_up(view, map.partitions(), partition);
+    let announced = view.member(node).filter(|_| node != view.own).and_then(|other| reachable(other, map.partitions()));
+    let core = match announced {
+        Some(announced) => core_of(partition, map.partitions(), announced.cores),
+        None => map.core_of(partition),
+    };
+    PeerCore { node, core }
 }
 
 /// Who answers for every partition in one view.
@@ -60,10 +64,11 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    /// In that view, with so many partitions.
-    pub fn of(view: &ClusterView, partitions: u32) -> Self {
-        let numbers = (0..partitions).map(|partition| u16::try_from(partition).expect("at most 16384 partitions"));
-        Self { cores: numbers.map(|partition| first_up_core(view, partitions, partition)).collect() }
+    /// In that view, of a node whose own cores have the partitions as `map` says.
+    pub fn of(view: &ClusterView, map: &CoreMap) -> Self {
+        let numbers =
+            (0..map.partitions()).map(|partition| u16::try_from(partition).expect("at most 16384 partitions"));
+        Self { cores: numbers.map(|partition| first_up_core(view, map, partition)).collect() }
     }
 
     /// Who answers for a partition.

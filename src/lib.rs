@@ -12,9 +12,11 @@
 //!
 //! * Start and end: [`boot`], [`check`], [`cli`], [`config`], [`node_meta`].
 //! * One core: [`shard_loop`], with [`session`] (one client), [`replies`], [`waiting`], [`gather`], [`mesh`].
-//! * A replica: [`replica_store`], the engine as the protocol sees it; [`cluster_view`], the cluster as a core sees it, and
-//!   [`core_inbox`], what a core is told by threads that are none; [`peers`], its links to other nodes.
+//! * A replica: [`replica_store`], the engine as the protocol sees it; [`cluster_view`], the cluster as a core sees it,
+//!   [`quorums`], [`coverage`] (which core answers for a partition), and [`core_inbox`], what a core is told by threads that are
+//!   none; [`peers`], its links to other nodes; [`control`], the control plane's thread.
 //! * What users see: [`commands`], [`topology`], [`http`], [`metrics`], [`logging`]; [`admin`] asks a running node.
+//! * What operators see and do: [`core_facts`], [`clock_skews`], [`operation`].
 //! * What runs it: [`mod@env`]; nothing else names the executor or the ring.
 
 pub mod admin;

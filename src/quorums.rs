@@ -39,3 +39,25 @@ impl Quorums {
         Self { copies, read: cap(self.read), write: cap(self.write), durable: self.durable.min(copies) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use annulus_cluster::membership::Role;
+
+    use super::*;
+    use crate::cluster_view::example;
+
+    #[test]
+    fn capped_by_members_never_by_who_is_up() {
+        for (count, expected) in [(1, (1, 1, 1, 1)), (2, (2, 2, 2, 2)), (3, (3, 2, 2, 2)), (5, (3, 2, 2, 2))] {
+            let members: Vec<_> =
+                (1..=count).map(|number| example::member(number, 1, Role::Active, number == 1)).collect();
+            let in_force = Quorums::default().in_force(&example::view(1, 1, 8, 3, &members));
+            let Quorums { copies, read, write, durable } = in_force;
+            assert_eq!((copies, read, write, durable), expected);
+        }
+        let alone = example::view(1, 1, 8, 3, &[example::member(1, 1, Role::Joining, true)]);
+        let wanted = Quorums { copies: 3, read: 3, write: 3, durable: 0 };
+        assert_eq!(wanted.in_force(&alone), Quorums { copies: 1, read: 1, write: 1, durable: 0 });
+    }
+}

@@ -26,7 +26,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use annulus_cluster::ids::{Fingerprint, NodeId};
-use annulus_cluster::membership::{Announced, Role};
+use annulus_cluster::membership::Role;
 use annulus_cluster::route::Routes;
 use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
@@ -34,7 +34,8 @@ use smallvec::SmallVec;
 use crate::cluster_view::{ClusterView, MemberView};
 use crate::config::Announce;
 use crate::coverage::{self, core_of, reachable};
-use crate::node::Node;
+use crate::mesh::CoreMap;
+use crate::node::{Node, PEERS_PORT_OFFSET};
 use crate::quorums::Quorums;
 use crate::slot::SLOTS;
 
@@ -66,8 +67,10 @@ pub fn shard_id(cluster_id: &[u8; 16], node_id: u64, core: u16) -> String {
 pub struct Style<'a> {
     /// Names cores, together with a node's id.
     pub cluster_id: &'a [u8; 16],
-    /// How many partitions there are.
-    pub partitions: u32,
+    /// The partitions of this node's cores.
+    pub map: &'a CoreMap,
+    /// This node's base port.
+    pub own_port: u16,
     /// Cores, or nodes as one each.
     pub announce: Announce,
     /// The host to tell of this node; `None` for that by which a client reached it.
@@ -80,7 +83,6 @@ pub struct Style<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Endpoint {
     id: String,
-    node: NodeId,
     /// `None`: the host by which the client has reached this node.
     host: Option<String>,
     port: u16,
@@ -136,47 +138,64 @@ impl Topology {
             fingerprint: view.routes.fingerprint(),
         };
         let mut places = BTreeMap::new();
-        for member in view.members.iter().filter(|member| member.role != Role::Removed) {
-            let Some(announced) = reachable(member, style.partitions) else { continue };
+        // This node is told of whatever the view says of it, and at its place among the others.
+        let others = view.members.iter().filter(|member| member.node != view.own && member.role != Role::Removed);
+        let mut nodes: Vec<(NodeId, Option<&MemberView>)> = others.map(|member| (member.node, Some(member))).collect();
+        nodes.push((view.own, None));
+        nodes.sort_unstable_by_key(|(node, _)| *node);
+        for (node, other) in nodes {
             let start = topology.endpoints.len();
-            topology.add_endpoints(view, member, announced, style);
-            places.insert(member.node, (start, topology.endpoints.len() - start));
-            if member.node == view.own {
+            match other {
+                None => topology.add_own(node, style),
+                Some(other) => topology.add_other(other, style),
+            }
+            places.insert(node, (start, topology.endpoints.len() - start));
+            if node == view.own {
                 topology.own = start..topology.endpoints.len();
             }
         }
-        assert!(!topology.own.is_empty(), "a node sees itself, and has announced itself");
-        topology.add_ranges(view, style.partitions, &places);
+        topology.add_ranges(view, style.map.partitions(), &places);
         topology.judge(view, style);
         topology.assert_covering();
         topology
     }
 
-    fn add_endpoints(&mut self, view: &ClusterView, member: &MemberView, announced: &Announced, style: &Style<'_>) {
-        let host = match (member.node == view.own, style.own_host) {
-            (true, own_host) => own_host.map(str::to_owned),
-            (false, _) => advice::host_of(member, announced),
-        };
-        let ports: Vec<u16> = match style.announce {
-            Announce::Core => (0..announced.cores).map(|core| announced.clients.port + 1 + core).collect(),
-            Announce::Node | Announce::Off => vec![announced.clients.port],
-        };
-        self.endpoints.extend((0..).zip(ports).map(|(core, port)| Endpoint {
+    fn add_own(&mut self, own: NodeId, style: &Style<'_>) {
+        let port = style.own_port;
+        self.add_cores(style, style.map.cores(), &|core| Endpoint {
+            id: core_id(style.cluster_id, own.raw(), core),
+            host: style.own_host.map(str::to_owned),
+            port: style.port(port, core),
+            bus_port: port.saturating_add(PEERS_PORT_OFFSET),
+            is_up: true,
+            is_joining: false,
+        });
+    }
+
+    /// Nothing of a node that clients cannot be sent to.
+    fn add_other(&mut self, member: &MemberView, style: &Style<'_>) {
+        let Some(announced) = reachable(member, style.map.partitions()) else { return };
+        let host = advice::host_of(member, announced);
+        self.add_cores(style, announced.cores, &|core| Endpoint {
             id: core_id(style.cluster_id, member.node.raw(), core),
-            node: member.node,
             host: host.clone(),
-            port,
+            port: style.port(announced.clients.port, core),
             bus_port: announced.peers.port,
-            is_up: member.is_up || member.node == view.own,
-            is_joining: member.role == Role::Joining && member.node != view.own,
-        }));
+            is_up: member.is_up,
+            is_joining: member.role == Role::Joining,
+        });
+    }
+
+    fn add_cores(&mut self, style: &Style<'_>, cores: u16, endpoint: &dyn Fn(u16) -> Endpoint) {
+        let told = if style.announce == Announce::Core { cores } else { 1 };
+        self.endpoints.extend((0..told).map(endpoint));
     }
 
     /// `places` says where the endpoints of each node begin and how many there are: one core each, or one for all.
     fn add_ranges(&mut self, view: &ClusterView, partitions: u32, places: &BTreeMap<NodeId, (usize, usize)>) {
         let width = u32::from(SLOTS) / partitions;
         let place = |node: NodeId, partition: u16| {
-            let (start, count) = *places.get(&node)?;
+            let (start, count) = *places.get(&node).filter(|(_, count)| *count > 0)?;
             let core = core_of(partition, partitions, u16::try_from(count).expect("cores are counted in u16"));
             Some(u32::try_from(start + usize::from(core)).expect("a cluster has fewer cores than 2^32"))
         };
@@ -195,7 +214,7 @@ impl Topology {
     }
 
     fn judge(&mut self, view: &ClusterView, style: &Style<'_>) {
-        let width = SLOTS / u16::try_from(style.partitions).expect("at most 16384 partitions");
+        let width = SLOTS / u16::try_from(style.map.partitions()).expect("at most 16384 partitions");
         for partition in 0..SLOTS / width {
             let owners = view.routes.owners(partition);
             let up = owners.iter().filter(|owner| view.routes.is_up(**owner)).count();
@@ -250,11 +269,17 @@ fn usable(host: &str) -> Option<&str> {
 }
 
 impl<'a> Style<'a> {
+    /// The port of a core of a node whose base port is given, or that of the whole node.
+    fn port(&self, base: u16, core: u16) -> u16 {
+        if self.announce == Announce::Core { base + 1 + core } else { base }
+    }
+
     /// As a node is configured.
     pub fn of(node: &'a Node) -> Self {
         Self {
             cluster_id: &node.cluster_id,
-            partitions: node.map.partitions(),
+            map: &node.map,
+            own_port: node.listen.port(),
             announce: node.config.announce,
             own_host: node.config.announce_host.as_deref(),
             wanted: node.wanted,

@@ -95,6 +95,41 @@ fn status_and_partitions() {
 }
 
 #[test]
+fn a_node_that_is_alone_tells_of_its_cluster() {
+    let directory = Directory::new("admin-cluster");
+    let node = node(&directory, None);
+    let status = json(admin(node.port, "--json status"));
+    assert_eq!((&status["node"]["members_active"], &status["node"]["copies"]), (&Value::from(1), &Value::from(1)));
+    let members = status["members"].as_array().expect("a list");
+    assert_eq!(members.len(), 1);
+    assert_eq!(members[0]["node"], status["node"]["node_id"]);
+    assert_eq!((&members[0]["role"], &members[0]["clock_skew_ms"]), (&Value::from("active"), &Value::Null));
+    let ring = json(admin(node.port, "ring --json"));
+    assert_eq!(ring["ring"]["too_few_members"], Value::Bool(true), "{ring}");
+    assert_eq!(
+        (&ring["nodes"][0]["partitions"], &ring["nodes"][0]["fair_share"]),
+        (&Value::from(1024), &Value::from(1024))
+    );
+    let table = said(admin(node.port, "ring"));
+    assert!(
+        table.starts_with("ring\nmap_epoch        0\n") && table.contains("\n\nnodes\nnode          up"),
+        "{table}"
+    );
+    let members = said(admin(node.core_port(0), "members"));
+    assert!(members.starts_with("node          self  role    up   weight  zone  peers"), "{members}");
+    assert_eq!(said(admin(node.port, "hints")), "(none)\n");
+    assert_eq!(said(admin(node.port, "sync 0 9 --json")), "[]\n");
+    for words in ["join", "leave", "join --node 127.0.0.1:9"] {
+        let (code, said) = failed(admin(node.port, words));
+        let expected =
+            if words.contains("--node") { "no node 127.0.0.1:9 is known here" } else { "belongs to no cluster" };
+        assert!(code == 1 && said.contains(expected), "{words}: {said}");
+    }
+    let (code, said) = failed(admin(node.port, "status --node 7"));
+    assert!(code == 2 && said.contains("--node is for join and leave alone"), "{said}");
+}
+
+#[test]
 fn what_the_node_refuses() {
     let directory = Directory::new("admin-refused");
     let node = node(&directory, None);

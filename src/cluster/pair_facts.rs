@@ -3,14 +3,13 @@
 //!
 //! Both owners of a pair remember: the one that has begun an exchange, and the one that was asked.
 //!
-//! Invariant: at most [`PAIRS_MAX`] pairs; where more are compared, those go first whose node is no owner any more.
+//! Invariant: what is remembered are pairs of one ring, so there are as many as that has other owners for this core's partitions
+//! at most.
 
 use std::collections::BTreeMap;
 
-use crate::ids::{NodeId, PartitionId};
-
-/// Four other owners of each partition that there can be.
-pub const PAIRS_MAX: usize = 4 << 14;
+use crate::ids::{Fingerprint, NodeId, PartitionId};
+use crate::route::Routes;
 
 /// One partition and one other owner, since this core's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,24 +63,26 @@ impl PairFact {
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct PairFacts {
+    ring: Fingerprint,
     pairs: BTreeMap<(PartitionId, NodeId), PairFact>,
 }
 
 impl PairFacts {
-    /// Notes something of a pair. Where there are too many, those that are no pair of owners any more are forgotten first.
+    /// Notes something of a pair, if it is one in this ring. With another ring than before, pairs that are none in it are forgotten.
     pub(crate) fn note(
         &mut self,
         (partition, node): (PartitionId, NodeId),
-        is_owner: impl Fn(PartitionId, NodeId) -> bool,
+        routes: &dyn Routes,
         note: impl FnOnce(&mut PairFact),
     ) {
-        if self.pairs.len() >= PAIRS_MAX && !self.pairs.contains_key(&(partition, node)) {
-            self.pairs.retain(|(partition, node), _| is_owner(*partition, *node));
-            if self.pairs.len() >= PAIRS_MAX {
-                return;
-            }
+        let is_pair = |partition, node: NodeId| routes.owners(partition).contains(&node);
+        if self.ring != routes.fingerprint() {
+            self.ring = routes.fingerprint();
+            self.pairs.retain(|(partition, node), _| is_pair(*partition, *node));
         }
-        note(self.pairs.entry((partition, node)).or_insert(PairFact::new(partition, node)));
+        if is_pair(partition, node) {
+            note(self.pairs.entry((partition, node)).or_insert(PairFact::new(partition, node)));
+        }
     }
 
     /// All of them, by partition and node.
@@ -105,21 +106,42 @@ mod tests {
         assert_eq!((fact.in_sync_ms, fact.exchanges), (1_000_000, 3));
     }
 
-    #[test]
-    fn pairs_are_bounded_and_former_owners_go_first() {
-        let mut facts = PairFacts::default();
-        let pair = |number: usize| ((number % 16_384) as PartitionId, NodeId::new((number / 16_384) as u64 + 1));
-        for number in 0..PAIRS_MAX {
-            facts.note(pair(number), |_, _| true, |fact| fact.exchanges += 1);
+    /// Every partition has the same owners.
+    struct Ring(u64, Vec<NodeId>);
+
+    impl Routes for Ring {
+        fn owners(&self, _: PartitionId) -> &[NodeId] {
+            &self.1
         }
-        let newcomer = (7, NodeId::new(99));
-        facts.note(newcomer, |_, _| true, |fact| fact.exchanges += 1);
-        assert_eq!(facts.iter().count(), PAIRS_MAX);
-        assert!(facts.iter().all(|fact| fact.node != newcomer.1), "there is no room");
-        facts.note(pair(0), |_, _| true, |fact| fact.exchanges += 1);
-        facts.note(newcomer, |_, node| node != NodeId::new(2), |fact| fact.exchanges += 1);
-        assert_eq!(facts.iter().count(), PAIRS_MAX - 16_384 + 1);
-        assert_eq!(facts.iter().next().map(|fact| fact.exchanges), Some(2));
-        assert!(facts.iter().any(|fact| fact.node == newcomer.1));
+
+        fn fallbacks(&self, _: PartitionId) -> &[NodeId] {
+            &[]
+        }
+
+        fn is_up(&self, _: NodeId) -> bool {
+            true
+        }
+
+        fn fingerprint(&self) -> Fingerprint {
+            Fingerprint(self.0)
+        }
+    }
+
+    #[test]
+    fn pairs_of_the_ring_are_remembered_and_no_others() {
+        let mut facts = PairFacts::default();
+        let [a, b, c] = [1, 2, 3].map(NodeId::new);
+        let told = |facts: &PairFacts| -> Vec<_> {
+            facts.iter().map(|fact| (fact.partition, fact.node, fact.exchanges)).collect()
+        };
+        let first = Ring(1, vec![a, b]);
+        for (partition, node) in [(7, b), (6, b), (7, b), (7, c)] {
+            facts.note((partition, node), &first, |fact| fact.exchanges += 1);
+        }
+        assert_eq!(told(&facts), [(6, b, 1), (7, b, 2)]);
+        facts.note((7, c), &Ring(2, vec![b, c]), |fact| fact.exchanges += 1);
+        assert_eq!(told(&facts), [(6, b, 1), (7, b, 2), (7, c, 1)]);
+        facts.note((7, b), &Ring(3, vec![a, c]), |_| unreachable!("it is no owner"));
+        assert_eq!(told(&facts), [(7, c, 1)]);
     }
 }

@@ -122,9 +122,7 @@ impl<'a> Turn<'a> {
         if self.store.partition_from(pair.0) != Some(pair.0) {
             return;
         }
-        let routes = self.routes;
-        let is_owner = |partition, node: NodeId| routes.owners(partition).contains(&node);
-        self.common.pair_facts.note(pair, is_owner, note);
+        self.common.pair_facts.note(pair, self.routes, note);
     }
 
     /// Writes a message of this core's own; it may be sent to several.

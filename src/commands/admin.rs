@@ -188,7 +188,7 @@ fn node_status(context: &SessionCommand<'_>) -> Fields {
         .number("partitions", node.map.partitions().into())
         .number("clients", node.clients())
         .number("members_active", view.active().count() as u64)
-        .number("members_active_up", view.active().filter(|member| member.is_up).count() as u64)
+        .number("members_up", view.active().filter(|member| member.is_up).count() as u64)
         .number("copies", in_force.copies.into())
         .number("copies_wanted", view.wanted as u64)
         .number("read_quorum", in_force.read.into())

@@ -6,9 +6,13 @@ use annulus_cluster::membership::Role;
 
 use super::*;
 use crate::cluster_view::example::{member, view};
-use crate::mesh::CoreMap;
 
 const Q: u16 = 64;
+
+/// What a node with `cores` cores makes of a view.
+fn coverage(view: &ClusterView, cores: u16) -> Coverage {
+    Coverage::of(view, &CoreMap::new(Q.into(), cores))
+}
 
 fn node(number: u64) -> NodeId {
     NodeId::new(number)
@@ -34,8 +38,8 @@ fn cores_of_other_nodes_have_the_partitions_that_those_nodes_give_them() {
 #[test]
 fn every_node_names_the_same_core_and_each_partition_has_one() {
     for down in [&[][..], &[2]] {
-        let expected = Coverage::of(&three(1, down), Q.into());
-        assert_eq!(Coverage::of(&three(3, down), Q.into()), expected);
+        let expected = coverage(&three(1, down), 1);
+        assert_eq!(coverage(&three(3, down), 3), expected);
         let mut seen = BTreeSet::new();
         for core in expected.cores() {
             assert!(!down.contains(&u8::try_from(core.node.raw()).unwrap()), "{core:?} does not answer");
@@ -71,6 +75,10 @@ fn who_cannot_be_reached_by_clients_is_passed_over() {
     members[2].announced.as_mut().unwrap().cores = u16::MAX;
     let strange = view(1, 1, Q, 2, &members);
     assert!((0..Q).all(|partition| first_up(&strange, Q.into(), partition) == node(1)));
+    // Not even this node's own announcement is needed for its own keys.
+    members[0].announced = None;
+    let strange = view(1, 1, Q, 2, &members);
+    assert_eq!(coverage(&strange, 2).core_of(Q - 1), PeerCore { node: node(1), core: 1 });
     members[2].announced.as_mut().unwrap().cores = 65;
     assert!(reachable(&members[2], 64).is_none(), "more cores than partitions");
     members[2].announced.as_mut().unwrap().cores = 64;
@@ -91,7 +99,7 @@ fn cursors_are_positions() {
 /// All partitions of a core's own port, each once.
 #[test]
 fn a_walk_on_a_cores_port_sees_that_cores_partitions() {
-    let coverage = Coverage::of(&three(1, &[]), Q.into());
+    let coverage = coverage(&three(1, &[]), 1);
     for core in coverage.cores() {
         let mut walked = Vec::new();
         let mut from = 0;
@@ -134,7 +142,7 @@ fn walk(coverages: &[Coverage], count: usize) -> (Vec<u32>, usize) {
 #[test]
 fn a_walk_on_the_base_port_sees_every_partition_once_whoever_answers_meanwhile() {
     let everything: Vec<u32> = (0..Q.into()).collect();
-    let (all, without) = (Coverage::of(&three(1, &[]), Q.into()), Coverage::of(&three(1, &[2]), Q.into()));
+    let (all, without) = (coverage(&three(1, &[]), 1), coverage(&three(1, &[2]), 1));
     assert_eq!(walk(std::slice::from_ref(&all), usize::MAX).0, everything);
     // The owners change between any two commands.
     let (walked, commands) = walk(&[all.clone(), without.clone()], 1);

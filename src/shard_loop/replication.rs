@@ -173,7 +173,7 @@ impl<D: Disk> ShardLoop<D> {
         let before = std::mem::replace(&mut self.replication.view, view);
         let view = Arc::clone(&self.replication.view);
         if self.replication.is_alone && !view.is_alone() {
-            // JOIN
+            self.store.engine_mut().join_others();
             self.replication.is_alone = false;
         }
         let was_up = |node| before.member(node).is_some_and(|member| member.is_up);

@@ -47,7 +47,7 @@ pub fn advice(view: &ClusterView, node: &Node, local: SocketAddr, slot: u16, cor
         return None;
     }
     let partitions = node.map.partitions();
-    let target = first_up_core(view, partitions, slot::partition(slot, partitions));
+    let target = first_up_core(view, &node.map, slot::partition(slot, partitions));
     if target.node == view.own {
         return (target.core != core).then(|| endpoint(node, local, target.core));
     }

@@ -15,8 +15,15 @@ use crate::metrics::NodeMetrics;
 
 const REACHED: &str = "192.0.2.7";
 
-fn style(partitions: u32) -> Style<'static> {
-    Style { cluster_id: &[9; 16], partitions, announce: Announce::Core, own_host: None, wanted: Quorums::default() }
+/// Of a node with two cores.
+fn style(map: &CoreMap) -> Style<'_> {
+    let (announce, wanted) = (Announce::Core, Quorums::default());
+    Style { cluster_id: &[9; 16], map, own_port: 7379, announce, own_host: None, wanted }
+}
+
+/// The topology of a view with 8 partitions, as a node with two cores tells it.
+fn topology(view: &ClusterView) -> Topology {
+    Topology::of(view, &style(&CoreMap::new(8, 2)))
 }
 
 /// Two cores each: 1 and 2 answer, 3 does not, 4 has not been let in.
@@ -48,7 +55,7 @@ fn nodes(topology: &Topology, core: u16) -> String {
 
 #[test]
 fn one_cluster_text_for_text() {
-    let topology = Topology::of(&small(1), &style(8));
+    let topology = topology(&small(1));
     let told = format!(
         "CLUSTER NODES\n{}\nCLUSTER INFO\n{}\nCLUSTER SLOTS\n{}\nCLUSTER SHARDS\n{}",
         nodes(&topology, 1),
@@ -70,14 +77,14 @@ fn every_node_tells_the_same_but_for_itself() {
         }
         view
     };
-    let topology = |own: u8| {
+    let told_by = |own: u8| {
         let host = format!("node-{own}.example");
-        Topology::of(&named(own), &Style { own_host: Some(&host), ..style(8) })
+        Topology::of(&named(own), &Style { own_host: Some(&host), ..style(&CoreMap::new(8, 2)) })
     };
-    let first = topology(1);
+    let first = told_by(1);
     assert!(!first.needs_host());
     for own in [2, 4] {
-        let other = topology(own);
+        let other = told_by(own);
         assert_eq!((slots(&other, Protocol::Resp3), shards(&other)), (slots(&first, Protocol::Resp3), shards(&first)));
         let (told, expected) = (nodes(&other, 1), nodes(&first, 0));
         assert_ne!(told, expected);
@@ -100,7 +107,7 @@ fn ids_are_those_by_which_a_node_knows_itself() {
     let config = Config::build(&Sources::none(), &environment).unwrap();
     let (map, listen) = (CoreMap::new(config.partitions, 2), config.listen);
     let node = Node::new(config, ([9; 16], 2, 1), "0".repeat(40), map, listen, 0, NodeMetrics::new(2));
-    let topology = Topology::of(&small(1), &style(8));
+    let topology = topology(&small(1));
     assert_eq!(topology.endpoints[3].id, node.core_id(1));
     let ids: std::collections::BTreeSet<&str> = topology.endpoints.iter().map(|endpoint| &*endpoint.id).collect();
     assert_eq!(ids.len(), 8);
@@ -112,7 +119,7 @@ fn ids_are_those_by_which_a_node_knows_itself() {
 fn lines_of_nodes_cover_every_slot_once() {
     for own in 1..=4 {
         for announce in [Announce::Core, Announce::Node] {
-            let told = nodes(&Topology::of(&small(own), &Style { announce, ..style(8) }), 1);
+            let told = nodes(&Topology::of(&small(own), &Style { announce, ..style(&CoreMap::new(8, 2)) }), 1);
             let mut covered = vec![0; usize::from(SLOTS)];
             for line in told.lines() {
                 let fields: Vec<&str> = line.split(' ').collect();
@@ -136,11 +143,11 @@ fn lines_of_nodes_cover_every_slot_once() {
 #[test]
 fn a_cluster_without_owners_is_covered_by_whoever_is_asked_and_has_failed() {
     let lone = view(1, 1, 8, 3, &[member(1, 2, Role::Joining, true)]);
-    let topology = Topology::of(&lone, &style(8));
-    assert!(nodes(&topology, 0).lines().all(|line| line.contains("master - 0 0") && line.ends_with(|c| c != 'd')));
-    assert!(topology.info(0).contains("cluster_state:fail\r\n"));
+    let told = topology(&lone);
+    assert!(nodes(&told, 0).lines().all(|line| line.contains("master - 0 0") && line.ends_with(|c| c != 'd')));
+    assert!(told.info(0).contains("cluster_state:fail\r\n"));
     let alone = view(1, 1, 8, 3, &[member(1, 2, Role::Active, true)]);
-    let told = Topology::of(&alone, &style(8)).info(1);
+    let told = topology(&alone).info(1);
     assert!(told.contains("cluster_state:ok\r\n") && told.contains("cluster_slots_ok:16384\r\n"), "{told}");
 }
 
@@ -148,7 +155,7 @@ fn a_cluster_without_owners_is_covered_by_whoever_is_asked_and_has_failed() {
 fn too_few_that_answer_are_a_failed_cluster() {
     let state = |up: &[bool]| {
         let members: Vec<MemberView> = (1..).zip(up).map(|(number, up)| member(number, 1, Role::Active, *up)).collect();
-        let told = Topology::of(&view(1, 1, 8, 3, &members), &style(8)).info(0);
+        let told = topology(&view(1, 1, 8, 3, &members)).info(0);
         told.lines().find_map(|line| line.strip_prefix("cluster_state:")).unwrap().to_owned()
     };
     assert_eq!(state(&[true]), "ok");
@@ -158,27 +165,47 @@ fn too_few_that_answer_are_a_failed_cluster() {
 }
 
 #[test]
+fn a_node_tells_of_itself_whatever_the_view_says() {
+    let expected = topology(&small(1));
+    let mut strange = small(1);
+    strange.members[0].announced = None;
+    assert_eq!(topology(&strange), expected);
+    strange.members[0].role = Role::Removed;
+    assert_eq!(topology(&strange), Topology { health: topology(&strange).health, ..expected.clone() });
+    strange.members.remove(0);
+    let told = nodes(&topology(&strange), 1);
+    assert_eq!(told, nodes(&expected, 1));
+    // Another that was removed, or that nobody can be sent to, is not told of, and its slots are others'.
+    let mut strange = small(1);
+    strange.members[1].role = Role::Removed;
+    strange.members[2].announced = None;
+    let told = topology(&strange);
+    assert_eq!(told.endpoints.len(), 4);
+    told.assert_covering();
+}
+
+#[test]
 fn hosts_are_never_wildcards() {
     let mut strange = small(1);
     strange.members[1].announced.as_mut().unwrap().peers.host = "0.0.0.0".into();
-    let told = nodes(&Topology::of(&strange, &style(8)), 0);
+    let told = nodes(&topology(&strange), 0);
     assert!(told.contains(" 10.0.0.2:7380@17379 "), "where the peers have found it: {told}");
     strange.members[1].address = None;
-    let told = nodes(&Topology::of(&strange, &style(8)), 0);
+    let told = nodes(&topology(&strange), 0);
     assert!(!told.contains("0.0.0.0") && told.contains(&format!(" {REACHED}:7380@17379 master ")), "{told}");
     strange.members[1].announced.as_mut().unwrap().clients.host = "::".into();
-    assert!(!nodes(&Topology::of(&strange, &style(8)), 0).contains(" :::"));
+    assert!(!nodes(&topology(&strange), 0).contains(" :::"));
 }
 
 #[test]
 fn neighbouring_slots_with_the_same_owners_are_one_range() {
     let members: Vec<MemberView> = (1..=3).map(|number| member(number, 2, Role::Active, true)).collect();
-    let topology = Topology::of(&view(1, 1, 1024, 3, &members), &style(1024));
+    let topology = Topology::of(&view(1, 1, 1024, 3, &members), &style(&CoreMap::new(1024, 2)));
     assert!(topology.ranges.len() > 500 && topology.ranges.len() < 1024, "{}", topology.ranges.len());
     assert!(topology.ranges.windows(2).all(|two| two[0].owners != two[1].owners));
     // One shard for each order of owners, and for each core.
     assert!(shards(&topology).starts_with("*12\n"));
-    let lone = Topology::of(&view(1, 1, 1024, 3, &members[..1]), &style(1024));
+    let lone = Topology::of(&view(1, 1, 1024, 3, &members[..1]), &style(&CoreMap::new(1024, 2)));
     assert_eq!(lone.ranges.len(), 2);
     assert_eq!((lone.ranges[1].first, lone.ranges[1].last), (8192, 16_383));
 }
@@ -204,7 +231,7 @@ fn advice_is_to_go_to_a_core_that_owns_the_slot() {
             let told = advice(&three, &node, local, slot, core);
             assert_eq!(told.is_none(), is_owner(&three, &node, slot, core) || told.is_none());
             let Some(told) = told else { continue };
-            let PeerCore { node: target, core: target_core } = coverage::first_up_core(&three, 1024, slot / 16);
+            let PeerCore { node: target, core: target_core } = coverage::first_up_core(&three, &node.map, slot / 16);
             let host = if target.raw() == 1 { REACHED } else { "10.0.0.2" };
             assert_eq!(told, format!("{host}:{}", 7380 + target_core));
             elsewhere += u32::from(target.raw() == 2);
@@ -217,7 +244,8 @@ fn advice_is_to_go_to_a_core_that_owns_the_slot() {
 #[test]
 fn what_is_kept_is_of_one_view_and_bounded() {
     let cache = TopologyCache::default();
-    let (first, style) = (small(1), style(8));
+    let map = CoreMap::new(8, 2);
+    let (first, style) = (small(1), style(&map));
     let ask = |view: &ClusterView, reached: &str, core| {
         let mut out = Vec::new();
         cache.write((view, &style), (Reply::Nodes, Protocol::Resp2), (reached, core), &mut out);
@@ -248,7 +276,8 @@ fn what_is_kept_is_of_one_view_and_bounded() {
 fn ten_thousand_clients_of_a_large_cluster_cost_one_making() {
     let members: Vec<MemberView> = (1..=100).map(|number| member(number, 16, Role::Active, number != 50)).collect();
     let large = Arc::new(view(1, 1, 1024, 3, &members));
-    let (cache, style) = (TopologyCache::default(), style(1024));
+    let map = CoreMap::new(1024, 16);
+    let (cache, style) = (TopologyCache::default(), style(&map));
     let start = Instant::now();
     cache.topology(&large, &style);
     eprintln!("100 nodes, 16 cores each, 1024 partitions: the topology is made in {:?}", start.elapsed());

@@ -46,7 +46,11 @@ fn shares(view: &ClusterView, partitions: u32) -> BTreeMap<NodeId, Share> {
 
 fn host_and_port(endpoint: &Endpoint) -> String {
     let Endpoint { host, port } = endpoint;
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    match &**host {
+        "" => format!("*:{port}"),
+        host if host.contains(':') => format!("[{host}]:{port}"),
+        host => format!("{host}:{port}"),
+    }
 }
 
 /// `-` where nothing is known of it.
@@ -73,7 +77,7 @@ pub(super) fn write_members_status(context: &mut SessionCommand<'_>) {
             .text("role", member.role)
             .flag("up", member.is_up)
             .number("cores", number(member, |announced| announced.cores.into()))
-            .number("version", number(member, |announced| announced.version.into()))
+            .number("protocol", number(member, |announced| announced.version.into()))
             .number("incarnation", number(member, |announced| announced.incarnation.into()))
             .number("partitions", share.owned)
             .signed("clock_skew_ms", node.skews.of(member.node))
@@ -97,7 +101,7 @@ pub(super) fn write_members(context: &mut SessionCommand<'_>) {
             .text("address", member.address.map_or_else(|| "-".to_owned(), |address| address.to_string()))
             .text("clients", shown(member, |announced| host_and_port(&announced.clients)))
             .number("cores", number(member, |announced| announced.cores.into()))
-            .number("version", number(member, |announced| announced.version.into()))
+            .number("protocol", number(member, |announced| announced.version.into()))
             .number("incarnation", number(member, |announced| announced.incarnation.into()))
             .write(context.out);
     }

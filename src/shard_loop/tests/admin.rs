@@ -39,7 +39,6 @@ fn status_of_the_node_and_of_every_core() {
             ("copies_wanted", vec![":3"]),
             ("write_quorum", vec![":1"]),
             ("role", vec!["active"]),
-            ("clock_skew_ms", vec!["$-1"]),
             ("core", vec![":0", ":1"]),
             ("keys", vec![":3", ":5"]),
             ("disk_level", vec!["ample"; 2]),

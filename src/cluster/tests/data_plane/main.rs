@@ -4,6 +4,7 @@
 
 mod basics;
 mod exchanges;
+mod facts;
 mod once;
 mod oracle;
 mod orders;
