@@ -14,6 +14,7 @@
 //! * A replica: [`replica_store`], the engine as the protocol sees it; [`cluster_view`], the cluster as a core sees it, and
 //!   [`core_inbox`], what a core is told by threads that are none.
 //! * What users see: [`commands`], [`topology`], [`http`], [`metrics`], [`logging`]; [`admin`] asks a running node.
+//! * [`dev`]: a local cluster of real processes, to try failures by hand.
 //! * What runs it: [`mod@env`]; nothing else names the executor or the ring.
 
 pub mod admin;
@@ -24,6 +25,7 @@ pub mod cluster_view;
 pub mod commands;
 pub mod config;
 pub mod core_inbox;
+pub mod dev;
 pub mod env;
 pub mod gather;
 pub mod glob;
