@@ -5,6 +5,8 @@
 //!
 //! Invariant: a flag only ever sets the key of the configuration that has its name, so file and flags cannot drift apart.
 
+mod dev;
+
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
@@ -37,6 +39,8 @@ pub enum Invocation {
     Admin(Question),
     /// Make a data directory of a snapshot, or a part of one.
     Restore(Restore),
+    /// Run a local cluster, or tell a running one.
+    Dev(crate::dev::Request),
     /// Print the version.
     Version,
     /// Print a shell's completion script.
@@ -90,6 +94,8 @@ enum Command {
     /// Ask a running node how it stands
     #[command(after_help = ADMIN_QUESTIONS)]
     Admin(AdminFlags),
+    /// Run a local cluster until Ctrl-C, and try failures on it
+    Dev(dev::DevFlags),
     /// Print the version
     Version,
     /// Print the completion script of a shell
@@ -224,6 +230,7 @@ pub fn parse_from(
         Command::Serve(flags) => build(flags).map(Invocation::Serve),
         Command::Check(flags) => build(flags).map(Invocation::Check),
         Command::Admin(flags) => flags.invocation(),
+        Command::Dev(flags) => Ok(Invocation::Dev(flags.request())),
         Command::Version => Ok(Invocation::Version),
         Command::Completions { shell } => Ok(Invocation::Completions(shell)),
     }

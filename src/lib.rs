@@ -17,6 +17,7 @@
 //!   none; [`peers`], its links to other nodes; [`control`], the control plane's thread.
 //! * What users see: [`commands`], [`topology`], [`http`], [`metrics`], [`logging`]; [`admin`] asks a running node.
 //! * What operators see and do: [`core_facts`], [`clock_skews`], [`operation`].
+//! * [`dev`]: a local cluster of real processes, to try failures by hand.
 //! * What runs it: [`mod@env`]; nothing else names the executor or the ring.
 
 pub mod admin;
@@ -32,6 +33,7 @@ pub mod control;
 pub mod core_facts;
 pub mod core_inbox;
 pub mod coverage;
+pub mod dev;
 pub mod env;
 pub mod gather;
 pub mod glob;

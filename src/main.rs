@@ -54,6 +54,13 @@ fn main() -> ExitCode {
                 ExitCode::from(cli::EXIT_FAILED)
             }
         },
+        Invocation::Dev(request) => match annulus::dev::run(&request) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("annulus: {error}");
+                ExitCode::from(error.exit_code())
+            }
+        },
         Invocation::Version => {
             print(&cli::version_text());
             ExitCode::SUCCESS

@@ -5,43 +5,15 @@
 //! Invariant: that the tool could not be run is a failure, never "nothing was found".
 
 use super::figures::{Roots, is_empty_root};
+use super::tool;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-/// The tool. Its package is another one than that of the tests, so cargo does not build it for them by itself.
+/// The tool.
 fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| match std::env::var_os("ANNULUS_INSPECT") {
-        Some(path) => path.into(),
-        None => build(),
-    })
-}
-
-/// Builds it in the profile, and so with the crates, that the tests themselves were built in; gives what cargo names.
-fn build() -> PathBuf {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.current_dir(env!("CARGO_MANIFEST_DIR"));
-    command.args([
-        "build",
-        "--locked",
-        "--package",
-        "annulus-inspect",
-        "--profile",
-        "test",
-        "--message-format",
-        "json",
-    ]);
-    let output = command.output().expect("cargo can be started");
-    assert!(output.status.success(), "annulus-inspect is not built:\n{}", String::from_utf8_lossy(&output.stderr));
-    let messages = String::from_utf8(output.stdout).expect("cargo prints text");
-    let executable = |line: &str| {
-        let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        let is_ours = message["target"]["name"] == "annulus-inspect";
-        Some(PathBuf::from(message["executable"].as_str().filter(|_| is_ours)?))
-    };
-    messages.lines().find_map(executable).expect("cargo names the program that it built")
+    BINARY.get_or_init(|| tool::binary("annulus-inspect", "ANNULUS_INSPECT"))
 }
 
 fn run(words: &[&str], directory: &Path) -> Output {

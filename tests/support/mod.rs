@@ -1,10 +1,11 @@
 //! What the tests that start real processes share: nodes, a RESP client of our own, directories, chance.
 //!
 //! Not a mock and not a library: nothing here knows the server's code, only its command line, its ports and
-//! the bytes it sends. Processes are ended by the id of the child that was started here, never by name.
+//! the bytes it sends. The relays between nodes are those of `annulus dev`, which no node knows of. Processes are ended by the id of the child that was started here, never by name.
 
 #![allow(dead_code, reason = "each test binary uses its own part of this module")]
 
+pub mod cluster;
 pub mod conversation;
 pub mod directory;
 pub mod figures;
@@ -14,6 +15,8 @@ pub mod mirror;
 pub mod node;
 pub mod random;
 pub mod resp;
+pub mod tool;
+pub mod torture;
 pub mod writers;
 
 use std::time::{Duration, Instant};

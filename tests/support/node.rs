@@ -87,8 +87,12 @@ impl Options {
         let mut command = Command::new(binary());
         command.arg("serve").arg("--data").arg(&self.data);
         command.args(["--listen", &format!("127.0.0.1:{port}")]);
-        command.args(["--cores", &self.cores.to_string(), "--durability", self.durability]);
-        if !self.arguments.iter().any(|argument| argument == "--http") {
+        let is_given = |flag: &str| self.arguments.iter().any(|argument| argument == flag);
+        if !is_given("--cores") {
+            command.args(["--cores", &self.cores.to_string()]);
+        }
+        command.args(["--durability", self.durability]);
+        if !is_given("--http") {
             command.args(["--http", "off"]);
         }
         command.args(&self.arguments);

@@ -115,7 +115,7 @@ fn keys_stand_where_the_rows_say() {
     assert_eq!(positions(b"mset", 5), [1, 3]);
     assert_eq!(positions(b"mset", 4), [1, 3]);
     assert_eq!(positions(b"blpop", 4), [1, 2]);
-    assert_eq!(positions(b"ping", 2), []);
+    assert!(positions(b"ping", 2).is_empty());
     for row in with_subcommands() {
         for arguments in 1..8 {
             assert!(row.key_positions(arguments).all(|at| at < arguments), "{}", row.name);
