@@ -104,7 +104,7 @@ impl<D: Disk> ShardLoop<D> {
         }
     }
 
-    fn tell_control(&mut self, what: ToControl) {
+    pub(super) fn tell_control(&mut self, what: ToControl) {
         if let Some(control) = &self.node.control {
             // It is far behind: what it misses it finds out by itself, later.
             let _ = control.send(what);

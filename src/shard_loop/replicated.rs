@@ -77,10 +77,6 @@ impl Replicated {
         self.commands.len() >= self.commands_max / 4 * 3
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.commands.is_empty()
-    }
-
     fn insert(&mut self, underway: Underway) -> ClientToken {
         ClientToken(u64::from(self.commands.insert(underway)))
     }

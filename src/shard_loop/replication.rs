@@ -23,6 +23,7 @@ use annulus_object::Actor;
 use super::ShardLoop;
 use super::replicated::Replicated;
 use crate::cluster_view::ClusterView;
+use crate::control::ToControl;
 use crate::core_inbox::PeerCore;
 use crate::mesh::CoreMap;
 use crate::node::Node;
@@ -41,13 +42,15 @@ pub struct Life {
     pub session: u64,
     /// The actor, if this life goes on stamping by one of an earlier life.
     pub earlier_actor: Option<Actor>,
+    /// The node lost its disk, and was not refilled since.
+    pub is_refilling: bool,
 }
 
 impl Life {
     pub(super) fn start(self, node: &Node) -> Start {
-        let Self { session, earlier_actor } = self;
+        let Self { session, earlier_actor, is_refilling } = self;
         let node = NodeId::new(node.node_id);
-        Start { node, session: Session(session), earlier_actor, is_refilling: false, limits: Limits::default() }
+        Start { node, session: Session(session), earlier_actor, is_refilling, limits: Limits::default() }
     }
 }
 
@@ -67,6 +70,8 @@ pub(super) struct Replication {
     /// Clients' commands that the protocol is at work on.
     pub(super) commands: Replicated,
     last_tick_us: u64,
+    /// What the node's lost disk had of this core's partitions is back.
+    is_refilled: bool,
 }
 
 impl Replication {
@@ -83,6 +88,7 @@ impl Replication {
             loaded: LoadedBytes::default(),
             commands,
             last_tick_us: 0,
+            is_refilled: false,
         }
     }
 
@@ -185,6 +191,21 @@ impl<D: Disk> ShardLoop<D> {
         let is_gone = |node| view.member(node).is_none();
         for member in before.members.iter().filter(|member| member.is_up && is_gone(member.node)) {
             self.tell(Event::Liveness { node: member.node, up: false });
+        }
+    }
+
+    /// Tells the control plane when this was the last core of a node that lost its disk to have everything back.
+    pub(super) fn maybe_end_refilling(&mut self) {
+        if !self.node.is_refilling() || self.replication.is_refilled {
+            return;
+        }
+        let Replication { shard, view, is_refilled, .. } = &mut self.replication;
+        *is_refilled = view.has_owners() && shard.is_refilled(&self.store, &*view.routes);
+        if *is_refilled {
+            tracing::info!(core = self.core, "this core has back what the node's lost disk had");
+            if self.node.core_is_refilled() {
+                self.tell_control(ToControl::Refilled);
+            }
         }
     }
 
