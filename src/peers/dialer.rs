@@ -124,9 +124,8 @@ impl Shared {
             }
             Err(failed) => {
                 self.context.counters.count_failure(&failed);
-                if self.context.counters.may_log((self.context.clock_ms)()) {
-                    tracing::warn!(node = %peer.node, core = peer.core, %address, why = %failed, "a peer is not connected");
-                }
+                // The core says so in the log when that is news to it.
+                tracing::debug!(node = %peer.node, core = peer.core, %address, why = %failed, "a peer is not connected");
                 CoreEvent::DialFailed { peer, why: failed.to_string(), is_refused: failed.is_refused() }
             }
         };
