@@ -1,25 +1,29 @@
 //! Starting and ending a node: preflight, identity, one thread per core, recovery on every core, then serving.
 //!
 //! Order, each step only after the one before has succeeded: lock the directory → preflight → bind the ports, and tell who
-//! comes that the node loads → identity (`node.meta`; a new incarnation after any unclean end is durable before anything is
-//! stamped) → recover every core → store the layout → serve → drain → mark the end as clean.
+//! comes that the node loads → identity (`node.meta`, or which cluster there is; a new incarnation after any unclean end is
+//! durable before anything is stamped) → recover every core → store the layout → control plane → serve → drain → mark the end
+//! as clean.
 //!
 //! Invariant: `node.meta` says "clean" only while no process runs, and only after every core has everything durable.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::net::UdpSocket;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use annulus_cluster::membership::Membership;
 use annulus_engine::Progress;
 use annulus_net::listener;
 use annulus_object::Clock;
 
 use crate::check::{self, DataLock};
-use crate::config::Config;
+use crate::config::{Config, QuorumConfig};
+use crate::control::{self, ControlInbox, Fatal};
 use crate::env::driver::{Doorbells, Ended, now};
 use crate::env::pulse::Pulse;
 use crate::http;
@@ -27,16 +31,21 @@ use crate::logging::{self, panics};
 use crate::mesh::{CoreMap, Mesh};
 use crate::metrics::NodeMetrics;
 use crate::node::{Node, Phase};
-use crate::node_meta::NodeMeta;
+use crate::node_meta::{NodeMeta, SharedMeta};
+use crate::secrets::ClusterSecrets;
 use crate::snapshot::Desk;
 
 mod core;
 mod identity;
+pub mod introduction;
 mod loading;
+mod membership;
+mod peers;
 
 use self::core::CoreStart;
 use self::loading::Loading;
-use identity::{OldLayout, SharedMeta, identify, remove_layouts_but, save, take_incarnation};
+use self::membership::{Member, PeerSockets, Running};
+use identity::{OldLayout, identify, remove_layouts_but, save, take_incarnation};
 
 /// How long a port may stay in use before that is an error, and how often it is tried.
 const BIND_PATIENCE: Duration = Duration::from_secs(3);
@@ -62,6 +71,12 @@ pub enum BootError {
         /// What happened.
         error: String,
     },
+    /// The cluster's secret cannot be had.
+    #[error("{0}")]
+    Secret(String),
+    /// It ran, and cannot go on as a member of its cluster.
+    #[error("{0}")]
+    NoMember(Fatal),
     /// Anything else of the system's.
     #[error("{0}")]
     System(String),
@@ -72,6 +87,8 @@ impl BootError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Preflight(_) => crate::cli::EXIT_PREFLIGHT,
+            Self::Secret(_) => crate::cli::EXIT_USAGE,
+            Self::NoMember(_) => crate::cli::EXIT_NO_MEMBER,
             _ => crate::cli::EXIT_FAILED,
         }
     }
@@ -96,12 +113,18 @@ pub fn serve(config: Config) -> Result<(), BootError> {
     }
     report.log_warnings();
 
-    let (base, cores) = bind(&config)?;
+    let secrets = membership::secrets(&config)?;
+    let Sockets { base, cores, peers } = bind(&config)?;
     let progress = Arc::default();
     let loading = answer_while_loading(&base, &cores, &progress)?;
-    let (meta_file, mut meta, migrate_from) = identify(&config)?;
+    let (meta_file, mut meta, migrate_from) =
+        identify(&config, secrets.as_ref(), &peers::introducer(secrets.as_ref()))?;
+    let map = membership::stored_map(&config)?;
+    let is_alone = membership::is_alone(&meta, &map);
     let meta_file = Arc::new(Mutex::new((meta_file, meta.clone())));
-    let node = Arc::new(new_node(config, &meta, progress)?);
+    let (node, inbox) = new_node(config, &meta, progress)?;
+    let links = peers::Links::of(&node, &meta, secrets.as_ref());
+    let (member, peer_listener) = member(&node, secrets, peers, inbox, map)?;
     let http = http::start(&node).map_err(|error| BootError::System(error.to_string()))?;
     watch_signals(&node, &loading)?;
 
@@ -113,6 +136,7 @@ pub fn serve(config: Config) -> Result<(), BootError> {
         log,
         meta: meta.clone(),
         migrate_from,
+        is_alone,
         meta_file: Arc::clone(&meta_file),
         snapshots: Arc::new(Desk::new(Arc::clone(&node), Arc::clone(&meta_file))),
         sender,
@@ -130,8 +154,12 @@ pub fn serve(config: Config) -> Result<(), BootError> {
     }
     // The new layout is stored: what the old one holds is in it.
     remove_layouts_but(&node.config, meta.layout)?;
+    let links = links.zip(peer_listener).map(|(links, listener)| links.start(&node, listener)).transpose()?;
+    let control = member.map(|member| Running::start(member, &node, &meta_file, &loading)).transpose()?;
     leave_loading(&node, &loading, Phase::Ready);
     let ended = run(&node, &reports);
+    let told = control.map_or(Ok(()), Running::end);
+    drop(links);
     for core in cores {
         // A core that failed has reported it.
         let _ = core.join();
@@ -147,29 +175,59 @@ pub fn serve(config: Config) -> Result<(), BootError> {
     } else {
         tracing::warn!("ended after failed writes: the next start takes a new incarnation");
     }
-    Ok(())
+    told
 }
 
-fn bind(config: &Config) -> Result<(OwnedFd, Vec<OwnedFd>), BootError> {
+/// Everything that is bound.
+struct Sockets {
+    base: OwnedFd,
+    cores: Vec<OwnedFd>,
+    /// Of a node of a cluster.
+    peers: Option<PeerSockets>,
+}
+
+fn bind(config: &Config) -> Result<Sockets, BootError> {
     let ports = config.ports();
+    let refused = |address, whose: &str, error: &std::io::Error| {
+        let finding = check::bind_failure("port", whose, address, error);
+        BootError::Bind(format!("{}: {}", finding.text, finding.remedy))
+    };
     let listen = |address, whose: &str| {
-        bind_patiently(address).map_err(|error| {
-            let finding = check::bind_failure("port", whose, address, &error);
-            BootError::Bind(format!("{}: {}", finding.text, finding.remedy))
-        })
+        bind_patiently(|| listener::bind(address)).map_err(|error| refused(address, whose, &error))
     };
     let base = listen(ports.base(), "every client's port")?;
     let of_core = |core| listen(ports.core(core), &format!("the port of core {core}"));
     let cores = (0..config.core_count()).map(of_core).collect::<Result<_, _>>()?;
-    Ok((base, cores))
+    let of_peers = |address| {
+        let whose = "the peers' port";
+        let gossip = bind_patiently(|| UdpSocket::bind(address)).map_err(|error| refused(address, whose, &error))?;
+        Ok(PeerSockets { listener: listen(address, whose)?, gossip })
+    };
+    let peers = ports.gossip().map(of_peers).transpose()?;
+    Ok(Sockets { base, cores, peers })
+}
+
+/// What the control plane begins with, of a node of a cluster, and where its peers connect.
+fn member(
+    node: &Node,
+    secrets: Option<ClusterSecrets>,
+    peers: Option<PeerSockets>,
+    inbox: Option<ControlInbox>,
+    map: Membership,
+) -> Result<(Option<Member>, Option<OwnedFd>), BootError> {
+    let (Some(secrets), Some(peers), Some(inbox), Some(cluster)) = (secrets, peers, inbox, &node.config.cluster) else {
+        return Ok((None, None));
+    };
+    let address = membership::own_address(&node.config, cluster)?;
+    Ok((Some(Member { secrets, gossip: peers.gossip, inbox, map, address }), Some(peers.listener)))
 }
 
 /// Binds, and waits a little for a port that a process which was just killed still has: the kernel closes the sockets of a
 /// ring some moments after its process has gone.
-fn bind_patiently(address: std::net::SocketAddr) -> std::io::Result<OwnedFd> {
+fn bind_patiently<T>(bind: impl Fn() -> std::io::Result<T>) -> std::io::Result<T> {
     let deadline = std::time::Instant::now() + BIND_PATIENCE;
     loop {
-        match listener::bind(address) {
+        match bind() {
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && std::time::Instant::now() < deadline => {
                 std::thread::sleep(BIND_RETRY);
             }
@@ -194,7 +252,11 @@ fn leave_loading(node: &Node, loading: &Loading, phase: Phase) {
     node.enter(phase);
 }
 
-fn new_node(config: Config, meta: &NodeMeta, progress: Arc<Progress>) -> Result<Node, BootError> {
+fn new_node(
+    config: Config,
+    meta: &NodeMeta,
+    progress: Arc<Progress>,
+) -> Result<(Arc<Node>, Option<ControlInbox>), BootError> {
     let mut random = [0; 20];
     getrandom::fill(&mut random).map_err(|error| BootError::System(format!("no random bytes: {error}")))?;
     let mut run_id = String::with_capacity(40);
@@ -207,7 +269,12 @@ fn new_node(config: Config, meta: &NodeMeta, progress: Arc<Progress>) -> Result<
     let listen = config.listen;
     let mut node = Node::new(config, identity, run_id, map, listen, now().unix_ms, metrics);
     node.progress = progress;
-    Ok(node)
+    node.note_refilling(meta.cluster.is_refilling);
+    let failed = |error| BootError::System(format!("the control plane cannot be told anything: {error}"));
+    let channel = node.config.cluster.as_ref().map(|_| control::channel().map_err(failed)).transpose()?;
+    let (control, inbox) = channel.unzip();
+    node.control = control;
+    Ok((Arc::new(node), inbox))
 }
 
 fn watch_signals(node: &Arc<Node>, loading: &Arc<Loading>) -> Result<(), BootError> {
@@ -234,6 +301,7 @@ struct Start {
     log: logging::LogHandle,
     meta: NodeMeta,
     migrate_from: Option<OldLayout>,
+    is_alone: bool,
     meta_file: SharedMeta,
     snapshots: Arc<Desk>,
     sender: Sender<Report>,
@@ -321,8 +389,11 @@ fn print_ready(node: &Node) {
     };
     let http = config.http.map_or_else(|| "off".to_owned(), |address| format!("http://{address}"));
     let durability = config.durability.name();
+    let peers = config.cluster.as_ref().map_or_else(|| "off".to_owned(), |cluster| cluster.peer_listen.to_string());
+    let QuorumConfig { copies, read, write, .. } = config.quorums.capped(node.view.get().copies);
     let line = format!(
-        "ready clients={} cores={host}:{ports} http={http} durability={durability} N=1 R=1 W=1 data={}",
+        "ready clients={} cores={host}:{ports} http={http} peers={peers} durability={durability} N={copies} R={read} W={write} \
+         data={}",
         node.listen,
         config.data.display()
     );

@@ -1,7 +1,7 @@
 //! The command line: flags in, an [`Invocation`] with a complete, validated [`Config`] out. It starts nothing.
 //!
 //! Names and meaning of commands, flags and exit codes are stable: 0 done, 1 failed while running, 2 wrong flags or
-//! configuration, 3 the preflight refused.
+//! configuration, 3 the preflight refused, 4 no member of its cluster any more.
 //!
 //! Invariant: a flag only ever sets the key of the configuration that has its name, so file and flags cannot drift apart.
 
@@ -22,6 +22,9 @@ pub const EXIT_FAILED: u8 = 1;
 pub const EXIT_USAGE: u8 = 2;
 /// Exit code: the preflight refused.
 pub const EXIT_PREFLIGHT: u8 = 3;
+
+/// Exit code: the node cannot go on as a member of its cluster.
+pub const EXIT_NO_MEMBER: u8 = 4;
 
 /// What the user wants.
 #[derive(Debug)]
@@ -49,8 +52,8 @@ pub struct Refusal {
     pub code: u8,
 }
 
-const EXIT_CODES: &str =
-    "Exit codes: 0 done, 1 failed while running, 2 wrong flags or configuration, 3 the preflight refused";
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed while running, 2 wrong flags or configuration, 3 the preflight refused, 4 no member of \
+ its cluster any more";
 
 const ADMIN_QUESTIONS: &str = "\
 Questions:
@@ -128,6 +131,39 @@ struct NodeFlags {
     /// Name or address that cluster clients are given [default: the address they reached]
     #[arg(long, value_name = "HOST")]
     announce_host: Option<String>,
+    /// Name of the cluster that the node belongs to; without it the node is alone for ever
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
+    /// File with the cluster's secret, the same on every node: a line, or two while it is replaced
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<String>,
+    /// Other nodes of the cluster, each by the address of its --listen
+    #[arg(long, value_name = "HOST:PORT,...")]
+    seeds: Option<String>,
+    /// So many nodes with empty directories become the cluster as soon as they see each other
+    #[arg(long, value_name = "N")]
+    found: Option<String>,
+    /// What this node fails together with, such as its rack: copies are spread over zones
+    #[arg(long, value_name = "ZONE")]
+    zone: Option<String>,
+    /// Address of other nodes, TCP and UDP [default: the host of --listen, its port plus 10000]
+    #[arg(long, value_name = "HOST:PORT")]
+    peer_listen: Option<String>,
+    /// Copies of a key, the same on every node [default: 3]
+    #[arg(long, value_name = "N")]
+    copies: Option<String>,
+    /// Nodes that tell of a read [default: most of the copies]
+    #[arg(long, value_name = "R")]
+    read_quorum: Option<String>,
+    /// Nodes that have a write before it is acknowledged [default: most of the copies]
+    #[arg(long, value_name = "W")]
+    write_quorum: Option<String>,
+    /// Of them, nodes that have it on stable storage [default: all with --durability sync, else 0]
+    #[arg(long, value_name = "DW")]
+    durable_quorum: Option<String>,
+    /// How long a command may take [default: 1s]
+    #[arg(long, value_name = "DURATION")]
+    deadline: Option<String>,
     /// Listen beyond loopback without a password
     #[arg(long)]
     insecure: bool,
@@ -250,6 +286,17 @@ impl NodeFlags {
             ("hot-log-bytes", self.hot_log_bytes),
             ("http", self.http),
             ("announce-host", self.announce_host),
+            ("cluster", self.cluster),
+            ("secret-file", self.secret_file),
+            ("seeds", self.seeds),
+            ("found", self.found),
+            ("zone", self.zone),
+            ("peer-listen", self.peer_listen),
+            ("copies", self.copies),
+            ("read-quorum", self.read_quorum),
+            ("write-quorum", self.write_quorum),
+            ("durable-quorum", self.durable_quorum),
+            ("deadline", self.deadline),
             ("log-level", self.log_level),
         ];
         for (key, text) in texts {

@@ -16,12 +16,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use annulus_cluster::ids::NodeId;
-use annulus_cluster::membership::{Announced, Role, Weight, Zone};
-use annulus_cluster::placement::Member;
+use annulus_cluster::membership::{Announced, Entry, Membership, Role, Weight, Zone};
 use annulus_cluster::ring::Ring;
 use annulus_cluster::route::Routes;
 use annulus_cluster::route_table::RouteTable;
 use annulus_object::Clock;
+
+use crate::config::Config;
+use crate::control;
 
 /// One node of the map.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,16 +64,6 @@ pub struct ClusterView {
 }
 
 impl ClusterView {
-    /// The first view of a node that knows of nobody else, and owns all of `partitions` (a power of two).
-    pub fn lone(own: NodeId, announced: Announced, partitions: u16, wanted: usize) -> Self {
-        let (weight, zone) = (Weight::default(), Zone::default());
-        let ring = Ring::new(Clock::ZERO, &[Member { node: own, weight, zone }], partitions, 1);
-        let routes = Arc::new(RouteTable::new(own, &ring, &BTreeSet::new()));
-        let announced = Some(announced);
-        let member = MemberView { node: own, role: Role::Active, weight, zone, announced, address: None, is_up: true };
-        Self { number: 1, own, routes, members: vec![member], epoch: 0, copies: 1, wanted }
-    }
-
     /// The member of that number.
     pub fn member(&self, node: NodeId) -> Option<&MemberView> {
         let at = self.members.binary_search_by_key(&node, |member| member.node).ok()?;
@@ -91,6 +83,45 @@ impl ClusterView {
     /// Members that own something, or are to.
     pub fn active(&self) -> impl Iterator<Item = &MemberView> {
         self.members.iter().filter(|member| member.role == Role::Active)
+    }
+}
+
+/// The view of a node without a cluster, or before its control plane has made one: it is Active and owns everything.
+pub fn alone(config: &Config, node: u64, incarnation: u16, cores: u16) -> ClusterView {
+    let own = NodeId::new(node);
+    let mut map = Membership::default();
+    let room = "an empty map takes a node";
+    let first = Clock::from_raw(1).expect("a small number is a clock");
+    map.set_role(own, first, own, Role::Active).expect(room);
+    map.announce(own, first, control::announced(config, incarnation, cores)).expect(room);
+    let partitions = u16::try_from(config.partitions).expect("validated: at most 16384 partitions");
+    let ring = Ring::of(&map, partitions, config.quorums.copies);
+    let routes = Arc::new(RouteTable::new(own, &ring, &BTreeSet::new()));
+    ClusterView::of(1, own, &map, routes, &ring, |_| None)
+}
+
+impl ClusterView {
+    /// The view of a map; `address` gives what names were resolved to.
+    pub fn of(
+        number: u64,
+        own: NodeId,
+        map: &Membership,
+        routes: Arc<RouteTable>,
+        ring: &Ring,
+        address: impl Fn(NodeId) -> Option<SocketAddr>,
+    ) -> Self {
+        let member = |(node, entry): (NodeId, &Entry)| MemberView {
+            node,
+            role: entry.role(),
+            weight: entry.weight(),
+            zone: entry.zone(),
+            address: entry.announced().and_then(|announced| announced.peers.literal()).or_else(|| address(node)),
+            announced: entry.announced().cloned(),
+            is_up: routes.is_up(node),
+        };
+        let (epoch, copies, wanted) = (map.epoch().raw(), ring.copies(), ring.wanted());
+        let members = map.iter().map(member).collect();
+        Self { number, own, routes, members, epoch, copies, wanted }
     }
 }
 

@@ -1,15 +1,18 @@
 //! The commands: what each one does, one file per family, and the table that says how each is routed.
 //!
-//! Data commands ([`run`]) work on one key, on the core that owns it. Session commands ([`session::run`]) are answered by
+//! Data commands ([`run`]) work on one key, on the core that owns it; those of [`dynamo`] do so by the protocol only. Session commands ([`session::run`]) are answered by
 //! the client's own core, or by every core through a gather.
 
+pub mod acknowledged;
 pub mod admin;
 pub mod client;
 pub mod cluster;
 pub mod connection;
 pub mod data;
 pub mod describe;
+pub mod dynamo;
 pub mod expiry;
+pub mod failures;
 pub mod info;
 pub mod keys;
 pub mod latency;
@@ -19,16 +22,22 @@ pub mod slowlog;
 pub mod strings;
 pub mod table;
 
-use annulus_engine::{Disk, Key};
+use annulus_engine::Key;
 
-use data::{Data, Outcome};
+use data::{Data, Keys, Outcome};
 use table::Command;
 
 /// A command's arguments, its name first.
 pub type Args<'a> = &'a [&'a [u8]];
 
 /// Runs a data command on the core that owns its key.
-pub fn run<D: Disk>(command: Command, data: &mut Data<'_, D>, key: &Key<'_>, args: Args<'_>) -> Outcome {
+#[inline]
+pub fn run<'v, K: Keys<'v>>(command: Command, data: &mut Data<'_, K>, key: &Key<'_>, args: Args<'v>) -> Outcome {
+    let outcome = run_to_end(command, data, key, args);
+    data.keys.end(outcome)
+}
+
+fn run_to_end<'v, K: Keys<'v>>(command: Command, data: &mut Data<'_, K>, key: &Key<'_>, args: Args<'v>) -> Outcome {
     match command {
         Command::Get => strings::get(data, key),
         Command::Set => strings::set(data, key, args),

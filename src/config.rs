@@ -8,6 +8,7 @@
 //! node that others can reach has a password or was told to do without. Errors name the key and where it was given: file
 //! and line, or the flag.
 
+mod cluster;
 pub mod cores;
 mod environment;
 mod keys;
@@ -25,6 +26,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use cluster::{ClusterConfig, QuorumConfig, Seed};
 pub use environment::Environment;
 pub use limits::ConfigLimits;
 pub use ports::Ports;
@@ -86,6 +88,10 @@ pub struct Config {
     pub announce_host: Option<String>,
     /// What CLUSTER replies announce.
     pub announce: Announce,
+    /// The cluster that the node belongs to; `None`: it is alone for ever.
+    pub cluster: Option<ClusterConfig>,
+    /// How many copies there are of a key, and how many have to answer.
+    pub quorums: QuorumConfig,
     /// Partitions of the key space (Q); fixed when a cluster is founded.
     pub partitions: u32,
     /// How long a SIGTERM may take to drain.
@@ -113,6 +119,7 @@ impl Config {
             Some(given) => given,
             None => ports::default_http(listen).map(Some).map_err(|text| sources.error("listen", text))?,
         };
+        let durability = sources.get("durability", parse::durability)?.unwrap_or(Durability::Sync);
         let config = Self {
             data: sources
                 .get("data", parse::path)?
@@ -120,7 +127,7 @@ impl Config {
                 .map_err(|text| ConfigError::new("data", Origin::Default, text))?,
             listen,
             cores,
-            durability: sources.get("durability", parse::durability)?.unwrap_or(Durability::Sync),
+            durability,
             interval: sources.get("interval", parse::duration)?.unwrap_or(Limits::INTERVAL),
             cache_bytes,
             memory_limit_bytes,
@@ -129,6 +136,8 @@ impl Config {
             insecure: sources.get("insecure", parse::boolean)?.unwrap_or(false),
             announce_host: sources.get("announce-host", parse::host)?,
             announce: sources.get("announce", parse::announce)?.unwrap_or(Announce::Core),
+            cluster: ClusterConfig::build(sources, listen)?,
+            quorums: QuorumConfig::build(sources, durability)?,
             partitions: sources.get("partitions", parse::count)?.unwrap_or(Limits::PARTITIONS),
             shutdown_timeout: sources.get("shutdown-timeout", parse::duration)?.unwrap_or(Limits::SHUTDOWN_TIMEOUT),
             background_load: sources.get("background-load", parse::boolean)?.unwrap_or(false),
@@ -147,7 +156,12 @@ impl Config {
 
     /// The ports of this node.
     pub fn ports(&self) -> Ports {
-        Ports::new(self.listen, self.core_count(), self.http).expect("validated when built")
+        self.try_ports().expect("validated when built")
+    }
+
+    fn try_ports(&self) -> Result<Ports, ports::PortConflict> {
+        let peers = self.cluster.as_ref().map(|cluster| cluster.peer_listen);
+        Ports::new(self.listen, self.core_count(), self.http, peers)
     }
 
     /// Size of one core's hot log when the node holds `live_bytes`: what was configured, else 5 % of the live bytes but at
@@ -196,8 +210,7 @@ impl Config {
             );
             return Err(sources.error("cores", text));
         }
-        Ports::new(self.listen, self.core_count(), self.http)
-            .map_err(|conflict| sources.error(conflict.key, conflict.text))?;
+        self.try_ports().map_err(|conflict| sources.error(conflict.key, conflict.text))?;
         if !self.is_loopback() && self.runtime.requirepass.is_none() && !self.insecure {
             let text = format!(
                 "{} can be reached from other machines and no password is set. Set `requirepass` in the configuration \
@@ -207,6 +220,9 @@ impl Config {
                 self.listen.port()
             );
             return Err(sources.error("listen", text));
+        }
+        if let Some(cluster) = &self.cluster {
+            cluster.validate_host(self.announce_host.as_deref()).map_err(|text| sources.error("peer-listen", text))?;
         }
         Ok(())
     }

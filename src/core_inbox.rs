@@ -4,8 +4,8 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
 
 use annulus_cluster::ids::NodeId;
 use annulus_cluster::node::Refusal;
@@ -37,6 +37,8 @@ pub enum CoreEvent {
         socket: OwnedFd,
         /// This end has dialled.
         is_dialled: bool,
+        /// How far the other node's clock is ahead of this one's, in milliseconds.
+        skew_ms: i64,
     },
     /// A connection that this core has asked for does not come about.
     DialFailed {
@@ -90,6 +92,14 @@ impl CoreSender {
     pub fn ring(&self) {
         self.bell.ring();
     }
+}
+
+/// Where every core leaves the sending end of its inbox when it has a ring; by core.
+pub type CoreSenders = Arc<[OnceLock<CoreSender>]>;
+
+/// Places for the senders of so many cores.
+pub fn senders(cores: u16) -> CoreSenders {
+    (0..cores).map(|_| OnceLock::new()).collect()
 }
 
 /// The receiving end of one core.

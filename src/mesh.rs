@@ -3,8 +3,8 @@
 //! All requests that one turn has for another core travel as one [`Batch`], and so do the replies. Requests and replies have
 //! queues of their own, so that a core which cannot take more requests can still be answered.
 //!
-//! A request is a RESP command behind a header with the sender's token and the reply's protocol; a reply is RESP behind the
-//! token.
+//! A request is a RESP command behind a header with the sender's token, the reply's protocol, and who asks; a reply is RESP
+//! behind the token.
 //!
 //! Invariant: nothing else is shared between cores. A queue that is full delays its sender; nothing is dropped.
 
@@ -15,6 +15,7 @@ use annulus_net::resp::Protocol;
 use annulus_net::ring::RingAddress;
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use crate::consistency::Asker;
 use crate::limits;
 
 /// The partitions of each core: contiguous, so that a core's slots are one range.
@@ -28,10 +29,14 @@ impl CoreMap {
     /// Spreads `partitions` over `cores` in contiguous ranges that differ by at most one partition.
     pub fn new(partitions: u32, cores: u16) -> Self {
         assert!(cores > 0 && u32::from(cores) <= partitions, "every core owns a partition");
-        let core_of = (0..partitions)
-            .map(|partition| u16::try_from(partition * u32::from(cores) / partitions).expect("less than cores"))
-            .collect();
+        let partition = |number: u32| u16::try_from(number).expect("at most 16384 partitions");
+        let core_of = (0..partitions).map(|number| Self::core_among(partition(number), partitions, cores)).collect();
         Self { core_of, cores }
+    }
+
+    /// The core of a node with `cores` cores that owns one of `partitions` partitions: the same for every node.
+    pub fn core_among(partition: u16, partitions: u32, cores: u16) -> u16 {
+        u16::try_from(u32::from(partition) * u32::from(cores) / partitions).expect("less than cores")
     }
 
     /// The core that owns a partition.
@@ -78,8 +83,16 @@ impl Batch {
     }
 
     /// Adds a request whose RESP command `write` appends.
-    pub fn push_request(&mut self, token: u64, flags: RequestFlags, write: impl FnOnce(&mut Vec<u8>)) {
-        self.push(token, flags.0, write);
+    pub fn push_request(
+        &mut self,
+        token: u64,
+        (flags, asker): (RequestFlags, Asker),
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        self.push(token, flags.0, |bytes| {
+            bytes.extend_from_slice(&asker.to_bytes());
+            write(bytes);
+        });
     }
 
     /// Adds a reply.
@@ -87,8 +100,19 @@ impl Batch {
         self.push(token, 0, |bytes| bytes.extend_from_slice(reply));
     }
 
-    /// The message at `offset`, and where the next one starts.
-    pub fn message(&self, offset: usize) -> Option<(u64, RequestFlags, &[u8], usize)> {
+    /// The request at `offset`, and where the next one starts.
+    pub fn request(&self, offset: usize) -> Option<(Request<'_>, usize)> {
+        let (token, flags, message, next) = self.message(offset)?;
+        let (asker, command) = message.split_first_chunk().expect("a request begins with who asks");
+        Some((Request { token, flags, asker: Asker::from_bytes(asker), command }, next))
+    }
+
+    /// The reply at `offset` with its token, and where the next one starts.
+    pub fn reply(&self, offset: usize) -> Option<(u64, &[u8], usize)> {
+        self.message(offset).map(|(token, _, reply, next)| (token, reply, next))
+    }
+
+    fn message(&self, offset: usize) -> Option<(u64, RequestFlags, &[u8], usize)> {
         let header = self.bytes.get(offset..offset + HEADER_BYTES)?;
         let token = u64::from_le_bytes(header[..8].try_into().expect("eight bytes"));
         let flags = u32::from_le_bytes(header[8..12].try_into().expect("four bytes"));
@@ -106,6 +130,19 @@ impl Batch {
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
+}
+
+/// A command for another core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// The sender's, for the reply.
+    pub token: u64,
+    /// How to run it.
+    pub flags: RequestFlags,
+    /// For whom.
+    pub asker: Asker,
+    /// RESP.
+    pub command: &'a [u8],
 }
 
 /// What the executing core must know of a request beside its bytes.
@@ -337,6 +374,7 @@ impl Ends {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::consistency::{Consistency, Count};
 
     #[test]
     fn cores_own_contiguous_ranges_that_cover_everything() {
@@ -360,17 +398,27 @@ mod tests {
     fn batches_cross_with_their_tokens() {
         let mut meshes = Mesh::for_cores(2);
         let flags = RequestFlags::new(Protocol::Resp3, 1023);
-        meshes[0].requests_to(1).push_request(7, flags, |bytes| bytes.extend_from_slice(b"GET"));
-        meshes[0].requests_to(1).push_request(8, flags, |bytes| bytes.extend_from_slice(b"SET"));
+        let mut consistency = Consistency::default();
+        consistency.set(Count::R, 1);
+        let asker = Asker { client: 77, consistency };
+        meshes[0].requests_to(1).push_request(7, (flags, asker), |bytes| bytes.extend_from_slice(b"GET"));
+        meshes[0].requests_to(1).push_request(8, (flags, asker), |bytes| bytes.extend_from_slice(b"SET"));
         let mut woken = Vec::new();
         meshes[0].flush(|core| woken.push(core));
         assert_eq!(woken, [1]);
         let Some(Message::Batch(batch)) = meshes[1].next_requests(0) else { panic!("a batch was sent") };
-        let (token, flags, bytes, next) = batch.message(0).unwrap();
-        assert_eq!((token, flags.protocol(), bytes), (7, Protocol::Resp3, &b"GET"[..]));
-        let (token, _, bytes, next) = batch.message(next).unwrap();
-        assert_eq!((token, bytes), (8, &b"SET"[..]));
-        assert!(batch.message(next).is_none());
+        let (request, next) = batch.request(0).unwrap();
+        assert_eq!(request, Request { token: 7, flags, asker, command: b"GET" });
+        assert_eq!((request.flags.protocol(), request.flags.partition()), (Protocol::Resp3, 1023));
+        let (request, next) = batch.request(next).unwrap();
+        assert_eq!((request.token, request.command), (8, &b"SET"[..]));
+        assert!(batch.request(next).is_none());
+        meshes[1].replies_to(0).push_reply(7, b"+OK");
+        meshes[1].flush(|_| ());
+        let Some(Message::Batch(batch)) = meshes[0].next_replies(1) else { panic!("a batch was sent") };
+        let (token, reply, next) = batch.reply(0).unwrap();
+        assert_eq!((token, reply), (7, &b"+OK"[..]));
+        assert!(batch.reply(next).is_none());
     }
 
     #[test]
@@ -378,7 +426,8 @@ mod tests {
         let mut meshes = Mesh::for_cores(2);
         let mut sent = 0;
         for token in 0..limits::MESH_QUEUE_MESSAGES as u64 + 3 {
-            meshes[0].requests_to(1).push_request(token, RequestFlags::new(Protocol::Resp2, 0), |_| {});
+            let asker = Asker { client: token, consistency: Consistency::default() };
+            meshes[0].requests_to(1).push_request(token, (RequestFlags::new(Protocol::Resp2, 0), asker), |_| {});
             meshes[0].flush(|_| sent += 1);
         }
         assert_eq!(sent, limits::MESH_QUEUE_MESSAGES);
@@ -386,8 +435,8 @@ mod tests {
         let mut tokens = 0;
         while let Some(Message::Batch(batch)) = meshes[1].next_requests(0) {
             let mut offset = 0;
-            while let Some((token, _, _, next)) = batch.message(offset) {
-                assert_eq!(token, tokens);
+            while let Some((request, next)) = batch.request(offset) {
+                assert_eq!((request.token, request.asker.client), (tokens, tokens));
                 tokens += 1;
                 offset = next;
             }

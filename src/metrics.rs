@@ -8,7 +8,7 @@
 
 mod export;
 mod histogram;
-mod replication;
+pub mod replication;
 mod table;
 #[cfg(test)]
 mod tests;

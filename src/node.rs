@@ -1,21 +1,23 @@
-//! What every core of a node knows and none changes: who the node is, where it listens, which core owns what.
+//! What every core of a node knows: who the node is, where it listens, which core owns what, and where the newest view of the
+//! cluster is.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use annulus_cluster::ids::NodeId;
-use annulus_cluster::membership::{Announced, Endpoint, Holdings};
 use annulus_engine::Progress;
 use annulus_object::Actor;
 
 use crate::clock_skews::ClockSkews;
-use crate::cluster_view::{ClusterView, SharedView};
+use crate::cluster_view::{self, SharedView};
 use crate::commands::latency::Latency;
 use crate::config::Announce;
 use crate::config::Config;
+use crate::control::ControlSender;
+use crate::core_inbox::{self, CoreSenders};
 use crate::mesh::CoreMap;
 use crate::metrics::NodeMetrics;
+use crate::peers::dialer::Dialer;
 use crate::quorums::Quorums;
 use crate::topology::TopologyCache;
 
@@ -41,8 +43,6 @@ pub struct Node {
     pub map: CoreMap,
     /// The base port's address.
     pub listen: SocketAddr,
-    /// The cluster as it is now; a node that belongs to none sees itself alone.
-    pub view: SharedView,
     /// The same as clients are told of it.
     pub topologies: TopologyCache,
     /// How far other nodes' clocks are from this one's.
@@ -59,6 +59,19 @@ pub struct Node {
     pub latency: Box<[Latency]>,
     /// How far its cores have come in reading what the disk holds.
     pub progress: Arc<Progress>,
+    /// The cluster as this node sees it now; of a node without one, itself alone.
+    pub view: SharedView,
+    /// Where the control plane is told things; `None` of a node without a cluster.
+    pub control: Option<ControlSender>,
+    /// Makes connections to other nodes; there once every core can be told of one.
+    pub dialer: OnceLock<Dialer>,
+    /// Where cores are told things; each core leaves its own there before it has recovered.
+    pub inboxes: CoreSenders,
+    /// It came back with an empty directory under the number that it had before, and has not been filled yet: that it does not
+    /// have something says nothing.
+    is_refilling: AtomicBool,
+    /// Founders that were seen, and how many are wanted; both 0 when it founds no cluster.
+    founding: [AtomicU8; 2],
     phase: AtomicU8,
     next_client_id: AtomicU64,
     /// Clients of each core, for spreading those of the base port and for `maxclients`.
@@ -111,9 +124,15 @@ impl Node {
         let drained = (0..map.cores()).map(|_| AtomicBool::new(false)).collect();
         let phase = AtomicU8::new(Phase::Loading as u8);
         let next_client_id = AtomicU64::new(1);
-        let wanted = Quorums::default();
-        let view = SharedView::new(lone_view(&config, (node_id, incarnation), &map, listen, wanted.copies));
+        let view = SharedView::new(cluster_view::alone(&config, node_id, incarnation, map.cores()));
+        let wanted = Quorums::of(&config.quorums);
         Self {
+            view,
+            control: None,
+            dialer: OnceLock::new(),
+            inboxes: core_inbox::senders(map.cores()),
+            is_refilling: AtomicBool::new(false),
+            founding: [AtomicU8::new(0), AtomicU8::new(0)],
             config,
             cluster_id,
             node_id,
@@ -122,7 +141,6 @@ impl Node {
             run_id,
             map,
             listen,
-            view,
             topologies: TopologyCache::default(),
             skews: ClockSkews::default(),
             wanted,
@@ -158,6 +176,29 @@ impl Node {
     /// The actor to stamp by instead of the one that the core was opened with.
     pub fn replacement_actor(&self) -> Option<Actor> {
         self.replacement.get().copied()
+    }
+
+    /// True while that this node does not have something says nothing: it lost its disk, and was not filled since.
+    pub fn is_refilling(&self) -> bool {
+        self.is_refilling.load(Ordering::Acquire)
+    }
+
+    /// Notes whether the node is being filled; whoever ends that has it stored first.
+    pub fn note_refilling(&self, is_refilling: bool) {
+        self.is_refilling.store(is_refilling, Ordering::Release);
+    }
+
+    /// Founders that were seen, itself included, and how many are wanted; `None` of a node that founds no cluster.
+    pub fn founding(&self) -> Option<(u8, u8)> {
+        let [seen, wanted] = [0, 1].map(|at| self.founding[at].load(Ordering::Relaxed));
+        (wanted > 0).then_some((seen, wanted))
+    }
+
+    /// Notes how far founding has come.
+    pub fn note_founding(&self, founding: Option<(u8, u8)>) {
+        let (seen, wanted) = founding.unwrap_or((0, 0));
+        self.founding[0].store(seen, Ordering::Relaxed);
+        self.founding[1].store(wanted, Ordering::Relaxed);
     }
 
     /// Notes that there is a control plane from now on.
@@ -249,26 +290,4 @@ impl Node {
     pub fn core_id(&self, core: u16) -> String {
         crate::topology::core_id(&self.cluster_id, self.node_id, core)
     }
-}
-
-/// What a node sees that knows of nobody else.
-fn lone_view(
-    config: &Config,
-    (node_id, incarnation): (u64, u16),
-    map: &CoreMap,
-    listen: SocketAddr,
-    wanted: u8,
-) -> ClusterView {
-    let host = config.announce_host.clone().unwrap_or_default();
-    let peers_port = listen.port().saturating_add(PEERS_PORT_OFFSET);
-    let announced = Announced {
-        peers: Endpoint { host: listen.ip().to_string().into(), port: peers_port },
-        clients: Endpoint { host: host.into(), port: listen.port() },
-        cores: map.cores(),
-        incarnation,
-        version: 0,
-        holdings: Holdings::default(),
-    };
-    let partitions = u16::try_from(map.partitions()).expect("at most 16384 partitions");
-    ClusterView::lone(NodeId::new(node_id), announced, partitions, usize::from(wanted))
 }

@@ -16,7 +16,16 @@
 //!     82      2  cores
 //!     84      1  1 = the last run ended cleanly
 //!     85      1  durability of the last run: 0 none, 1 sync, 2 interval, 3 memory
+//!     86      2  zero
+//!     88      4  how often it has started
+//!     92      1  copies of a key, 0 = never in a cluster
+//!     93      1  nodes that found the cluster, 0 = it does not found one
+//!     94      1  1 = it lost its disk and was not filled since
+//!     95      1  1 = others were members of its cluster
+//!     96      8  hash of its cluster's name, zero = never in a cluster
 //! ```
+//!
+//! Format 1 ends with the durability; what follows is zero, and means that.
 //!
 //! A save writes copies 0 and 1 and syncs, then copies 2 and 3 and syncs. What counts is the newest generation of which two
 //! copies are valid and equal; a single newer copy is the trace of an interrupted save and is ignored. Opening the file
@@ -33,6 +42,8 @@ mod file;
 #[cfg(test)]
 mod tests;
 
+use std::sync::{Arc, Mutex};
+
 use crate::config::Durability;
 
 pub use error::MetaError;
@@ -41,7 +52,7 @@ pub use file::{MetaFile, read, write_new};
 /// Name of the file in the data directory.
 pub const FILE_NAME: &str = "node.meta";
 /// Newest format that this program knows, and the one it writes.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 /// Node ids use so many bits.
 pub const NODE_ID_BITS: u32 = 48;
 
@@ -68,6 +79,36 @@ pub struct NodeMeta {
     pub clock: u64,
     /// Durability of the last run; `None` before the first.
     pub durability: Option<Durability>,
+    /// What it remembers of its cluster.
+    pub cluster: ClusterMeta,
+}
+
+/// What a node remembers of its cluster; the default was never in one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ClusterMeta {
+    /// How often the node has started: see [`annulus_cluster::failure_detector::Identity`]. Raised and stored at every start.
+    pub generation: u32,
+    /// Copies of a key; 0 until it was in a cluster.
+    pub copies: u8,
+    /// So many empty nodes are to found the cluster, this one among them; 0: it founds none, or has.
+    pub founding: u8,
+    /// It lost its disk and was not filled since: that it does not have something says nothing.
+    pub is_refilling: bool,
+    /// Other nodes were members, and may have what this one has not: for ever.
+    pub has_others: bool,
+    /// Of the cluster's name, see [`crate::secrets::name_hash`]; zero until it was in a cluster.
+    pub name_hash: [u8; 8],
+}
+
+/// `node.meta` of a node that runs, as all of its threads share it: the file, and what it says.
+pub type SharedMeta = Arc<Mutex<(MetaFile, NodeMeta)>>;
+
+/// Changes what the file says, and stores it before this returns.
+pub fn save(meta: &SharedMeta, change: impl FnOnce(&mut NodeMeta)) -> Result<(), MetaError> {
+    let mut guard = meta.lock().expect("a panic ends the process");
+    let (file, meta) = &mut *guard;
+    change(meta);
+    file.save(meta)
 }
 
 impl NodeMeta {
@@ -84,6 +125,7 @@ impl NodeMeta {
             clean: true,
             clock: 0,
             durability: None,
+            cluster: ClusterMeta::default(),
         };
         random(&mut meta.cluster_id)?;
         random(&mut meta.hash_key)?;
@@ -104,6 +146,22 @@ impl NodeMeta {
         }
         assert_ne!(before, (self.node_id, self.incarnation));
         Ok(())
+    }
+
+    /// Makes this an actor whose incarnation is above one that was used, as far as somebody remembers. It counts only when it was
+    /// saved. Errors: there is none above, or the system gives no random bytes.
+    pub fn take_incarnation_above(&mut self, above: u16) -> Result<(), MetaError> {
+        let least = above.checked_add(1).ok_or(MetaError::IncarnationsUsedUp)?;
+        if self.incarnation >= least {
+            return self.take_incarnation();
+        }
+        self.incarnation = least;
+        Ok(())
+    }
+
+    /// Notes that the node starts: its generation is another one than ever before.
+    pub fn take_generation(&mut self) {
+        self.cluster.generation = self.cluster.generation.checked_add(1).expect("a node does not start 2^32 times");
     }
 
     fn assert_valid(&self) {
@@ -134,6 +192,7 @@ impl std::fmt::Debug for NodeMeta {
             .field("clean", &self.clean)
             .field("clock", &self.clock)
             .field("durability", &self.durability)
+            .field("cluster", &self.cluster)
             .finish_non_exhaustive()
     }
 }

@@ -3,6 +3,7 @@
 //! Invariant: what is in force is at least 1 and at most the number of copies; who answers does not matter to it.
 
 use crate::cluster_view::ClusterView;
+use crate::config::QuorumConfig;
 
 /// Numbers of copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +25,12 @@ impl Default for Quorums {
 }
 
 impl Quorums {
+    /// As a node is configured.
+    #[must_use]
+    pub fn of(config: &QuorumConfig) -> Self {
+        Self { copies: config.copies, read: config.read, write: config.write, durable: config.durable }
+    }
+
     /// What of these is in force: no more than there are copies.
     #[must_use]
     pub fn in_force(self, view: &ClusterView) -> Self {

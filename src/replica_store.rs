@@ -253,15 +253,17 @@ impl<D: Disk> ReplicaStore<D> {
         self.ended.loaded(Loading { hash, ..loading }, (key, object));
     }
 
-    /// Turns what the engine tells into what the protocol is told.
-    fn take_events(&mut self, now: Now) {
+    /// Turns what the engine tells into what has ended.
+    pub fn take_events(&mut self, now: Now) {
         while let Some(event) = self.engine.next_event() {
             match event {
                 engine::Event::Durable(commit) => {
                     self.commits.up_to(commit, |token| self.ended.stored(token));
+                    self.ended.push(Ended::Engine(event));
                 }
                 engine::Event::Failed(commit) => {
                     self.commits.of(commit, |token| self.ended.fail(token, StoreFailure::Unknown));
+                    self.ended.push(Ended::Engine(event));
                 }
                 engine::Event::Read { token, result } if token & READ_TOKENS != 0 => {
                     let number = u32::try_from(token & !READ_TOKENS).expect("its number was added to the bit");

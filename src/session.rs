@@ -10,6 +10,7 @@ use annulus_net::resp::{Parser, Protocol};
 use annulus_net::ring::ConnectionId;
 
 use crate::commands::table::Command;
+use crate::consistency::{Asker, Consistency, Promised};
 use crate::limits;
 use crate::replies::Replies;
 
@@ -81,6 +82,12 @@ pub struct Session {
     pub closed: bool,
     /// RESP2 or RESP3.
     pub protocol: Protocol,
+    /// `DYN.CONSISTENCY`.
+    pub consistency: Consistency,
+    /// A command that may write has come.
+    pub has_written: bool,
+    /// What its earlier writes were promised, where that is less than what is in force.
+    pub promised: Promised,
     /// `AUTH` was given or is not needed.
     pub authenticated: bool,
     /// `CLIENT SETNAME`.
@@ -142,6 +149,9 @@ impl Session {
             closing: false,
             closed: false,
             protocol: Protocol::Resp2,
+            consistency: Consistency::default(),
+            has_written: false,
+            promised: Promised::default(),
             authenticated,
             name: Vec::new(),
             driver_name: Vec::new(),
@@ -157,6 +167,18 @@ impl Session {
             bytes_in: 0,
             bytes_out: 0,
         }
+    }
+
+    /// What its commands take along to the core of their key.
+    #[inline]
+    pub fn asker(&self) -> Asker {
+        Asker { client: self.id, consistency: self.consistency }
+    }
+
+    /// How and for whom its commands are answered.
+    #[inline]
+    pub fn reply_as(&self) -> (Protocol, Asker) {
+        (self.protocol, self.asker())
     }
 
     /// Keeps bytes that are no whole command yet; `needed` more will come at least.

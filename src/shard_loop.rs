@@ -15,8 +15,11 @@ mod dispatch;
 mod execute;
 mod input;
 mod lifecycle;
+mod links;
 mod lookahead;
 mod operations;
+mod replicated;
+mod replication;
 mod scan;
 mod snapshot;
 #[cfg(test)]
@@ -27,7 +30,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use annulus_engine::{Completion, Disk, Engine, Event, ReadPlan};
+use annulus_engine as engine;
+use annulus_engine::{Completion, Disk, Engine, ReadPlan};
 use annulus_net::resp::Parser;
 use annulus_net::ring::ConnectionId;
 
@@ -40,12 +44,18 @@ use crate::mesh::{CoreMap, Mesh};
 use crate::metrics::{CoreCounts, Metric};
 use crate::node::{Node, Phase};
 use crate::operation::Operation;
+use crate::peers::limits::PeersLimits;
+use crate::peers::{DialRequest, Peers};
+use crate::replica_store::ReplicaStore;
 use crate::sessions::Sessions;
 use crate::slab::Slab;
 use crate::snapshot::Task;
 use crate::waiting::{BusyKeys, CommitWaiters, Parked, ReplyTo};
 
+use replication::Replication;
+
 pub use lifecycle::Progress;
+pub use replication::Life;
 
 /// The time of a turn.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -74,6 +84,8 @@ pub struct Outbox {
     pub shutdown: bool,
     /// The engine waits for a new, durable incarnation.
     pub needs_incarnation: bool,
+    /// Connections to other nodes' cores that are to be made.
+    pub dials: Vec<DialRequest>,
     /// CONFIG SET changed what is logged.
     pub log_level: Option<LogLevel>,
     /// Changes of the cluster that operators want, for the control plane; each is answered by [`ShardLoop::on_operated`].
@@ -100,7 +112,10 @@ pub struct ShardLoop<D: Disk> {
     node: Arc<Node>,
     map: CoreMap,
     runtime: RuntimeConfig,
-    engine: Engine<D>,
+    store: ReplicaStore<D>,
+    replication: Replication,
+    /// Links to cores of other nodes; out while frames are heard.
+    peers: Option<Peers>,
     mesh: Mesh,
     sessions: Sessions,
     /// Sessions whose output may have to leave at the end of the turn.
@@ -151,14 +166,12 @@ pub struct ShardLoop<D: Disk> {
 
 impl<D: Disk> ShardLoop<D> {
     /// A core that serves what its engine has recovered.
-    pub fn new(
-        node: Arc<Node>,
-        engine: Engine<D>,
-        mesh: Mesh,
-        runtime: RuntimeConfig,
-        steady_clock: SteadyClock,
-    ) -> Self {
+    pub fn new(node: Arc<Node>, engine: Engine<D>, mesh: Mesh, life: Life, steady_clock: SteadyClock) -> Self {
         let core = mesh.core();
+        let runtime = node.config.runtime.clone();
+        let durability = engine.durability();
+        let replication = Replication::new(life.start(&node), node.view.get());
+        let peers = Peers::new(PeersLimits::PRODUCTION, life.session, steady_clock() / 1000);
         let mut slowlog = SlowLog::new(core, node.map.cores());
         slowlog.set_entries_max(runtime.slowlog_entries_max as usize);
         Self {
@@ -168,7 +181,9 @@ impl<D: Disk> ShardLoop<D> {
             latency: node.latency[usize::from(core)].clone(),
             node,
             runtime,
-            engine,
+            store: ReplicaStore::new(engine, durability),
+            replication,
+            peers: Some(peers),
             mesh,
             sessions: Sessions::default(),
             dirty: Vec::new(),
@@ -208,6 +223,7 @@ impl<D: Disk> ShardLoop<D> {
         assert!(now.steady_ns >= self.now.steady_ns, "the steady clock never goes back");
         self.now = now;
         self.counts.add(Metric::Turns, 1);
+        self.follow_view();
     }
 
     /// Counts a client in that `core` shall serve; `false` when the node takes no more. Counted before it is handed over, so
@@ -223,29 +239,43 @@ impl<D: Disk> ShardLoop<D> {
         self.connect(connection, addresses);
     }
 
-    /// Bytes came from a client.
+    /// Bytes came from a client or a peer.
     pub fn on_received(&mut self, connection: ConnectionId, bytes: &[u8]) {
+        if self.is_link(connection) {
+            return self.on_peer_bytes(connection, bytes);
+        }
         self.unpublished = true;
         let index = self.sessions.of(connection);
         self.counts.add(Metric::ReceivedBytes, bytes.len() as u64);
         self.run_input(index, bytes);
+        self.maybe_carry_out();
     }
 
     /// A send has ended.
     pub fn on_sent(&mut self, connection: ConnectionId, buffer: Vec<u8>, sent: bool) {
+        if self.is_link(connection) {
+            let now_us = self.now.steady_ns / 1000;
+            return self.links().on_sent(connection, buffer, sent, now_us);
+        }
         self.recycle_buffer(buffer);
         let index = self.sessions.of(connection);
         self.finish_send(index, sent);
     }
 
-    /// A client sends no more.
+    /// A client or a peer sends no more.
     pub fn on_ended(&mut self, connection: ConnectionId, orderly: bool) {
+        if self.is_link(connection) {
+            return self.links().on_ended(connection);
+        }
         let index = self.sessions.of(connection);
         self.end_input(index, orderly);
     }
 
     /// A connection is closed for good; its id may come again.
     pub fn on_closed(&mut self, connection: ConnectionId) {
+        if self.is_link(connection) {
+            return self.links().on_closed(connection);
+        }
         let index = self.sessions.disconnect(connection);
         self.node.remove_client(self.core);
         // Nobody reads what it waited to write, and nothing will unblock it.
@@ -256,19 +286,19 @@ impl<D: Disk> ShardLoop<D> {
 
     /// A file operation of the engine has ended.
     pub fn on_disk(&mut self, completion: Completion) {
-        self.engine.on_completion(completion, self.now.unix_ms);
-        self.take_engine_events();
+        self.store.on_completion(completion, self.protocol_now());
+        self.take_ended();
     }
 
     /// Background work of the engine has ended.
     pub fn on_work_done(&mut self, done: annulus_engine::WorkDone<D>) {
-        self.engine.on_work_done(done, self.now.unix_ms);
-        self.take_engine_events();
+        self.store.on_work_done(done, self.protocol_now());
+        self.take_ended();
     }
 
     /// Background work that the engine wants done; its result comes back through [`ShardLoop::on_work_done`].
     pub fn next_work(&mut self) -> Option<annulus_engine::Work<D>> {
-        self.engine.next_work()
+        self.store.next_work()
     }
 
     /// What the turn wants done, after [`ShardLoop::end_turn`].
@@ -278,7 +308,7 @@ impl<D: Disk> ShardLoop<D> {
 
     /// The store, for whoever drives the core.
     pub fn engine(&mut self) -> &mut Engine<D> {
-        &mut self.engine
+        self.store.engine_mut()
     }
 
     /// The queues to other cores, for whoever drives the core.
@@ -290,15 +320,20 @@ impl<D: Disk> ShardLoop<D> {
     /// that have arrived already then join the same group commit.
     pub fn end_turn(&mut self, more_comes: bool) {
         self.maybe_tick();
+        self.maybe_tick_protocol();
         self.run_local();
         self.retry_stalled();
         self.retry_scan_reads();
-        self.take_engine_events();
+        self.take_ended();
         self.resume_sessions();
+        self.settle_protocol();
         if !more_comes {
-            self.engine.end_turn(self.now.steady_ns / 1000);
+            self.store.end_turn(self.protocol_now());
         }
-        self.take_engine_events();
+        // What needs no disk has ended already.
+        self.take_ended();
+        self.settle_protocol();
+        self.flush_links();
         self.flush_sessions();
         let wakes = &mut self.outbox.wakes;
         self.mesh.flush(|core| wakes.push(core));
@@ -312,15 +347,19 @@ impl<D: Disk> ShardLoop<D> {
         if !self.held_sessions.is_empty() {
             return limits::PARTIAL_REPLIES_HOLD;
         }
-        if !self.stalled.is_empty() || !self.engine.is_quiet() || self.drain != lifecycle::Drain::No {
+        let is_waiting = !self.stalled.is_empty() || !self.store.engine().is_quiet();
+        if is_waiting || self.drain != lifecycle::Drain::No || !self.replication.is_idle() {
             return limits::TICK / 4;
+        }
+        if !self.replication.is_alone {
+            return limits::TICK;
         }
         if self.unpublished { limits::TICK } else { limits::IDLE_SLEEP }
     }
 
     /// True when other cores' requests are taken: not while the engine's buffers are full.
     pub fn takes_requests(&self) -> bool {
-        self.stalled.is_empty()
+        self.stalled.is_empty() && !self.replication.commands.is_crowded()
     }
 
     /// Time between keep-alive probes of a client's socket.
@@ -344,16 +383,14 @@ impl<D: Disk> ShardLoop<D> {
         mixed ^ (mixed >> 31)
     }
 
-    fn take_engine_events(&mut self) {
-        while let Some(event) = self.engine.next_event() {
-            match event {
-                Event::Durable(commit) => self.release_durable(commit),
-                Event::Failed(commit) => self.fail_commit(commit),
-                Event::Read { token, result } => self.on_read(token, result),
-                Event::NeedIncarnation => self.outbox.needs_incarnation = true,
-                Event::ReadOnly => tracing::error!(core = self.core, "this core is read-only: its disk fails to write"),
-                Event::Snapshot(result) => self.end_snapshot(result.map_err(|error| error.to_string())),
-            }
+    /// The engine tells of a commit, or of what a command on this core has asked it for.
+    fn on_engine_event(&mut self, event: engine::Event) {
+        match event {
+            engine::Event::Durable(commit) => self.release_durable(commit),
+            engine::Event::Failed(commit) => self.fail_commit(commit),
+            engine::Event::Read { token, result } => self.on_read(token, result),
+            engine::Event::Snapshot(result) => self.end_snapshot(result.map_err(|error| error.to_string())),
+            engine::Event::NeedIncarnation | engine::Event::ReadOnly => unreachable!("the store tells of these itself"),
         }
     }
 }

@@ -9,6 +9,7 @@ use annulus_net::resp::Protocol;
 
 use crate::commands::Args;
 use crate::commands::table::Row;
+use crate::consistency::Asker;
 use crate::replies::ReplyBytes;
 
 /// Where a reply goes.
@@ -126,6 +127,8 @@ pub struct Parked {
     pub row: &'static Row,
     /// How its reply is written.
     pub protocol: Protocol,
+    /// For whom.
+    pub asker: Asker,
     /// Where its reply goes.
     pub to: ReplyTo,
     /// Its partition.
@@ -136,14 +139,20 @@ pub struct Parked {
 
 impl Parked {
     /// Copies a command.
-    pub fn new(row: &'static Row, protocol: Protocol, to: ReplyTo, partition: u16, arguments: Args<'_>) -> Self {
+    pub fn new(
+        row: &'static Row,
+        (protocol, asker): (Protocol, Asker),
+        to: ReplyTo,
+        partition: u16,
+        arguments: Args<'_>,
+    ) -> Self {
         let mut bytes = Vec::with_capacity(arguments.iter().map(|argument| argument.len()).sum());
         let mut ends = Vec::with_capacity(arguments.len());
         for argument in arguments.iter() {
             bytes.extend_from_slice(argument);
             ends.push(bytes.len());
         }
-        Self { row, protocol, to, partition, bytes, ends }
+        Self { row, protocol, asker, to, partition, bytes, ends }
     }
 
     /// Its arguments.

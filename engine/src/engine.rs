@@ -219,6 +219,16 @@ impl<D: Disk> Engine<D> {
         (self.config.durability == Durability::Sync).then_some(commit)
     }
 
+    /// By whom it stamps.
+    pub fn actor(&self) -> Actor {
+        self.config.actor
+    }
+
+    /// What a write survives that was acknowledged.
+    pub fn durability(&self) -> Durability {
+        self.config.durability
+    }
+
     /// What recovery found.
     pub fn recovery(&self) -> &RecoveryReport {
         &self.recovery

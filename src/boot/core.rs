@@ -15,6 +15,7 @@ use glommio::{LocalExecutorBuilder, Placement};
 use super::identity::take_incarnation;
 use super::{Report, Start};
 use crate::config::Durability;
+use crate::core_inbox::CoreInbox;
 use crate::env::background::Background;
 use crate::env::disk::RingDisk;
 use crate::env::driver::{BASE_LISTENER, CORE_LISTENER, Doorbells, Driver, Ended, now, steady_ns};
@@ -22,7 +23,7 @@ use crate::env::pulse::Gate;
 use crate::logging::panics;
 use crate::mesh::{CoreMap, Doorbell, Mesh};
 use crate::node::Phase;
-use crate::shard_loop::ShardLoop;
+use crate::shard_loop::{Life, ShardLoop};
 
 /// Memory of an executor's own I/O buffers: its files are off the hot path.
 const EXECUTOR_IO_BYTES: usize = 1 << 20;
@@ -72,9 +73,13 @@ impl CoreStart {
     async fn serve(self) -> Result<Ended, String> {
         let Self { start, mesh, doorbells, listener, base, gate } = self;
         let core = mesh.core();
-        let ring = Ring::new(&RingLimits::PRODUCTION).map_err(|error| format!("its ring cannot be made: {error}"))?;
+        let mut ring =
+            Ring::new(&RingLimits::PRODUCTION).map_err(|error| format!("its ring cannot be made: {error}"))?;
         let doorbell = doorbells[usize::from(core)].set(Doorbell::new(ring.address()));
         assert!(doorbell.is_ok(), "a core starts once");
+        let bell = ring.bell().map_err(|error| format!("its bell cannot be made: {error}"))?;
+        let (inbox_sender, inbox) = CoreInbox::new(bell);
+        assert!(start.node.inboxes[usize::from(core)].set(inbox_sender).is_ok(), "a core starts once");
         let disk = RingDisk::new(&start.node.config.data);
         let mut engine =
             engine::Engine::open(disk.clone(), engine_config(&start, core)).await.map_err(|error| error.to_string())?;
@@ -91,20 +96,26 @@ impl CoreStart {
         if let Some(actor) = start.node.replacement_actor() {
             engine.adopt_incarnation(actor);
         }
-        let runtime = start.node.config.runtime.clone();
-        let shard = ShardLoop::new(Arc::clone(&start.node), engine, mesh, runtime, steady_ns);
+        let life = Life { session: session()?, earlier_actor: Some(engine.actor()) };
+        let shard = ShardLoop::new(Arc::clone(&start.node), engine, mesh, life, steady_ns);
         let background = Background::new(gate, take_incarnation(&start.meta_file), Arc::clone(&start.snapshots));
         if start.node.config.background_load {
             tracing::warn!(core, "a synthetic background task runs, as background-load wants");
             background.start_synthetic();
         }
-        let mut driver = Driver::new(Arc::clone(&start.node), ring, disk, shard, doorbells, background, start.log);
+        let mut driver =
+            Driver::new(Arc::clone(&start.node), ring, disk, shard, (doorbells, inbox), background, start.log);
         driver.listen(CORE_LISTENER, listener);
         if let Some(base) = base {
             driver.listen(BASE_LISTENER, base);
         }
         driver.run().await.map_err(|error| format!("its ring failed: {error}"))
     }
+}
+
+/// A number that no core of a cluster ever had, but by an accident of 64 bits.
+fn session() -> Result<u64, String> {
+    getrandom::u64().map_err(|error| format!("no random bytes: {error}"))
 }
 
 fn engine_config(start: &Start, core: u16) -> engine::Config {
@@ -134,7 +145,7 @@ fn engine_config(start: &Start, core: u16) -> engine::Config {
             },
             Durability::Memory => engine::Durability::Memory,
         },
-        is_alone: true,
+        is_alone: start.is_alone,
         hot_log_bytes: config.hot_log_bytes_per_core(0),
         hot_log_bytes_max: config.hot_log_bytes_per_core(u64::MAX),
         cache_bytes: bytes(config.cache_bytes),

@@ -4,30 +4,32 @@
 //! Invariant: whatever is stamped is stamped by an actor that is stored durably, and that no earlier run may have used for
 //! something that was lost.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use annulus_object::Actor;
 
 use super::BootError;
-use crate::config::{Config, Durability};
+use super::introduction::{self, Introduce};
+use crate::config::{ClusterConfig, Config, Durability};
 use crate::env::background::TakeIncarnation;
-use crate::node_meta::{MetaError, MetaFile, NodeMeta};
+use crate::node_meta::{self, MetaError, MetaFile, NodeMeta, SharedMeta};
+use crate::secrets::{ClusterSecrets, name_hash};
 use crate::snapshot;
 
 /// A layout that the number of cores no longer fits, and its number of cores.
 pub(super) type OldLayout = (u32, u16);
 
-pub(super) type SharedMeta = Arc<Mutex<(MetaFile, NodeMeta)>>;
-
 pub(super) fn save(meta: &SharedMeta, change: impl FnOnce(&mut NodeMeta)) -> Result<(), BootError> {
-    let mut guard = meta.lock().expect("a panic ends the process");
-    let (file, meta) = &mut *guard;
-    change(meta);
-    file.save(meta).map_err(|error| BootError::Data(error.to_string()))
+    node_meta::save(meta, change).map_err(|error| BootError::Data(error.to_string()))
 }
 
-/// Opens or founds the node, takes a new incarnation where the last run may have lost something, and notes that it runs.
-pub(super) fn identify(config: &Config) -> Result<(MetaFile, NodeMeta, Option<OldLayout>), BootError> {
+/// Opens or founds the node, takes a new incarnation where the last run may have lost something, and notes that it runs. With an
+/// empty directory and seeds it waits until one of them says which cluster there is.
+pub(super) fn identify(
+    config: &Config,
+    secrets: Option<&ClusterSecrets>,
+    introduce: &Introduce<'_>,
+) -> Result<(MetaFile, NodeMeta, Option<OldLayout>), BootError> {
     let data = |error: MetaError| BootError::Data(error.to_string());
     if snapshot::is_snapshot(&config.data) {
         return Err(BootError::Data(format!(
@@ -36,8 +38,15 @@ pub(super) fn identify(config: &Config) -> Result<(MetaFile, NodeMeta, Option<Ol
         )));
     }
     let cores = config.core_count();
-    let (mut file, mut meta, founded) =
-        MetaFile::open_or_found(&config.data, || NodeMeta::found(cores, config.partitions)).map_err(data)?;
+    let newcomer = || match (&config.cluster, secrets) {
+        (Some(cluster), Some(secrets)) => introduction::newcomer(config, cluster, secrets, introduce),
+        _ => NodeMeta::found(cores, config.partitions),
+    };
+    let (mut file, mut meta, founded) = MetaFile::open_or_found(&config.data, newcomer).map_err(data)?;
+    if !founded {
+        recognise(&mut meta, config).map_err(BootError::Data)?;
+    }
+    meta.take_generation();
     if meta.partitions != config.partitions {
         return Err(BootError::Data(format!(
             "this data directory was founded with {} partitions, the configuration says {}: the number is fixed at founding",
@@ -76,6 +85,42 @@ pub(super) fn identify(config: &Config) -> Result<(MetaFile, NodeMeta, Option<Ol
     meta.clean = false;
     meta.durability = Some(config.durability);
     Ok((file, meta, migrate_from))
+}
+
+/// Whether the directory's cluster is the configured one. Errors: what is wrong, and what to do.
+fn recognise(meta: &mut NodeMeta, config: &Config) -> Result<(), String> {
+    let directory = config.data.display();
+    let was_in_one = meta.cluster.name_hash != [0; 8];
+    let Some(ClusterConfig { name, seeds, found, .. }) = &config.cluster else {
+        // What others have must not be written anew here as if nobody else had it.
+        return match meta.cluster.has_others || meta.cluster.founding > 0 {
+            true => Err(format!(
+                "{directory} is of a node of a cluster: give --cluster and --secret-file, or another --data"
+            )),
+            false => Ok(()),
+        };
+    };
+    if was_in_one && meta.cluster.name_hash != name_hash(name) {
+        return Err(format!("{directory} is of a node of another cluster than `{name}`: check --cluster and --data"));
+    }
+    if !was_in_one && (found.is_some() || !seeds.is_empty()) {
+        return Err(format!(
+            "{directory} is of a node that was never in a cluster: start it with --cluster but without --seeds and --found, then it \
+             is a cluster of one that others can join; or give it an empty --data"
+        ));
+    }
+    match found {
+        Some(count) if meta.cluster.founding > 0 => meta.cluster.founding = *count,
+        Some(_) => tracing::info!("this node is a member already: `found` is for empty directories, and ignored"),
+        None => {}
+    }
+    let copies = config.quorums.copies;
+    if was_in_one && meta.cluster.copies != copies {
+        let before = meta.cluster.copies;
+        tracing::warn!(before, copies, "the number of copies is another one: nodes with the old one refuse this one");
+    }
+    (meta.cluster.name_hash, meta.cluster.copies) = (name_hash(name), copies);
+    Ok(())
 }
 
 /// The layouts of which there is a log.

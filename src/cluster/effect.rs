@@ -26,15 +26,34 @@ pub enum Answer {
         /// what the same actor stamped before; the dot travels beside it (see [`crate::token::Token`]).
         context: Span,
     },
-    /// The encoded object, empty where there is none. `is_stale_possible`: fewer owners answered than R.
+    /// What is known of a key.
     Found {
         /// All siblings and their context.
         object: Span,
-        /// Fewer owners answered than R asked for.
-        is_stale_possible: bool,
+        /// How many have told of it.
+        reach: Reach,
     },
     /// Refused or unknown.
     Failed(Failure),
+}
+
+/// How far a read that is answered has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// As many owners as R have answered, and what the client wrote last is among it.
+    Owners,
+    /// As many nodes, but some of them stand in for owners; or what the client wrote last was not found. It may be stale.
+    Nodes,
+    /// Fewer nodes than R have answered in time: this is what is known. Whoever relies on R must not use it.
+    Fewer,
+}
+
+impl Reach {
+    /// Whether something newer may have been acknowledged before the read began, although R and W overlap.
+    #[must_use]
+    pub const fn is_stale_possible(self) -> bool {
+        !matches!(self, Self::Owners)
+    }
 }
 
 /// Why a client is not served. Only [`Failure::InDoubt`] may have changed anything.

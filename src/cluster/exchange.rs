@@ -108,6 +108,7 @@ impl Exchanges {
         let limits = &turn.common.limits;
         let (epoch, bits) = (epoch_of(turn.now, limits), limits.exchange_epoch_bits);
         turn.store.open_epoch(epoch, bits);
+        turn.common.refill.note_epoch(epoch);
         while let Some(slot) = self.timers.pop_due(turn.now.steady_us) {
             if let Some(handle) = self.comparisons.at(slot) {
                 self.fail(turn, handle);
@@ -246,7 +247,8 @@ impl Exchanges {
                 turn.common.counters.exchanges_equal += 1;
                 let (partition, cut, bits) =
                     (comparison.partition, comparison.cut, turn.common.limits.exchange_epoch_bits);
-                let now_ms = turn.now.unix_ms;
+                let (owners, now_ms) = (turn.routes.owners(partition).len(), turn.now.unix_ms);
+                turn.common.refill.on_equal(partition, from, cut, owners);
                 turn.note_pair((partition, from), |fact| fact.note_equal(cut, bits, now_ms));
                 self.end(handle);
             }

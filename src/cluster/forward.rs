@@ -174,7 +174,7 @@ impl Forward {
         let asker = (self.origin, self.key().partition);
         match *outcome {
             ForwardOutcome::Written { dot, is_alone, context } => turn.answer_written(asker, dot, is_alone, context),
-            ForwardOutcome::Found { is_stale_possible, object } => turn.answer_found(asker, object, is_stale_possible),
+            ForwardOutcome::Found { reach, object } => turn.answer_found(asker, object, reach),
             ForwardOutcome::Failed(failure) => turn.answer_failed(asker, failure),
             // The reply has told the owner's time: what is sent now carries a deadline that it understands.
             ForwardOutcome::NotCarriedOut(NotCarriedOut::Expired) if !self.has_retried => {

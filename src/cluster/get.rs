@@ -14,7 +14,7 @@ use annulus_object::Dot;
 use smallvec::SmallVec;
 
 use crate::compose::shrink;
-use crate::effect::Failure;
+use crate::effect::{Failure, Reach};
 use crate::event::{Key, Quorum};
 use crate::evidence::Evidence;
 use crate::ids::{Home, NodeId};
@@ -23,6 +23,7 @@ use crate::mutation::{Mutation, mutated};
 use crate::put::merge_into;
 use crate::quorum::{Knowing, ReadTally, Verdict};
 use crate::read_repair::repair;
+use crate::replica::counts_as_owner;
 use crate::slab::Handle;
 use crate::turn::{Origin, Turn};
 use crate::versions::VersionsView;
@@ -62,6 +63,7 @@ pub(crate) struct Get {
     own_last: Option<Dot>,
     quorum: Quorum,
     deadline_us: u64,
+    /// And what it knows counts as an owner's word.
     is_owner: bool,
     tally: ReadTally,
     evidence: Evidence,
@@ -87,7 +89,8 @@ impl Get {
         self.key.extend_from_slice(key.bytes);
         (self.own_last, self.quorum, self.deadline_us) = (command.own_last, command.quorum, command.deadline_us);
         let node = turn.common.node;
-        self.is_owner = turn.preference_list(key.partition, self.quorum.n).owners.contains(&node);
+        let is_owner = turn.preference_list(key.partition, self.quorum.n).owners.contains(&node);
+        self.is_owner = is_owner && counts_as_owner(turn, key.partition);
         (self.has_object, self.loads) = (false, 0);
         (self.has_asked_others, self.is_late, self.is_answered) = (false, false, false);
         turn.common.counters.gets += 1;
@@ -328,8 +331,8 @@ impl Get {
 
     fn answer(&mut self, turn: &mut Turn<'_>) {
         self.is_answered = true;
-        let is_stale_possible = !self.tally.has_owners() || !self.has_own();
-        turn.answer_found((self.origin, self.partition), self.evidence.object(), is_stale_possible);
+        let reach = if self.tally.has_owners() && self.has_own() { Reach::Owners } else { Reach::Nodes };
+        turn.answer_found((self.origin, self.partition), self.evidence.object(), reach);
     }
 
     /// Not enough have answered, and no more will.
@@ -337,7 +340,9 @@ impl Get {
         let is_anything_known = self.tally.counted().1 > 0;
         if is_anything_known && self.tally.has_primaries() {
             self.is_answered = true;
-            turn.answer_found((self.origin, self.partition), self.evidence.object(), true);
+            let is_met = self.tally.verdict() == Verdict::Met;
+            let reach = if is_met { Reach::Nodes } else { Reach::Fewer };
+            turn.answer_found((self.origin, self.partition), self.evidence.object(), reach);
         } else {
             self.fail(turn, Failure::ReadTimeout);
         }

@@ -46,6 +46,7 @@ pub mod quorum;
 pub mod random;
 pub mod reachability;
 mod read_repair;
+mod refill;
 mod replica;
 mod requests;
 pub mod ring;

@@ -21,7 +21,7 @@
 
 use annulus_object::{DecodeError, Dot};
 
-use crate::effect::Failure;
+use crate::effect::{Failure, Reach};
 use crate::event::Quorum;
 use crate::ids::{Fingerprint, NodeId, PartitionId, RequestId, Session};
 
@@ -195,8 +195,8 @@ pub enum ForwardOutcome<'a> {
     },
     /// See [`crate::effect::Answer::Found`].
     Found {
-        /// Fewer owners answered than R asked for.
-        is_stale_possible: bool,
+        /// How many have told of it.
+        reach: Reach,
         /// The encoded object; empty where there is none.
         object: &'a [u8],
     },
@@ -273,7 +273,9 @@ mod flag {
     pub(super) const HAS_OWN: u8 = 4;
     pub(super) const OWN_IS_ALONE: u8 = 8;
     pub(super) const IS_ALONE: u8 = 1;
-    pub(super) const IS_STALE_POSSIBLE: u8 = 1;
+    /// Of the nodes that have told of a read some stand in for owners, or they are fewer than R. Never both.
+    pub(super) const REACH_NODES: u8 = 1;
+    pub(super) const REACH_FEWER: u8 = 2;
 }
 
 /// Numbers of the detail, the same on both ways.

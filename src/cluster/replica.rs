@@ -122,7 +122,7 @@ impl Replica {
         }
         self.encoded.clear();
         self.held.versions.encode(&mut self.encoded);
-        let is_owner = is_owner(turn, key.partition);
+        let is_owner = counts_as_owner(turn, key.partition);
         turn.reply(from, asked, &Message::VersionReply { is_owner, versions: &self.encoded });
     }
 
@@ -134,7 +134,7 @@ impl Replica {
         let Some(handle) = handle else {
             // Nothing here, or too much to do: then nothing is known.
             let object = homes.is_empty().then_some(&[][..]);
-            let is_owner = is_owner(turn, key.partition);
+            let is_owner = counts_as_owner(turn, key.partition);
             turn.reply(from, asked, &Message::ObjectReply { is_owner, object });
             return;
         };
@@ -171,7 +171,7 @@ impl Replica {
             return;
         }
         let from = operation.from.expect("every operation was asked for");
-        let is_owner = is_owner(turn, operation.asked.partition);
+        let is_owner = counts_as_owner(turn, operation.asked.partition);
         turn.reply(from, &operation.asked, &Message::ObjectReply { is_owner, object: operation.object.as_deref() });
         operation.object.iter_mut().for_each(|object| crate::compose::shrink(object, keep));
         self.operations.release(handle);
@@ -181,6 +181,11 @@ impl Replica {
 /// Whether this node's ring names it an owner, of the largest replication class.
 pub(crate) fn is_owner(turn: &Turn<'_>, partition: u16) -> bool {
     turn.routes.owners(partition).contains(&turn.common.node)
+}
+
+/// The same, and what this node tells of the partition counts as an owner's word.
+pub(crate) fn counts_as_owner(turn: &Turn<'_>, partition: u16) -> bool {
+    is_owner(turn, partition) && turn.common.refill.is_whole(partition)
 }
 
 fn store(turn: &mut Turn<'_>, handle: Handle, home: Home, key: &Key<'_>, object: &[u8]) {

@@ -17,13 +17,14 @@ use crate::forward::once::Once;
 use crate::get::GetCommand;
 use crate::held::Held;
 use crate::hints::Hints;
-use crate::ids::{NodeId, RequestId, Session, StoreToken};
+use crate::ids::{NodeId, PartitionId, RequestId, Session, StoreToken};
 use crate::limits::Limits;
 use crate::message::{ForwardOutcome, ForwardPut, Header, Message, NotCarriedOut, Unverified};
 use crate::mutation::{Mutation, mutated};
 use crate::pair_facts::{PairFact, PairFacts};
 use crate::put::PutCommand;
 use crate::read_repair::Rate;
+use crate::refill::Refill;
 use crate::replica::{Replica, is_owner};
 use crate::requests::Requests;
 use crate::route::Routes;
@@ -47,6 +48,9 @@ pub struct Start {
     /// may have forgotten hints that it stamped as a fallback: before this one stamps as a fallback, it asks for a new
     /// incarnation (rule S4).
     pub earlier_actor: Option<Actor>,
+    /// The node came back without what it had, and owns what it owned: until it is refilled, what it tells of a key counts as
+    /// little as what a fallback tells (rule S11).
+    pub is_refilling: bool,
     /// What it may have under way.
     pub limits: Limits,
 }
@@ -91,6 +95,7 @@ impl Shard {
             avoided: SmallVec::new(),
             request_bytes: 0,
             dirty: DirtyPairs::default(),
+            refill: Refill::new(start.is_refilling),
             pair_facts: PairFacts::default(),
             held: Held::default(),
             limits,
@@ -149,6 +154,19 @@ impl Shard {
     #[must_use]
     pub fn exchanges_in_flight(&self) -> usize {
         self.parts.exchanges.len()
+    }
+
+    /// Whether this core has of all that it owns as much as every other owner, after its disk was lost.
+    #[must_use]
+    pub fn is_refilled(&self, store: &dyn Store, routes: &dyn Routes) -> bool {
+        let mut next = store.partition_from(0);
+        let partitions = std::iter::from_fn(|| {
+            let partition = next?;
+            next = partition.checked_add(1).and_then(|from| store.partition_from(from));
+            Some(partition)
+        });
+        let is_owned = |partition: &PartitionId| routes.owners(*partition).contains(&self.common.node);
+        self.common.refill.has_all(partitions.filter(is_owned))
     }
 
     /// What is remembered of comparing partitions with other owners, by partition and node.

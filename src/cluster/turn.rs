@@ -7,7 +7,7 @@ use annulus_object::Dot;
 use smallvec::SmallVec;
 
 use crate::counters::Counters;
-use crate::effect::{Answer, Effect, Effects, Failure, Span};
+use crate::effect::{Answer, Effect, Effects, Failure, Reach, Span};
 use crate::event::{Key, Now};
 use crate::exchange::DirtyPairs;
 use crate::held::Held;
@@ -17,6 +17,7 @@ use crate::message::{ForwardOutcome, Header, Message, NotCarriedOut};
 use crate::mutation::{Mutation, mutated};
 use crate::pair_facts::{PairFact, PairFacts};
 use crate::read_repair::Rate;
+use crate::refill::Refill;
 use crate::route::{PreferenceList, Routes};
 use crate::stamping::Stamping;
 use crate::store::Store;
@@ -40,6 +41,8 @@ pub(crate) struct Common {
     pub(crate) request_bytes: usize,
     /// Owners that are known to lack something.
     pub(crate) dirty: DirtyPairs,
+    /// What this node lost with its disk, and has back.
+    pub(crate) refill: Refill,
     /// What is remembered of exchanges.
     pub(crate) pair_facts: PairFacts,
     /// Scratch.
@@ -181,21 +184,16 @@ impl<'a> Turn<'a> {
     }
 
     /// A key was read.
-    pub(crate) fn answer_found(
-        &mut self,
-        (origin, partition): (Origin, PartitionId),
-        object: &[u8],
-        is_stale_possible: bool,
-    ) {
-        self.common.counters.stale_possible += u64::from(is_stale_possible);
+    pub(crate) fn answer_found(&mut self, (origin, partition): (Origin, PartitionId), object: &[u8], reach: Reach) {
+        self.common.counters.stale_possible += u64::from(reach.is_stale_possible());
         match origin {
             Origin::Client(client) => {
                 let object = self.effects.write(|out| out.extend_from_slice(object));
-                let answer = Answer::Found { object, is_stale_possible };
+                let answer = Answer::Found { object, reach };
                 self.effects.push(Effect::Answer { client, answer });
             }
             Origin::Forward { .. } => {
-                self.answer_forward(origin, partition, ForwardOutcome::Found { is_stale_possible, object });
+                self.answer_forward(origin, partition, ForwardOutcome::Found { reach, object });
             }
         }
     }

@@ -26,6 +26,7 @@ pub(crate) fn member(number: u8, cores: u16, role: Role, is_up: bool) -> MemberV
             cores,
             incarnation: 1,
             version: 1,
+            founding: 0,
             holdings: Holdings::default(),
         }),
         address: Some(format!("{host}:17379").parse().expect("an address")),

@@ -6,6 +6,7 @@ use super::data::parse_integer;
 use super::session::{Answer, SessionCommand, not_an_integer, ok, syntax_error};
 use super::{Args, client, table};
 use crate::config::{Announce, RuntimeConfig};
+use crate::consistency::Consistency;
 use crate::session::ReplyMode;
 
 /// The version of Redis whose replies are given.
@@ -41,6 +42,7 @@ pub fn quit(context: &mut SessionCommand<'_>) -> Answer {
 pub fn reset(context: &mut SessionCommand<'_>) -> Answer {
     let session = &mut *context.session;
     session.protocol = Protocol::Resp2;
+    session.consistency = Consistency::default();
     session.authenticated = context.runtime.requirepass.is_none();
     session.name.clear();
     session.reply_mode = ReplyMode::On;
@@ -153,6 +155,8 @@ fn try_hello(context: &mut SessionCommand<'_>, args: Args<'_>) -> Result<(), Str
     }
     if let Some(protocol) = hello.protocol {
         context.session.protocol = protocol;
+        // RESP2 has no attributes.
+        context.session.consistency.attributes &= protocol == Protocol::Resp3;
     }
     greet(context);
     Ok(())

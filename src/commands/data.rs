@@ -1,14 +1,19 @@
 //! What a command on one key may touch while it runs on the core that owns the key, and how it ends.
 //!
-//! A data command is one function of its context and its arguments. It never waits: when it needs a record from the disk it
-//! says so and is run again, from its first line, with the record at hand; so it must look before it writes.
+//! A data command is one function of its context and its arguments. It never waits: when it needs a record from the disk, or
+//! what the key's other owners have, it says so and is run again, from its first line, with that at hand; so it must look
+//! before it writes.
 
-use std::rc::Rc;
+mod engine_keys;
+mod keys;
+mod replicated_keys;
 
-use annulus_engine::{
-    Commit, Description, Disk, Engine, Found, Key, ReadError, ReadPlan, Record, RecordRef, Refusal, Written,
-};
+use annulus_engine::{Commit, Key, ReadPlan, Refusal};
 use annulus_net::resp::{Protocol, writer};
+
+pub use engine_keys::EngineKeys;
+pub use keys::{Deleted, Described, Keys, Looked, Stop, ValueRef};
+pub use replicated_keys::{Intended, ReplicatedKeys, live_siblings};
 
 /// How one run of a data command ended.
 #[derive(Debug)]
@@ -21,18 +26,20 @@ pub enum Outcome {
     Stall,
     /// The reply comes when the core's part of a snapshot has ended.
     Snapshot,
+    /// Run again with what R owners have of the key; nothing is to be written, and what was put into the reply is dropped.
+    Ask,
+    /// The reply is complete, and may leave when W nodes have what [`ReplicatedKeys::write`] says.
+    Sent,
 }
 
 /// What a data command sees.
-pub struct Data<'a, D: Disk> {
-    /// The core's store.
-    pub engine: &'a mut Engine<D>,
+pub struct Data<'a, K> {
+    /// The key's value, and whoever takes another.
+    pub keys: K,
     /// The wall clock of this turn, Unix milliseconds.
     pub now_ms: u64,
     /// How the client wants replies.
     pub protocol: Protocol,
-    /// What the disk gave for the plan of the run before, if there was one.
-    pub fetched: Option<&'a Result<Rc<Record>, ReadError>>,
     /// Counts reads of keys that are there.
     pub hits: &'a mut u64,
     /// Counts reads of keys that are not.
@@ -46,101 +53,105 @@ pub struct Data<'a, D: Disk> {
 pub enum Seen<T> {
     /// No such key, or it has expired; and the commit that this depends on, while that is not durable.
     Absent(Option<Commit>),
-    /// What was made of the record, and the commit that made the record, while that is not durable.
+    /// What was made of the value, and the commit that made the value, while that is not durable.
     Here(T, Option<Commit>),
-    /// End the run with this outcome: the record must be read first, or the reply is already an error.
+    /// End the run with this outcome: the value must be read first, or the reply is already an error.
     NotYet(Outcome),
 }
 
-/// What a command is going to do with a key that it reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Intent {
-    /// Only read: a record that was fetched answers, although the key may have been written since.
-    Read,
-    /// Write what follows from the record: only the key's current one serves.
-    Rewrite,
-}
-
-impl<D: Disk> Data<'_, D> {
-    /// Looks at the key's record, in memory or from the run before, through `look`, which may write the reply. The record is
-    /// only lent: nothing is copied or counted for it.
+impl<'v, K: Keys<'v>> Data<'_, K> {
+    /// Looks at the key's value through `look`, which may write the reply. The value is only lent: nothing is copied or
+    /// counted for it.
     #[inline]
-    pub fn read<T>(
-        &mut self,
-        key: &Key<'_>,
-        intent: Intent,
-        look: impl FnOnce(&mut Vec<u8>, RecordRef<'_>) -> T,
-    ) -> Seen<T> {
-        let counts = intent == Intent::Read;
-        let found = match self.fetched {
-            None => self.engine.find(key, self.now_ms),
-            Some(Err(error)) => {
-                writer::error(self.out, &format!("ERR reading the value failed: {error}"));
-                return Seen::NotYet(Outcome::Done(None));
-            }
-            Some(Ok(record)) if intent == Intent::Read => {
-                let record = record.view();
-                let is_expired = (1..=self.now_ms).contains(&record.expires_at_ms());
-                if record.key() != key.bytes || is_expired {
-                    *self.misses += 1;
-                    return Seen::Absent(None);
-                }
-                *self.hits += 1;
-                return Seen::Here(look(self.out, record), None);
-            }
-            Some(Ok(record)) => self.engine.find_with(key, self.now_ms, Some(record)),
-        };
-        match found {
-            Found::Absent { after } => {
-                *self.misses += u64::from(counts);
+    pub fn read<T>(&mut self, key: &Key<'_>, look: impl FnOnce(&mut Vec<u8>, &[u8]) -> T) -> Seen<T> {
+        match self.keys.read(key, self.now_ms, |value| look(self.out, value)) {
+            Looked::Absent(after) => {
+                *self.misses += 1;
                 Seen::Absent(after)
             }
-            Found::Here { record, after } => {
-                *self.hits += u64::from(counts);
-                Seen::Here(look(self.out, record), after)
+            Looked::Here(made, after) => {
+                *self.hits += 1;
+                Seen::Here(made, after)
             }
-            Found::OnDisk(plan) => Seen::NotYet(Outcome::Read(plan)),
+            Looked::Stop(stop) => Seen::NotYet(self.stopped(stop)),
         }
     }
 
-    /// What is known of the key without its record; for an absent key, the commit that its absence depends on.
-    pub fn describe(&mut self, key: &Key<'_>) -> Result<Description, Option<Commit>> {
-        match self.engine.describe(key, self.now_ms) {
-            Some(description) => {
+    /// As [`Data::read`] for a write that follows from the value.
+    #[inline]
+    pub fn read_to_write<T>(&mut self, key: &Key<'_>, look: impl FnOnce(&mut Vec<u8>, ValueRef<'_>) -> T) -> Seen<T> {
+        let looked = self.keys.read_to_write(key, self.now_ms, |value| look(self.out, value));
+        self.seen(looked)
+    }
+
+    /// Gives the key's value the expiry that `decide`, which may write the reply, makes of it: 0 for none, `None` leaves it.
+    /// Tells whether the key was written. A refusal replaces the reply.
+    #[inline]
+    pub fn change_expiry(
+        &mut self,
+        key: &Key<'_>,
+        decide: impl FnOnce(&mut Vec<u8>, ValueRef<'_>) -> Option<u64>,
+    ) -> Seen<bool> {
+        let reply_start = self.out.len();
+        let looked = self.keys.change_expiry(key, self.now_ms, |value| decide(self.out, value));
+        if matches!(looked, Looked::Stop(_)) {
+            self.out.truncate(reply_start);
+        }
+        self.seen(looked)
+    }
+
+    fn seen<T>(&mut self, looked: Looked<T>) -> Seen<T> {
+        match looked {
+            Looked::Absent(after) => Seen::Absent(after),
+            Looked::Here(made, after) => Seen::Here(made, after),
+            Looked::Stop(stop) => Seen::NotYet(self.stopped(stop)),
+        }
+    }
+
+    /// What is known of the key without its value.
+    #[inline]
+    pub fn describe(&mut self, key: &Key<'_>) -> Seen<Described> {
+        match self.keys.describe(key, self.now_ms) {
+            Looked::Here(described, after) => {
                 *self.hits += 1;
-                Ok(description)
+                Seen::Here(described, after)
             }
-            None => {
+            Looked::Absent(after) => {
                 *self.misses += 1;
-                Err(self.absent_after(key))
+                Seen::Absent(after)
             }
+            Looked::Stop(stop) => Seen::NotYet(self.stopped(stop)),
         }
     }
 
     /// Stores a value whose expiry, 0 for none, may be in the past already: then the key is deleted instead.
-    pub fn store(&mut self, key: &Key<'_>, value: &[u8], expires_at_ms: u64) -> Result<Option<Commit>, Refusal> {
-        if (1..=self.now_ms).contains(&expires_at_ms) {
-            return Ok(self.engine.delete(key, self.now_ms)?.and_then(|written| written.after));
+    #[inline]
+    pub fn store(&mut self, key: &Key<'_>, value: &'v [u8], expires_at_ms: u64) -> Result<Option<Commit>, Stop> {
+        if keys::has_come(expires_at_ms, self.now_ms) {
+            return self.keys.delete(key, self.now_ms).map(|deleted| deleted.after);
         }
-        let Written { after, .. } = self.engine.put(key, value, expires_at_ms, self.now_ms)?;
-        Ok(after)
+        self.keys.put(key, value, expires_at_ms, self.now_ms)
     }
 
     /// Ends a run whose reply, written already, depends on the outcome of a write; a refusal replaces the reply.
-    pub fn finish(&mut self, reply_start: usize, written: Result<Option<Commit>, Refusal>) -> Outcome {
+    pub fn finish(&mut self, reply_start: usize, written: Result<Option<Commit>, Stop>) -> Outcome {
         match written {
             Ok(after) => Outcome::Done(after),
-            Err(refusal) => {
+            Err(stop) => {
                 self.out.truncate(reply_start);
-                self.refused(&refusal)
+                self.stopped(stop)
             }
         }
     }
 
-    /// Answers a refused write.
+    /// Ends a run that could not do what it wanted.
     #[cold]
-    pub fn refused(&mut self, refusal: &Refusal) -> Outcome {
-        refused(self.out, refusal)
+    pub fn stopped(&mut self, stop: Stop) -> Outcome {
+        match stop {
+            Stop::Again(outcome) => outcome,
+            Stop::Refused(refusal) => refused(self.out, &refusal),
+            Stop::Unreadable(error) => self.fail(&format!("ERR reading the value failed: {error}")),
+        }
     }
 
     /// Ends a run with an error.
@@ -162,14 +173,6 @@ impl<D: Disk> Data<'_, D> {
     pub fn null(&mut self, after: Option<Commit>) -> Outcome {
         writer::null(self.out, self.protocol);
         Outcome::Done(after)
-    }
-
-    /// What a reply that calls the key absent depends on.
-    pub fn absent_after(&mut self, key: &Key<'_>) -> Option<Commit> {
-        match self.engine.find(key, self.now_ms) {
-            Found::Absent { after } => after,
-            Found::Here { .. } | Found::OnDisk(_) => None,
-        }
     }
 }
 
@@ -209,5 +212,7 @@ pub fn parse_integer(text: &[u8]) -> Option<i64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
+#[cfg(test)]
+mod replicated_tests;
 #[cfg(test)]
 mod tests;

@@ -2,10 +2,11 @@
 //!
 //! Instants are Unix milliseconds; 0 stands for never. A key whose instant has come counts as absent everywhere.
 
-use annulus_engine::{Disk, Key};
+use annulus_engine::Key;
 
 use super::Args;
-use super::data::{Data, Intent, Outcome, Seen, parse_integer};
+use super::data::{Data, Keys, Outcome, Seen, parse_integer};
+use super::keys;
 
 /// What an argument counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +102,13 @@ impl Conditions {
 }
 
 /// EXPIRE, PEXPIRE, EXPIREAT, PEXPIREAT.
-pub fn expire<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>, args: Args<'_>, unit: Unit, from: From) -> Outcome {
+pub fn expire<'v, K: Keys<'v>>(
+    data: &mut Data<'_, K>,
+    key: &Key<'_>,
+    args: Args<'_>,
+    unit: Unit,
+    from: From,
+) -> Outcome {
     let conditions = match Conditions::parse(&args[3..]) {
         Ok(conditions) => conditions,
         Err(text) => return data.fail(&text),
@@ -117,40 +124,25 @@ pub fn expire<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>, args: Args<'_>, un
     let expires_at_ms = u64::try_from(wanted).unwrap_or(0).max(1);
     let has_come = expires_at_ms <= data.now_ms;
     if has_come && conditions == Conditions::default() {
-        return delete(data, key);
+        return keys::del(data, key);
     }
-    let seen = data.read(key, Intent::Rewrite, |_, record| {
-        conditions.allow(record.expires_at_ms(), wanted).then(|| record.value().to_vec())
-    });
+    let seen = data.change_expiry(key, |_, seen| conditions.allow(seen.expires_at_ms, wanted).then_some(expires_at_ms));
     match seen {
         Seen::NotYet(outcome) => outcome,
-        Seen::Absent(after) | Seen::Here(None, after) => data.integer(0, after),
-        Seen::Here(Some(value), _) => match data.store(key, &value, expires_at_ms) {
-            Ok(after) => data.integer(1, after),
-            Err(refusal) => data.refused(&refusal),
-        },
-    }
-}
-
-fn delete<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>) -> Outcome {
-    match data.engine.delete(key, data.now_ms) {
-        Ok(Some(written)) => data.integer(1, written.after),
-        Ok(None) => {
-            let after = data.absent_after(key);
-            data.integer(0, after)
-        }
-        Err(refusal) => data.refused(&refusal),
+        Seen::Absent(after) => data.integer(0, after),
+        Seen::Here(is_written, after) => data.integer(i64::from(is_written), after),
     }
 }
 
 /// TTL, PTTL, EXPIRETIME, PEXPIRETIME: −2 without the key, −1 without expiry.
-pub fn ttl<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>, unit: Unit, from: From) -> Outcome {
-    let description = match data.describe(key) {
-        Ok(description) => description,
-        Err(after) => return data.integer(-2, after),
+pub fn ttl<'v, K: Keys<'v>>(data: &mut Data<'_, K>, key: &Key<'_>, unit: Unit, from: From) -> Outcome {
+    let (described, after) = match data.describe(key) {
+        Seen::Here(described, after) => (described, after),
+        Seen::Absent(after) => return data.integer(-2, after),
+        Seen::NotYet(outcome) => return outcome,
     };
-    let left = match (description.expires_at_ms, from) {
-        (0, _) => return data.integer(-1, description.after),
+    let left = match (described.expires_at_ms, from) {
+        (0, _) => return data.integer(-1, after),
         (at, From::Epoch) => at,
         (at, From::Now) => at.saturating_sub(data.now_ms),
     };
@@ -159,25 +151,21 @@ pub fn ttl<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>, unit: Unit, from: Fro
         // To the nearest second, as in Redis.
         Unit::Seconds => left.saturating_add(500) / 1000,
     };
-    data.integer(i64::try_from(left).unwrap_or(i64::MAX), description.after)
+    data.integer(i64::try_from(left).unwrap_or(i64::MAX), after)
 }
 
 /// PERSIST.
-pub fn persist<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>) -> Outcome {
+pub fn persist<'v, K: Keys<'v>>(data: &mut Data<'_, K>, key: &Key<'_>) -> Outcome {
     match data.describe(key) {
-        Err(after) => return data.integer(0, after),
-        Ok(description) if description.expires_at_ms == 0 => return data.integer(0, description.after),
-        Ok(_) => {}
+        Seen::NotYet(outcome) => return outcome,
+        Seen::Absent(after) => return data.integer(0, after),
+        Seen::Here(described, after) if described.expires_at_ms == 0 => return data.integer(0, after),
+        Seen::Here(..) => {}
     }
-    let seen =
-        data.read(key, Intent::Rewrite, |_, record| (record.expires_at_ms() != 0).then(|| record.value().to_vec()));
-    match seen {
+    match data.change_expiry(key, |_, seen| (seen.expires_at_ms != 0).then_some(0)) {
         Seen::NotYet(outcome) => outcome,
-        Seen::Absent(after) | Seen::Here(None, after) => data.integer(0, after),
-        Seen::Here(Some(value), _) => match data.store(key, &value, 0) {
-            Ok(after) => data.integer(1, after),
-            Err(refusal) => data.refused(&refusal),
-        },
+        Seen::Absent(after) => data.integer(0, after),
+        Seen::Here(is_written, after) => data.integer(i64::from(is_written), after),
     }
 }
 

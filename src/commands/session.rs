@@ -15,7 +15,7 @@ use super::data::Outcome;
 use super::latency::Latency;
 use super::slowlog::SlowLog;
 use super::table::{self, Command, Gather};
-use super::{Args, admin, client, cluster, connection, describe, info, latency, server, slowlog};
+use super::{Args, acknowledged, admin, client, cluster, connection, describe, info, latency, server, slowlog};
 use crate::config::RuntimeConfig;
 use crate::core_facts::CoreFacts;
 use crate::node::Node;
@@ -150,6 +150,9 @@ fn reply(command: Command, context: &mut SessionCommand<'_>, args: Args<'_>) {
         Command::ConfigGet => server::config_get(context, args),
         Command::Info => info::info(context, args),
         Command::Time => server::time(context),
+        Command::DynConsistency => acknowledged::consistency(context, args),
+        Command::Wait => acknowledged::wait(context, args),
+        Command::WaitAof => acknowledged::wait_aof(context, args),
         Command::LatencyHistogram => latency::histogram(context, args),
         Command::Help => help(context.out, args),
         Command::Client

@@ -2,20 +2,20 @@
 
 mod options;
 
-use annulus_engine::{Disk, Key};
+use annulus_engine::Key;
 use annulus_net::resp::writer;
 
 use super::Args;
-use super::data::{Data, Intent, Outcome, Seen, parse_integer};
+use super::data::{Data, Keys, Looked, Outcome, Seen, parse_integer};
 use super::expiry::{self, From, Unit};
 use super::table;
-use super::table::refusals::COMPARE_AND_SET;
+use super::table::refusals::{COMPARE_AND_SET, SWAPS};
 use options::{BadOption, Expiry, Options, OptionsOf};
 
 /// GET.
 #[inline]
-pub fn get<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>) -> Outcome {
-    match data.read(key, Intent::Read, |out, record| writer::bulk(out, record.value())) {
+pub fn get<'v, K: Keys<'v>>(data: &mut Data<'_, K>, key: &Key<'_>) -> Outcome {
+    match data.read(key, writer::bulk) {
         Seen::Here((), after) => Outcome::Done(after),
         Seen::Absent(after) => data.null(after),
         Seen::NotYet(outcome) => outcome,
@@ -23,7 +23,7 @@ pub fn get<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>) -> Outcome {
 }
 
 #[cold]
-fn refuse_options<D: Disk>(data: &mut Data<'_, D>, bad: BadOption) -> Outcome {
+fn refuse_options<'v, K: Keys<'v>>(data: &mut Data<'_, K>, bad: BadOption) -> Outcome {
     match bad {
         BadOption::Syntax => data.fail("ERR syntax error"),
         BadOption::CompareAndSet(what) => {
@@ -35,7 +35,7 @@ fn refuse_options<D: Disk>(data: &mut Data<'_, D>, bad: BadOption) -> Outcome {
 
 /// SET.
 #[inline]
-pub fn set<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>, args: Args<'_>) -> Outcome {
+pub fn set<'v, K: Keys<'v>>(data: &mut Data<'_, K>, key: &Key<'_>, args: Args<'v>) -> Outcome {
     if args.len() == 3 {
         return put(data, key, args[2], 0);
     }
@@ -53,38 +53,44 @@ pub fn set<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>, args: Args<'_>) -> Ou
         Expiry::Unsaid | Expiry::Keep | Expiry::Persist => 0,
     };
     if options.get {
-        return set_and_get(data, key, args[2], expires_at_ms, options.expiry == Expiry::Keep);
+        return set_and_get(data, key, args[2], expires_at_ms, (options.expiry == Expiry::Keep, "SET with GET"));
     }
-    if options.expiry == Expiry::Keep {
-        let kept = data.engine.describe(key, data.now_ms).map_or(0, |description| description.expires_at_ms);
-        return put(data, key, args[2], kept);
+    if options.expiry != Expiry::Keep {
+        return put(data, key, args[2], expires_at_ms);
     }
-    put(data, key, args[2], expires_at_ms)
+    match data.keys.describe(key, data.now_ms) {
+        Looked::Here(described, _) => put(data, key, args[2], described.expires_at_ms),
+        Looked::Absent(_) => put(data, key, args[2], 0),
+        Looked::Stop(stop) => data.stopped(stop),
+    }
 }
 
 #[inline]
-fn put<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>, value: &[u8], expires_at_ms: u64) -> Outcome {
+fn put<'v, K: Keys<'v>>(data: &mut Data<'_, K>, key: &Key<'_>, value: &'v [u8], expires_at_ms: u64) -> Outcome {
     match data.store(key, value, expires_at_ms) {
         Ok(after) => {
             data.out.extend_from_slice(writer::OK);
             Outcome::Done(after)
         }
-        Err(refusal) => data.refused(&refusal),
+        Err(stop) => data.stopped(stop),
     }
 }
 
-/// Writes the value and answers with the one before.
-fn set_and_get<D: Disk>(
-    data: &mut Data<'_, D>,
+/// Writes the value and answers with the one before; `title` is the command as a refusal names it.
+fn set_and_get<'v, K: Keys<'v>>(
+    data: &mut Data<'_, K>,
     key: &Key<'_>,
-    value: &[u8],
+    value: &'v [u8],
     expires_at_ms: u64,
-    keep_expiry: bool,
+    (keep_expiry, title): (bool, &str),
 ) -> Outcome {
+    if !data.keys.may_swap() {
+        return refuse_swap(data, title);
+    }
     let reply_start = data.out.len();
-    let seen = data.read(key, Intent::Rewrite, |out, record| {
-        writer::bulk(out, record.value());
-        record.expires_at_ms()
+    let seen = data.read_to_write(key, |out, seen| {
+        writer::bulk(out, seen.value);
+        seen.expires_at_ms
     });
     let kept = match seen {
         Seen::Here(expires_at_ms, _) => expires_at_ms,
@@ -98,8 +104,15 @@ fn set_and_get<D: Disk>(
     data.finish(reply_start, written)
 }
 
+/// Answers a command that reads a value and replaces it, of which other copies may be written in between.
+#[cold]
+fn refuse_swap<'v, K: Keys<'v>>(data: &mut Data<'_, K>, title: &str) -> Outcome {
+    table::refuse(data.out, title, &SWAPS);
+    Outcome::Done(None)
+}
+
 /// SETEX, PSETEX.
-pub fn setex<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>, args: Args<'_>, unit: Unit) -> Outcome {
+pub fn setex<'v, K: Keys<'v>>(data: &mut Data<'_, K>, key: &Key<'_>, args: Args<'v>, unit: Unit) -> Outcome {
     let command = match unit {
         Unit::Seconds => "setex",
         Unit::Milliseconds => "psetex",
@@ -111,26 +124,29 @@ pub fn setex<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>, args: Args<'_>, uni
 }
 
 /// GETSET.
-pub fn getset<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>, args: Args<'_>) -> Outcome {
-    set_and_get(data, key, args[2], 0, false)
+pub fn getset<'v, K: Keys<'v>>(data: &mut Data<'_, K>, key: &Key<'_>, args: Args<'v>) -> Outcome {
+    set_and_get(data, key, args[2], 0, (false, "GETSET"))
 }
 
 /// GETDEL.
-pub fn getdel<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>) -> Outcome {
+pub fn getdel<'v, K: Keys<'v>>(data: &mut Data<'_, K>, key: &Key<'_>) -> Outcome {
+    if !data.keys.may_swap() {
+        return refuse_swap(data, "GETDEL");
+    }
     let reply_start = data.out.len();
-    match data.read(key, Intent::Rewrite, |out, record| writer::bulk(out, record.value())) {
+    match data.read_to_write(key, |out, seen| writer::bulk(out, seen.value)) {
         Seen::NotYet(outcome) => outcome,
         Seen::Absent(after) => data.null(after),
         Seen::Here((), read_after) => {
-            let deleted = data.engine.delete(key, data.now_ms);
-            let written = deleted.map(|written| written.map_or(read_after, |written| written.after));
+            let deleted = data.keys.delete(key, data.now_ms);
+            let written = deleted.map(|deleted| if deleted.existed { deleted.after } else { read_after });
             data.finish(reply_start, written)
         }
     }
 }
 
 /// GETEX.
-pub fn getex<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>, args: Args<'_>) -> Outcome {
+pub fn getex<'v, K: Keys<'v>>(data: &mut Data<'_, K>, key: &Key<'_>, args: Args<'_>) -> Outcome {
     let options = match Options::parse(args, 2, OptionsOf::GetEx) {
         Ok(options) => options,
         Err(bad) => return refuse_options(data, bad),
@@ -144,33 +160,29 @@ pub fn getex<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>, args: Args<'_>) -> 
         Ok(instant) => get_and_expire(data, key, instant),
         // As in Redis, a key that is not there comes before an expiry that is wrong.
         Err(text) => match data.describe(key) {
-            Ok(_) => data.fail(&text),
-            Err(after) => data.null(after),
+            Seen::Here(..) => data.fail(&text),
+            Seen::Absent(after) => data.null(after),
+            Seen::NotYet(outcome) => outcome,
         },
     }
 }
 
 /// Answers with the value and gives it another expiry, 0 for none.
-fn get_and_expire<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>, expires_at_ms: u64) -> Outcome {
-    let reply_start = data.out.len();
-    let seen = data.read(key, Intent::Rewrite, |out, record| {
-        writer::bulk(out, record.value());
-        (record.expires_at_ms() != expires_at_ms).then(|| record.value().to_vec())
+fn get_and_expire<'v, K: Keys<'v>>(data: &mut Data<'_, K>, key: &Key<'_>, expires_at_ms: u64) -> Outcome {
+    let seen = data.change_expiry(key, |out, seen| {
+        writer::bulk(out, seen.value);
+        (seen.expires_at_ms != expires_at_ms).then_some(expires_at_ms)
     });
     match seen {
         Seen::NotYet(outcome) => outcome,
         Seen::Absent(after) => data.null(after),
-        Seen::Here(None, after) => Outcome::Done(after),
-        Seen::Here(Some(value), _) => {
-            let written = data.store(key, &value, expires_at_ms);
-            data.finish(reply_start, written)
-        }
+        Seen::Here(_, after) => Outcome::Done(after),
     }
 }
 
 /// STRLEN.
-pub fn strlen<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>) -> Outcome {
-    match data.read(key, Intent::Read, |_, record| record.value().len()) {
+pub fn strlen<'v, K: Keys<'v>>(data: &mut Data<'_, K>, key: &Key<'_>) -> Outcome {
+    match data.read(key, |_, value| value.len()) {
         Seen::NotYet(outcome) => outcome,
         Seen::Absent(after) => data.integer(0, after),
         Seen::Here(length, after) => data.integer(i64::try_from(length).unwrap_or(i64::MAX), after),
@@ -178,11 +190,11 @@ pub fn strlen<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>) -> Outcome {
 }
 
 /// GETRANGE, SUBSTR.
-pub fn getrange<D: Disk>(data: &mut Data<'_, D>, key: &Key<'_>, args: Args<'_>) -> Outcome {
+pub fn getrange<'v, K: Keys<'v>>(data: &mut Data<'_, K>, key: &Key<'_>, args: Args<'_>) -> Outcome {
     let (Some(start), Some(end)) = (parse_integer(args[2]), parse_integer(args[3])) else {
         return data.fail("ERR value is not an integer or out of range");
     };
-    let seen = data.read(key, Intent::Read, |out, record| writer::bulk(out, range(record.value(), start, end)));
+    let seen = data.read(key, |out, value| writer::bulk(out, range(value, start, end)));
     match seen {
         Seen::NotYet(outcome) => outcome,
         Seen::Here((), after) => Outcome::Done(after),

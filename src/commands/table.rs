@@ -13,6 +13,7 @@ mod cluster;
 mod collections;
 mod command;
 mod connection;
+mod dynamo;
 mod errors;
 mod generic;
 mod lookup;
@@ -31,13 +32,15 @@ pub use readme::{check_readme, markdown};
 pub use refusals::Refusal;
 
 /// The rows by file, in the order in which COMMAND lists them.
-static ROWS: [&[Row]; 17] = [
+static ROWS: [&[Row]; 19] = [
     strings::ROWS,
     generic::ROWS,
     connection::ROWS,
     server::ROWS,
     cluster::ROWS,
     admin::ROWS,
+    dynamo::KEYS,
+    dynamo::CONNECTION,
     collections::LIST,
     collections::HASH,
     collections::SET,
@@ -115,6 +118,8 @@ pub enum Route {
     Session,
     /// On the core of its only key, at `keys.first`.
     OneKey,
+    /// On the core of its only key, at `keys.first`, and always by the protocol.
+    Protocol,
     /// On the core of the slot that argument 2 names.
     Slot,
     /// Its keys are scattered to their cores and the replies gathered.

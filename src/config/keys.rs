@@ -7,10 +7,16 @@ pub(super) struct Key {
     pub(super) name: &'static str,
     /// Under which heading it is printed.
     pub(super) section: &'static str,
+    /// In the file it may be an array, of which a flag takes the elements with commas between them.
+    pub(super) is_list: bool,
 }
 
 const fn key(section: &'static str, name: &'static str) -> Key {
-    Key { name, section }
+    Key { name, section, is_list: false }
+}
+
+const fn list(section: &'static str, name: &'static str) -> Key {
+    Key { name, section, is_list: true }
 }
 
 /// Every key, in the order in which the listing prints them; sections are contiguous.
@@ -28,11 +34,23 @@ pub(super) const KEYS: &[Key] = &[
     key("network", "requirepass"),
     key("network", "announce"),
     key("network", "announce-host"),
+    key("cluster", "cluster"),
+    key("cluster", "secret-file"),
+    list("cluster", "seeds"),
+    key("cluster", "found"),
+    key("cluster", "zone"),
+    key("cluster", "peer-listen"),
+    key("cluster", "copies"),
+    key("cluster", "read-quorum"),
+    key("cluster", "write-quorum"),
+    key("cluster", "durable-quorum"),
+    key("cluster", "deadline"),
     key("clients", "maxclients"),
     key("clients", "timeout"),
     key("clients", "tcp-keepalive"),
     key("clients", "proto-max-bulk-len"),
     key("clients", "client-output-buffer-limit"),
+    key("clients", "relaxed-commands"),
     key("cores", "cores"),
     key("cores", "preempt-timer"),
     key("cores", "background-load"),

@@ -20,6 +20,21 @@ impl ConfigLimits {
     /// Peers are on the base port plus this.
     pub const PEER_PORT_OFFSET: u16 = 10_000;
 
+    /// Most bytes of a cluster's name.
+    pub const CLUSTER_NAME_BYTES_MAX: usize = 64;
+    /// Most seeds: a node needs one that answers.
+    pub const SEEDS_MAX: usize = 32;
+    /// Most nodes that found a cluster together; more can join it.
+    pub const FOUNDERS_MAX: u8 = 64;
+    /// `copies` unless told.
+    pub const COPIES: u8 = 3;
+    /// `deadline` unless told.
+    pub const DEADLINE: Duration = Duration::from_secs(1);
+    /// Least `deadline`: below it a sync to a disk is no answer any more.
+    pub const DEADLINE_MIN: Duration = Duration::from_millis(10);
+    /// Largest `deadline`.
+    pub const DEADLINE_MAX: Duration = Duration::from_secs(60);
+
     /// Share of the cgroup's or machine's memory.
     pub const MEMORY_LIMIT_PERCENT: u64 = 80;
     /// Least `memory-limit` of a core: its ring's buffers, frames in flight and a little data.

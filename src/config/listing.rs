@@ -1,7 +1,7 @@
 //! The effective configuration as text: what the node prints at start.
 
 use super::keys::KEYS;
-use super::{Config, Origin, cores, parse};
+use super::{ClusterConfig, Config, Origin, cores, parse};
 
 /// One line a section: (section, `key=value …`); values that were given are marked with their origin.
 pub(super) fn sections(config: &Config) -> Vec<(&'static str, String)> {
@@ -42,6 +42,14 @@ fn value(config: &Config, key: &str) -> String {
         "requirepass" => if runtime.requirepass.is_some() { "(set)" } else { "(none)" }.to_owned(),
         "announce" => config.announce.name().to_owned(),
         "announce-host" => config.announce_host.clone().unwrap_or_else(|| "(as reached)".to_owned()),
+        "copies" => config.quorums.copies.to_string(),
+        "read-quorum" => config.quorums.read.to_string(),
+        "write-quorum" => config.quorums.write.to_string(),
+        "durable-quorum" => config.quorums.durable.to_string(),
+        "deadline" => parse::format_duration(config.quorums.deadline),
+        "cluster" | "secret-file" | "seeds" | "found" | "zone" | "peer-listen" => {
+            config.cluster.as_ref().map_or_else(|| "(none)".to_owned(), |cluster| of_cluster(cluster, key))
+        }
         "maxclients" => runtime.maxclients.to_string(),
         "timeout" => runtime.timeout_s.to_string(),
         "tcp-keepalive" => runtime.tcp_keepalive_s.to_string(),
@@ -51,6 +59,7 @@ fn value(config: &Config, key: &str) -> String {
             let (hard, soft) = (parse::format_bytes(limit.hard_bytes), parse::format_bytes(limit.soft_bytes));
             format!("\"{hard} {soft} {}\"", limit.soft_seconds)
         }
+        "relaxed-commands" => runtime.relaxed_commands.to_string(),
         "cores" => cores::format(&config.cores),
         "background-load" => config.background_load.to_string(),
         "preempt-timer" => parse::format_duration(config.preempt_timer),
@@ -60,5 +69,18 @@ fn value(config: &Config, key: &str) -> String {
         "slowlog-max-len" => runtime.slowlog_entries_max.to_string(),
         "latency-tracking" => runtime.latency_tracking.to_string(),
         other => unreachable!("every key of the table has a value: {other}"),
+    }
+}
+
+fn of_cluster(cluster: &ClusterConfig, key: &str) -> String {
+    match key {
+        "cluster" => cluster.name.clone(),
+        "secret-file" => cluster.secret_file.display().to_string(),
+        "seeds" if cluster.seeds.is_empty() => "(none)".to_owned(),
+        "seeds" => cluster.seeds.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+        "found" => cluster.found.map_or_else(|| "(none)".to_owned(), |count| count.to_string()),
+        "zone" => cluster.zone.map_or_else(|| "(none)".to_owned(), |zone| zone.name().to_owned()),
+        "peer-listen" => cluster.peer_listen.to_string(),
+        other => unreachable!("no key of the cluster's: {other}"),
     }
 }

@@ -1,4 +1,4 @@
-//! Which port is whose: P for every client, core k on P+1+k, HTTP on P+2000 unless told, peers on P+10000.
+//! Which port is whose: P for every client, core k on P+1+k, HTTP on P+2000 unless told, peers on P+10000 unless told.
 //!
 //! Invariant: no two of them are the same, and all fit 16 bits.
 
@@ -12,6 +12,8 @@ pub struct Ports {
     listen: SocketAddr,
     cores: u16,
     http: Option<SocketAddr>,
+    /// Where peers connect; `None` of a node without a cluster.
+    peers: Option<SocketAddr>,
 }
 
 /// Ports that cannot be: which key to change, and why.
@@ -23,7 +25,12 @@ pub struct PortConflict {
 
 impl Ports {
     /// Derives and checks the ports.
-    pub(super) fn new(listen: SocketAddr, cores: u16, http: Option<SocketAddr>) -> Result<Self, PortConflict> {
+    pub(super) fn new(
+        listen: SocketAddr,
+        cores: u16,
+        http: Option<SocketAddr>,
+        peers: Option<SocketAddr>,
+    ) -> Result<Self, PortConflict> {
         let base = listen.port();
         let conflict = |key, text| Err(PortConflict { key, text });
         if base == 0 || cores == 0 {
@@ -36,8 +43,13 @@ impl Ports {
                 format!("port {base} is too high: peers use {base}+10000, so the port must be at most {last}"),
             );
         }
-        let ports = Self { listen, cores, http };
+        let ports = Self { listen, cores, http, peers };
         let last_core = ports.core(cores - 1).port();
+        if let Some(peers) = peers.filter(|peers| (base..=last_core).contains(&peers.port())) {
+            let text =
+                format!("port {} is for clients: {base}, and {} to {last_core} for cores", peers.port(), base + 1);
+            return conflict("peer-listen", text);
+        }
         if let Some(http) = http {
             let taken = (base..=last_core).contains(&http.port()) || http.port() == ports.peers().port();
             if taken {
@@ -50,7 +62,6 @@ impl Ports {
                 return conflict("http", text);
             }
         }
-        assert!(last_core < ports.peers().port());
         Ok(ports)
     }
 
@@ -70,17 +81,24 @@ impl Ports {
         self.http
     }
 
-    /// Where other nodes connect.
+    /// Where other nodes connect, TCP and UDP: of a node without a cluster where they would.
     pub fn peers(&self) -> SocketAddr {
-        SocketAddr::new(self.listen.ip(), self.listen.port() + ConfigLimits::PEER_PORT_OFFSET)
+        let default = || SocketAddr::new(self.listen.ip(), self.listen.port() + ConfigLimits::PEER_PORT_OFFSET);
+        self.peers.unwrap_or_else(default)
     }
 
-    /// Every address that is bound now, with what it is for.
+    /// Every TCP address that is bound, with what it is for.
     pub fn bound(&self) -> Vec<(String, SocketAddr)> {
         let mut bound = vec![("clients".to_owned(), self.listen)];
         bound.extend((0..self.cores).map(|core| (format!("core {core}"), self.core(core))));
         bound.extend(self.http.map(|address| ("http".to_owned(), address)));
+        bound.extend(self.peers.map(|address| ("peers".to_owned(), address)));
         bound
+    }
+
+    /// The UDP address that is bound, if one is.
+    pub fn gossip(&self) -> Option<SocketAddr> {
+        self.peers
     }
 }
 

@@ -27,6 +27,8 @@ pub struct RuntimeConfig {
     pub bulk_bytes_max: u64,
     /// When a client that does not read is disconnected.
     pub output_limit: OutputLimit,
+    /// Commands that answer with a value and replace it are served although a key has several copies: as two steps.
+    pub relaxed_commands: bool,
     /// Commands that took at least this many microseconds are kept in the slow log; below 0 = none.
     pub slowlog_slower_than_us: i64,
     /// Entries of the slow log.
@@ -77,6 +79,7 @@ impl Default for RuntimeConfig {
                 soft_bytes: Limits::OUTPUT_SOFT_BYTES,
                 soft_seconds: Limits::OUTPUT_SOFT_SECONDS,
             },
+            relaxed_commands: false,
             slowlog_slower_than_us: Limits::SLOWLOG_US,
             slowlog_entries_max: Limits::SLOWLOG_ENTRIES,
             latency_tracking: true,
@@ -104,6 +107,7 @@ impl RuntimeConfig {
             output_limit: sources
                 .get("client-output-buffer-limit", parse::output_limit)?
                 .unwrap_or(default.output_limit),
+            relaxed_commands: sources.get("relaxed-commands", parse::boolean)?.unwrap_or(default.relaxed_commands),
             slowlog_slower_than_us: sources
                 .get("slowlog-log-slower-than", parse::integer)?
                 .unwrap_or(default.slowlog_slower_than_us),

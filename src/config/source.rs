@@ -84,8 +84,9 @@ impl Sources {
             let Some(known) = keys::find(key.get_ref()) else {
                 return Err(unknown_key(key.get_ref(), origin));
             };
-            let raw = Raw::from_toml(value.get_ref())
-                .map_err(|text| ConfigError::new(known.name, at(value.span().start), text))?;
+            let read = if known.is_list { Raw::from_toml_list } else { Raw::from_toml };
+            let raw =
+                read(value.get_ref()).map_err(|text| ConfigError::new(known.name, at(value.span().start), text))?;
             sources.values.insert(known.name, (raw, origin));
         }
         Ok(sources)
@@ -132,6 +133,13 @@ impl Raw {
             }
             other => Err(format!("a {} is not a value of this key", other.type_str())),
         }
+    }
+
+    /// An array of strings as one string with commas, or what [`Raw::from_toml`] reads.
+    fn from_toml_list(value: &DeValue<'_>) -> Result<Self, String> {
+        let DeValue::Array(array) = value else { return Self::from_toml(value) };
+        let texts = array.iter().map(|element| Self::from_toml(element.get_ref())?.text());
+        Ok(Self::Text(texts.collect::<Result<Vec<_>, _>>()?.join(",")))
     }
 
     /// The value as text, whatever it was; errors on a boolean.

@@ -64,12 +64,24 @@ shutdown-timeout = "3s"
 slowlog-log-slower-than = -1
 slowlog-max-len = 7
 latency-tracking = "no"
+relaxed-commands = true
 announce-host = "db-1.example.org"
 announce = "node"
 partitions = 16384
 log-level = "debug"
 preempt-timer = "100us"
 background-load = true
+cluster = "c-1"
+secret-file = "/etc/secret"
+seeds = ["db1:7379", "[::1]:7000"]
+found = 3
+zone = "rack-1"
+peer-listen = "127.0.0.1:17001"
+copies = 5
+read-quorum = 2
+write-quorum = 4
+durable-quorum = 1
+deadline = "2s"
 "#,
     )
     .unwrap();
@@ -86,8 +98,17 @@ background-load = true
     assert_eq!((runtime.maxclients, runtime.timeout_s, runtime.tcp_keepalive_s), (20, 30, 0));
     assert_eq!((runtime.slowlog_slower_than_us, runtime.slowlog_entries_max), (-1, 7));
     assert_eq!((runtime.latency_tracking, runtime.log_level), (false, LogLevel::Debug));
+    assert!(runtime.relaxed_commands);
     let output = OutputLimit { hard_bytes: 128 << 20, soft_bytes: 64 << 20, soft_seconds: 10 };
     assert_eq!(runtime.output_limit, output);
+    let cluster = config.cluster.as_ref().unwrap();
+    assert_eq!((cluster.name.as_str(), cluster.secret_file.to_str()), ("c-1", Some("/etc/secret")));
+    let seeds: Vec<(&str, u16)> = cluster.seeds.iter().map(|seed| (seed.host.as_str(), seed.peer_port())).collect();
+    assert_eq!(seeds, [("db1", 17_379), ("::1", 17_000)]);
+    assert_eq!((cluster.found, cluster.zone.unwrap().name()), (Some(3), "rack-1"));
+    assert_eq!((config.ports().peers(), config.ports().gossip()), (cluster.peer_listen, Some(cluster.peer_listen)));
+    let deadline = Duration::from_secs(2);
+    assert_eq!(config.quorums, QuorumConfig { copies: 5, read: 2, write: 4, durable: 1, deadline });
     // No key of the table is left a default here, or this test does not know it.
     assert!(config.listing().iter().all(|(_, _, origin)| *origin != Origin::Default), "{:?}", config.listing());
 }
@@ -183,6 +204,70 @@ fn strangers_need_a_password() {
 }
 
 #[test]
+fn a_cluster_is_whole_or_not_there() {
+    let with = |rest: &str| format!("cluster = \"c\"\nsecret-file = \"/s\"\n{rest}");
+    let cluster = from_file(&with("seeds = \"db1:7000, db2:7000\"")).unwrap().cluster.unwrap();
+    assert_eq!((cluster.seeds[1].to_string().as_str(), cluster.found), ("db2:7000", None));
+    assert_eq!(cluster.peer_listen.to_string(), "127.0.0.1:17379");
+    assert!(from_file("").unwrap().cluster.is_none() && from_file("").unwrap().ports().gossip().is_none());
+    assert!(refusal("cluster = \"c\"").contains("a cluster has a secret: write at least 16"));
+    for lonely in
+        ["secret-file = \"/s\"", "seeds = \"a:1\"", "found = 1", "zone = \"z\"", "peer-listen = \"127.0.0.1:17379\""]
+    {
+        let key = lonely.split(' ').next().unwrap();
+        assert_eq!(refusal(lonely), format!("a.toml:1: {key}: it is of a cluster: name that with `cluster`"));
+    }
+    let cases = [
+        ("found = 0", "0 nodes found nothing"),
+        ("found = 65", "65 is more than 64"),
+        ("seeds = \"db1\"", "`db1` is not HOST:PORT"),
+        ("seeds = \"db1:7379,\"", "`` is not HOST:PORT"),
+        ("seeds = \"db1:60000\"", "the port is from 1 to 55535"),
+        ("seeds = \"0.0.0.0:7379\"", "wildcard"),
+        ("seeds = [true]", "true is not a value"),
+        ("zone = \"a b\"", "is no zone"),
+        ("zone = \"\"", "is no zone"),
+        ("peer-listen = \"127.0.0.1:9000\"", "port 9000 is not above 10000"),
+        ("peer-listen = \"0.0.0.0:17379\"", "other nodes must be told one: set `announce-host`"),
+        ("http = \"127.0.0.1:17379\"", "used by the node itself"),
+        ("listen = \"127.0.0.1:20000\"\npeer-listen = \"127.0.0.1:20004\"", "port 20004 is for clients"),
+    ];
+    for (text, expected) in cases {
+        let refused = refusal(&with(text));
+        assert!(refused.contains(expected), "{text}: {refused}");
+    }
+    for name in ["", "a b", "ü", &"n".repeat(65)] {
+        assert!(refusal(&format!("cluster = \"{name}\"")).contains("is no name"), "{name}");
+    }
+    assert!(from_file(&with("announce-host = \"db1\"\npeer-listen = \"0.0.0.0:17379\"")).is_ok());
+}
+
+#[test]
+fn quorums_follow_the_copies() {
+    let of = |text: &str| {
+        let QuorumConfig { copies, read, write, durable, .. } = from_file(text).unwrap().quorums;
+        (copies, read, write, durable)
+    };
+    assert_eq!(of(""), (3, 2, 2, 2));
+    assert_eq!(of("copies = 1"), (1, 1, 1, 1));
+    assert_eq!(of("copies = 5\nwrite-quorum = 4"), (5, 3, 4, 4));
+    assert_eq!(of("durability = \"interval\""), (3, 2, 2, 0));
+    assert_eq!(of("durability = \"interval\"\ndurable-quorum = 3"), (3, 2, 2, 3));
+    let cases = [
+        ("copies = 0", "0 is outside 1 to 16"),
+        ("copies = 17", "17 is outside 1 to 16"),
+        ("read-quorum = 4", "4 is outside 1 to 3, the number of copies"),
+        ("write-quorum = 0", "0 is outside 1 to 3"),
+        ("durable-quorum = 300", "300 is outside 0 to 3"),
+        ("durable-quorum = 1\ndurability = \"memory\"", "nothing is ever on stable storage"),
+        ("deadline = \"1ms\"", "outside 10ms to 60s"),
+    ];
+    for (text, expected) in cases {
+        assert!(refusal(text).contains(expected), "{text}: {}", refusal(text));
+    }
+}
+
+#[test]
 fn flags_override_the_file_and_are_named() {
     let mut sources = Sources::parse("a.toml", "cores = 3\ninterval = \"20ms\"").unwrap();
     sources.flag("cores", Raw::Text("1".to_owned()));
@@ -224,7 +309,7 @@ fn the_listing_is_one_line_a_section_and_hides_the_password() {
     let config = from_file("requirepass = \"secret\"\ncache = \"1gb\"").unwrap();
     let sections = listing::sections(&config);
     let names: Vec<&str> = sections.iter().map(|(section, _)| *section).collect();
-    assert_eq!(names, ["storage", "memory", "network", "clients", "cores", "observability"]);
+    assert_eq!(names, ["storage", "memory", "network", "cluster", "clients", "cores", "observability"]);
     assert_eq!(sections[1].1, "memory-limit=8GiB cache=1GiB (a.toml:2)");
     assert!(sections[2].1.contains("requirepass=(set) (a.toml:1)"));
     assert!(!format!("{sections:?} {config:?}").contains("secret"));

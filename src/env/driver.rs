@@ -18,10 +18,14 @@ use annulus_object::Clock;
 
 use super::background::{Background, BackgroundDone};
 use super::disk::{InFlight, RingDisk, completion};
+use crate::control::ToControl;
+use crate::core_inbox::{CoreEvent, CoreInbox};
 use crate::limits;
 use crate::logging::LogHandle;
 use crate::mesh::{Doorbell, Message};
 use crate::node::{Node, Phase};
+use crate::operation::{NotDone, Operation};
+use crate::peers::{Connected, DialRequest};
 use crate::shard_loop::{Now, Progress, ShardLoop};
 
 /// Number of the base port's listener; a core's own has 1.
@@ -49,6 +53,7 @@ pub struct Driver {
     disk: RingDisk,
     shard: ShardLoop<RingDisk>,
     doorbells: Doorbells,
+    inbox: CoreInbox,
     background: Background,
     log: LogHandle,
     drain_began: Option<Instant>,
@@ -69,7 +74,7 @@ impl Driver {
         ring: Ring<InFlight>,
         disk: RingDisk,
         mut shard: ShardLoop<RingDisk>,
-        doorbells: Doorbells,
+        (doorbells, inbox): (Doorbells, CoreInbox),
         background: Background,
         log: LogHandle,
     ) -> Self {
@@ -81,6 +86,7 @@ impl Driver {
             disk,
             shard,
             doorbells,
+            inbox,
             background,
             log,
             drain_began: None,
@@ -112,6 +118,7 @@ impl Driver {
             self.shard.begin_turn(now());
             self.take_events();
             self.take_background();
+            self.take_inbox();
             self.maybe_retry_accepts();
             self.take_mesh();
             let more_comes = self.more_comes();
@@ -267,6 +274,20 @@ impl Driver {
         }
     }
 
+    /// What threads that are no cores have told this core.
+    fn take_inbox(&mut self) {
+        while let Some(event) = self.inbox.next() {
+            match event {
+                CoreEvent::PeerConnected { peer, capabilities, socket, is_dialled, skew_ms } => {
+                    let connection = self.ring.adopt(socket);
+                    let connected = Connected { peer, capabilities, is_dialled, skew_ms };
+                    self.shard.on_peer_connected(connection, connected);
+                }
+                other => self.shard.on_core_event(other),
+            }
+        }
+    }
+
     fn take_mesh(&mut self) {
         let mut sockets = Vec::new();
         self.shard.on_mesh(|socket| sockets.push(socket));
@@ -298,6 +319,8 @@ impl Driver {
         }
         outbox.closes.drain(..).for_each(|connection| self.ring.close(connection));
         outbox.wakes.drain(..).for_each(|core| self.ring_at(core));
+        outbox.dials.drain(..).for_each(|dial| self.dial(dial));
+        outbox.operations.drain(..).for_each(|operation| self.operate(operation));
         if std::mem::take(&mut outbox.shutdown) {
             self.node.enter(Phase::Draining);
         }
@@ -316,6 +339,28 @@ impl Driver {
             self.background.run(work);
         }
         self.disk.submit(&mut self.ring);
+    }
+
+    fn dial(&mut self, dial: DialRequest) {
+        let dialler = self.node.dialer.get();
+        let why = match dialler.map(|dialler| dialler.dial(self.core, dial)) {
+            Some(Ok(())) => return,
+            Some(Err(error)) => error.to_string(),
+            None => "this node has not come so far".to_owned(),
+        };
+        self.shard.on_core_event(CoreEvent::DialFailed { peer: dial.peer, why, is_refused: false });
+    }
+
+    fn operate(&mut self, operation: Operation) {
+        let Operation { token, node, change } = operation;
+        let wish = ToControl::Operate { core: self.core, token, node, change };
+        let refused = match &self.node.control {
+            Some(control) => control.send(wish).is_err().then_some(NotDone::Busy),
+            None => Some(NotDone::NoCluster),
+        };
+        if let Some(why) = refused {
+            self.shard.on_operated(token, Err(why));
+        }
     }
 
     fn drain(&mut self) {

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::error::MetaError;
-use super::{FORMAT_VERSION, NodeMeta};
+use super::{ClusterMeta, FORMAT_VERSION, NodeMeta};
 use crate::config::Durability;
 
 /// Bytes of one copy.
@@ -40,10 +40,16 @@ struct Header {
     clean: u8,
     durability: u8,
     zero: [u8; 2],
+    generation_of_node: u32,
+    copies: u8,
+    founding: u8,
+    refilling: u8,
+    others: u8,
+    name_hash: [u8; 8],
 }
 
 const HEADER_BYTES: usize = size_of::<Header>();
-const _: () = assert!(HEADER_BYTES == 88 && HEADER_BYTES <= BLOCK_BYTES);
+const _: () = assert!(HEADER_BYTES == 104 && HEADER_BYTES <= BLOCK_BYTES);
 
 /// What the file said.
 #[derive(Debug, PartialEq, Eq)]
@@ -77,6 +83,12 @@ pub(super) fn encode(meta: &NodeMeta, generation: u64) -> Vec<u8> {
         clean: meta.clean.into(),
         durability: durability_code(meta.durability),
         zero: [0; 2],
+        generation_of_node: meta.cluster.generation,
+        copies: meta.cluster.copies,
+        founding: meta.cluster.founding,
+        refilling: meta.cluster.is_refilling.into(),
+        others: meta.cluster.has_others.into(),
+        name_hash: meta.cluster.name_hash,
     };
     let mut block = vec![0; BLOCK_BYTES];
     block[..HEADER_BYTES].copy_from_slice(bytemuck::bytes_of(&header));
@@ -135,8 +147,19 @@ fn decode(header: &Header) -> Option<NodeMeta> {
         clean: header.clean == 1,
         clock: header.clock,
         durability: durability_from(header.durability)?,
+        cluster: ClusterMeta {
+            generation: header.generation_of_node,
+            copies: header.copies,
+            founding: header.founding,
+            is_refilling: header.refilling == 1,
+            has_others: header.others == 1,
+            name_hash: header.name_hash,
+        },
     };
-    (header.version == FORMAT_VERSION && header.clean <= 1 && meta.is_valid()).then_some(meta)
+    let has_flags = [header.clean, header.refilling, header.others].iter().all(|flag| *flag <= 1);
+    let is_known = (1..=FORMAT_VERSION).contains(&header.version)
+        && (header.version > 1 || meta.cluster == ClusterMeta::default());
+    (is_known && has_flags && meta.is_valid()).then_some(meta)
 }
 
 fn durability_code(durability: Option<Durability>) -> u8 {

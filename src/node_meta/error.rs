@@ -41,6 +41,8 @@ pub enum MetaError {
     },
     /// An earlier save failed: what is on the disk is uncertain until the next start.
     Poisoned,
+    /// Every incarnation of the node was used.
+    IncarnationsUsedUp,
     /// The system gives no random bytes.
     Random(String),
 }
@@ -69,6 +71,9 @@ impl fmt::Display for MetaError {
                 "{FILE_NAME} is damaged: of its four copies {valid} are readable and no two agree; restore it from a backup"
             ),
             Self::Poisoned => write!(formatter, "an earlier save of {FILE_NAME} failed; restart the node"),
+            Self::IncarnationsUsedUp => formatter.write_str(
+                "every incarnation of this node was used: have it removed from the cluster, and start it with an empty directory",
+            ),
             Self::Random(text) => write!(formatter, "the system gives no random bytes: {text}"),
         }
     }

@@ -19,6 +19,14 @@ fn meta(clock: u64) -> NodeMeta {
         clean: false,
         clock,
         durability: Some(Durability::Interval),
+        cluster: ClusterMeta {
+            generation: 5,
+            copies: 3,
+            founding: 0,
+            is_refilling: false,
+            has_others: true,
+            name_hash: *b"cluster!",
+        },
     }
 }
 
@@ -34,7 +42,8 @@ fn clock_of(bytes: &[u8]) -> u64 {
 fn round_trip() {
     for durability in [None, Some(Durability::Sync), Some(Durability::Interval), Some(Durability::Memory)] {
         for clean in [false, true] {
-            let meta = NodeMeta { clean, durability, ..meta(u64::MAX) };
+            let cluster = ClusterMeta { founding: 7, is_refilling: clean, has_others: !clean, ..meta(1).cluster };
+            let meta = NodeMeta { clean, durability, cluster, ..meta(u64::MAX) };
             let chosen = choose(&encode(&meta, 5).repeat(COPIES)).unwrap();
             assert_eq!((chosen.meta, chosen.generation_seen), (meta, 5));
         }
@@ -235,6 +244,34 @@ fn logs_without_meta_are_not_taken_over() {
     let refused = MetaFile::open_or_found(directory.path(), || NodeMeta::found(1, 16)).unwrap_err();
     assert!(refused.to_string().contains("holds logs but no node.meta"));
     assert!(!directory.path().join(FILE_NAME).exists());
+}
+
+/// What the first version of this program has written, in the bytes that it wrote.
+#[test]
+fn the_first_format_is_read_and_was_never_in_a_cluster() {
+    let bytes = include_bytes!("../../tests/fixtures/format-1/data/node.meta");
+    let chosen = choose(bytes).unwrap();
+    assert_eq!((chosen.meta.cluster, chosen.meta.layout), (ClusterMeta::default(), 3));
+    assert_eq!(u32::from_le_bytes(bytes[12..16].try_into().unwrap()), 1);
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join(FILE_NAME), bytes).unwrap();
+    let (mut file, mut meta, founded) = MetaFile::open_or_found(directory.path(), || panic!("a node is here")).unwrap();
+    meta.take_generation();
+    file.save(&meta).unwrap();
+    let again = read(directory.path()).unwrap().unwrap();
+    assert_eq!((founded, again.cluster.generation, again.node_id), (false, 1, chosen.meta.node_id));
+    // A first format that says what only the second can say is nobody's.
+    assert!(matches!(choose(&encode_with_version(&meta, 10, 1).repeat(COPIES)), Err(MetaError::Damaged { .. })));
+}
+
+#[test]
+fn an_incarnation_is_above_all_that_are_remembered() {
+    let mut meta = meta(1);
+    meta.take_incarnation_above(2).unwrap();
+    assert_eq!(meta.incarnation, 4, "its own was used, too");
+    meta.take_incarnation_above(90).unwrap();
+    assert_eq!(meta.incarnation, 91);
+    assert!(matches!(meta.take_incarnation_above(u16::MAX), Err(MetaError::IncarnationsUsedUp)));
 }
 
 #[test]

@@ -50,7 +50,7 @@ pub enum Ended {
     NeedIncarnation,
     /// The disk failed again: nothing more is written.
     ReadOnly,
-    /// What others asked the engine for.
+    /// The end of a commit, which others may wait for too, or what others asked the engine for.
     Engine(engine::Event),
 }
 

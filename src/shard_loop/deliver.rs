@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::ShardLoop;
 use super::execute::Request;
 use crate::commands::table::{self, Route, Row};
-use crate::mesh::{Batch, Message, RequestFlags};
+use crate::mesh::{self, Batch, Message};
 use crate::metrics::Metric;
 use crate::session::{Blocked, Session};
 use crate::waiting::ReplyTo;
@@ -19,7 +19,7 @@ const AHEAD_MAX: usize = 16;
 /// A request of another core.
 struct Ahead<'a> {
     row: &'static Row,
-    flags: RequestFlags,
+    request: mesh::Request<'a>,
     to: ReplyTo,
     args: SmallVec<[&'a [u8]; 6]>,
     key: Option<Key<'a>>,
@@ -104,7 +104,7 @@ impl<D: Disk> ShardLoop<D> {
 
     fn take_replies(&mut self, batch: &Batch) {
         let mut offset = 0;
-        while let Some((token, _, reply, next)) = batch.message(offset) {
+        while let Some((token, reply, next)) = batch.reply(offset) {
             self.deliver(ReplyTo::from_token(token), reply);
             offset = next;
         }
@@ -117,16 +117,17 @@ impl<D: Disk> ShardLoop<D> {
         let mut offset = 0;
         loop {
             let mut ahead: SmallVec<[Ahead<'_>; AHEAD_MAX]> = SmallVec::new();
-            while let (true, Some((token, flags, bytes, next))) = (ahead.len() < AHEAD_MAX, batch.message(offset)) {
+            while let (true, Some((request, next))) = (ahead.len() < AHEAD_MAX, batch.request(offset)) {
                 offset = next;
-                ahead.push(self.parse_request(&mut parser, core, (token, flags), bytes));
+                ahead.push(self.parse_request(&mut parser, core, request));
             }
             if ahead.is_empty() {
                 break;
             }
             self.warm_keys(|| ahead.iter().filter_map(|ahead| ahead.key.as_ref()));
-            for Ahead { row, flags, to, args, key } in &ahead {
-                let request = Request { row, protocol: flags.protocol(), partition: flags.partition(), args };
+            for Ahead { row, request: mesh::Request { flags, asker, .. }, to, args, key } in &ahead {
+                let (protocol, partition) = (flags.protocol(), flags.partition());
+                let request = Request { row, protocol, asker: *asker, partition, args };
                 self.run_request(&request, key.as_ref(), *to);
             }
         }
@@ -134,14 +135,9 @@ impl<D: Disk> ShardLoop<D> {
     }
 
     /// Takes apart what another core, which has checked it, sent.
-    fn parse_request<'a>(
-        &mut self,
-        parser: &mut Parser,
-        core: u16,
-        (token, flags): (u64, RequestFlags),
-        bytes: &'a [u8],
-    ) -> Ahead<'a> {
+    fn parse_request<'a>(&mut self, parser: &mut Parser, core: u16, request: mesh::Request<'a>) -> Ahead<'a> {
         self.counts.add(Metric::MeshReceived, 1);
+        let bytes = request.command;
         let parsed = parser.parse(bytes, true);
         let is_whole = matches!(parsed, Ok(Parsed::Command { consumed }) if consumed == bytes.len());
         assert!(is_whole, "another core sends whole commands");
@@ -150,13 +146,13 @@ impl<D: Disk> ShardLoop<D> {
         let row = table::resolve(args[0], args.get(1).copied()).expect("another core sends known commands");
         let key = (row.route == Route::OneKey).then(|| {
             let first = usize::from(row.keys.expect("a data command has a key").first);
-            self.engine.key(args[first], flags.partition())
+            self.store.engine().key(args[first], request.flags.partition())
         });
-        let to = match ReplyTo::from_token(token) {
+        let to = match ReplyTo::from_token(request.token) {
             ReplyTo::Nobody => ReplyTo::Nobody,
-            _ => ReplyTo::Core { core, token },
+            _ => ReplyTo::Core { core, token: request.token },
         };
-        Ahead { row, flags, to, args, key }
+        Ahead { row, request, to, args, key }
     }
 
     /// Notes that a session's output may have to leave.

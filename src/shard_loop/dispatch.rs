@@ -4,9 +4,10 @@ use annulus_engine::{Disk, Key};
 use annulus_net::resp::writer;
 
 use super::ShardLoop;
-use crate::commands::Args;
 use crate::commands::session::{self, Answer, SessionCommand};
 use crate::commands::table::{self, Command, Gather as GatherKind, Route, Row, Service, Unknown, flag};
+use crate::commands::{Args, dynamo};
+use crate::consistency::Asker;
 use crate::gather::Gather;
 use crate::limits;
 use crate::mesh::RequestFlags;
@@ -42,6 +43,7 @@ impl<D: Disk> ShardLoop<D> {
         };
         session.last_command = row.name;
         session.last_served = row.command();
+        session.has_written |= row.writes();
         if !session.authenticated && !row.has(flag::NO_AUTH) {
             self.refuse(session, |out| writer::error(out, "NOAUTH Authentication required."));
         } else if let Service::Refused(_) = row.service {
@@ -68,6 +70,11 @@ impl<D: Disk> ShardLoop<D> {
                 Some(key) => self.run_for_session(session, index, row, key, args),
                 None => self.route_key(session, index, row, args, known.raw),
             },
+            Route::Protocol => {
+                let command = row.command().expect("refused rows were answered");
+                session.promised.lower_by_options(dynamo::options(command, args));
+                self.route_key(session, index, row, args, known.raw);
+            }
             Route::Session => self.answer(session, index, row, args),
             Route::Gather(kind) => self.route_keys(session, index, row, kind, args),
             Route::EveryCore(kind) => {
@@ -97,7 +104,11 @@ impl<D: Disk> ShardLoop<D> {
         let partition = slot::partition(slot, self.map.partitions());
         let core = self.map.core_of(partition);
         if core == self.core {
-            let key = self.engine.key(key, partition);
+            if row.route == Route::Protocol {
+                let to = self.reserve(session, index);
+                return self.local.push_back(Parked::new(row, session.reply_as(), to, partition, args));
+            }
+            let key = self.store.engine().key(key, partition);
             return self.run_for_session(session, index, row, &key, args);
         }
         if session.on_core_port && self.may_advise(session) {
@@ -109,13 +120,13 @@ impl<D: Disk> ShardLoop<D> {
             }
         }
         let to = self.reserve(session, index);
-        let flags = RequestFlags::new(session.protocol, partition);
+        let head = request_head(session, partition);
         match raw {
             Some(raw) => {
                 self.counts.add(Metric::MeshSent, 1);
-                self.mesh.requests_to(core).push_request(to.token(), flags, |out| out.extend_from_slice(raw));
+                self.mesh.requests_to(core).push_request(to.token(), head, |out| out.extend_from_slice(raw));
             }
-            None => self.send_request(core, to, flags, args),
+            None => self.send_request(core, to, head, args),
         }
     }
 
@@ -136,17 +147,17 @@ impl<D: Disk> ShardLoop<D> {
         let core = self.map.core_of(partition);
         if core == self.core {
             let to = self.reserve(session, index);
-            self.local.push_back(Parked::new(row, session.protocol, to, partition, args));
+            self.local.push_back(Parked::new(row, session.reply_as(), to, partition, args));
         } else {
             let to = self.reserve(session, index);
-            self.send_request(core, to, RequestFlags::new(session.protocol, partition), args);
+            self.send_request(core, to, request_head(session, partition), args);
         }
     }
 
     /// Sends a command to another core.
-    pub(super) fn send_request(&mut self, core: u16, to: ReplyTo, flags: RequestFlags, args: Args<'_>) {
+    pub(super) fn send_request(&mut self, core: u16, to: ReplyTo, head: (RequestFlags, Asker), args: Args<'_>) {
         self.counts.add(Metric::MeshSent, 1);
-        self.mesh.requests_to(core).push_request(to.token(), flags, |out| {
+        self.mesh.requests_to(core).push_request(to.token(), head, |out| {
             writer::array_header(out, args.len());
             args.iter().for_each(|arg| writer::bulk(out, arg));
         });
@@ -170,6 +181,9 @@ impl<D: Disk> ShardLoop<D> {
             return self.refuse(session, |out| writer::error(out, &text));
         }
         let part_row = one_key_row(row);
+        // Attributes belong to whole replies.
+        let (protocol, mut asker) = session.reply_as();
+        asker.consistency.attributes = false;
         let to = self.reserve(session, index);
         let gather = self.gathers.insert(Gather::new(kind, to, session.protocol, parts, 0));
         for (part, at) in positions.enumerate() {
@@ -180,9 +194,9 @@ impl<D: Disk> ShardLoop<D> {
             let to = ReplyTo::Gather { gather, part };
             let core = self.map.core_of(partition);
             if core == self.core {
-                self.local.push_back(Parked::new(part_row, session.protocol, to, partition, &part_args));
+                self.local.push_back(Parked::new(part_row, (protocol, asker), to, partition, &part_args));
             } else {
-                self.send_request(core, to, RequestFlags::new(session.protocol, partition), &part_args);
+                self.send_request(core, to, (RequestFlags::new(protocol, partition), asker), &part_args);
             }
         }
     }
@@ -209,9 +223,9 @@ impl<D: Disk> ShardLoop<D> {
         for (part, core) in cores.into_iter().enumerate() {
             let to = ReplyTo::Gather { gather, part: u32::try_from(part).expect("cores are few") };
             if core == self.core {
-                self.local.push_back(Parked::new(row, session.protocol, to, 0, args));
+                self.local.push_back(Parked::new(row, session.reply_as(), to, 0, args));
             } else {
-                self.send_request(core, to, RequestFlags::new(session.protocol, 0), args);
+                self.send_request(core, to, request_head(session, 0), args);
             }
         }
         gather
@@ -250,7 +264,7 @@ impl<D: Disk> ShardLoop<D> {
             }
             Answer::ThisCore => {
                 let to = self.reserve(session, index);
-                self.local.push_back(Parked::new(row, session.protocol, to, 0, args));
+                self.local.push_back(Parked::new(row, session.reply_as(), to, 0, args));
             }
             Answer::Operate(node, change) => self.begin_operation(session, index, node, change),
             Answer::Shutdown => {
@@ -306,6 +320,11 @@ impl<D: Disk> ShardLoop<D> {
         }
         ReplyTo::Session { session: index, slot: session.replies.reserve() }
     }
+}
+
+/// What goes before a client's command to another core.
+pub(super) fn request_head(session: &Session, partition: u16) -> (RequestFlags, Asker) {
+    (RequestFlags::new(session.protocol, partition), session.asker())
 }
 
 /// The command that runs one part of a command on several keys.

@@ -9,10 +9,12 @@ use annulus_net::resp::Protocol;
 
 use super::dispatch::is_muted;
 use super::{Reading, ShardLoop};
-use crate::commands::data::{Data, Outcome};
+use crate::commands::data::{Data, EngineKeys, Outcome};
 use crate::commands::session::{self, CorePart};
 use crate::commands::table::{self, Command, Group, Route, Row};
 use crate::commands::{self, Args};
+use crate::consistency::Asker;
+use crate::core_facts::CoreFacts;
 use crate::logging::panics;
 use crate::metrics::Family;
 use crate::session::Session;
@@ -50,14 +52,31 @@ fn family_of(row: &Row, command: Command) -> Family {
 pub(super) struct Request<'a> {
     pub(super) row: &'static Row,
     pub(super) protocol: Protocol,
+    pub(super) asker: Asker,
     pub(super) partition: u16,
     pub(super) args: Args<'a>,
 }
 
-impl Request<'_> {
-    fn park(&self, to: ReplyTo) -> Parked {
-        Parked::new(self.row, self.protocol, to, self.partition, self.args)
+impl<'a> Request<'a> {
+    /// A command that waited, with its arguments.
+    pub(super) fn of(parked: &Parked, args: Args<'a>) -> Self {
+        let Parked { row, protocol, asker, partition, .. } = *parked;
+        Self { row, protocol, asker, partition, args }
     }
+
+    /// Whether its reply is to carry the key's context as an attribute.
+    pub(super) fn wants_attributes(&self) -> bool {
+        self.asker.consistency.attributes && self.protocol == Protocol::Resp3
+    }
+
+    pub(super) fn park(&self, to: ReplyTo) -> Parked {
+        Parked::new(self.row, (self.protocol, self.asker), to, self.partition, self.args)
+    }
+}
+
+/// Whether a command shows a core's part in the cluster.
+fn tells_facts(command: Command) -> bool {
+    matches!(command, Command::ClusterLinks | Command::DynAdminHints | Command::DynAdminSync)
 }
 
 impl<D: Disk> ShardLoop<D> {
@@ -70,10 +89,15 @@ impl<D: Disk> ShardLoop<D> {
         key: &Key<'_>,
         args: Args<'_>,
     ) {
-        let request = Request { row, protocol: session.protocol, partition: key.partition, args };
+        let (protocol, asker) = session.reply_as();
+        let request = Request { row, protocol, asker, partition: key.partition, args };
         if self.must_wait(key) {
             let to = self.reserve(session, index);
             return self.wait_for_key(key, request.park(to));
+        }
+        if !self.replication.is_alone {
+            let to = self.reserve(session, index);
+            return self.run_replicated(&request, key, None, to);
         }
         let muted = is_muted(session);
         let direct = if row.writes() || muted { None } else { session.replies.direct() };
@@ -115,13 +139,17 @@ impl<D: Disk> ShardLoop<D> {
                 let first = usize::from(request.row.keys.expect("a data command has a key").first);
                 let key = match key {
                     Some(key) => *key,
-                    None => self.engine.key(request.args[first], request.partition),
+                    None => self.store.engine().key(request.args[first], request.partition),
                 };
                 if self.must_wait(&key) {
                     return self.wait_for_key(&key, request.park(to));
                 }
+                if !self.replication.is_alone {
+                    return self.run_replicated(request, &key, None, to);
+                }
                 self.run_and_settle(request, &key, None, to);
             }
+            Route::Protocol => self.run_dynamo(request, to),
             // Commands on all keys see what the commands before them do, those that wait for a record included.
             Route::Cursor | Route::EveryCore(_) | Route::Slot if !self.busy_keys.is_empty() => {
                 self.stalled.push_back(request.park(to));
@@ -152,10 +180,9 @@ impl<D: Disk> ShardLoop<D> {
         let command = request.row.command().expect("refused rows never get here");
         panics::enter_command(request.row.name);
         let mut data = Data {
-            engine: &mut self.engine,
+            keys: EngineKeys { engine: self.store.engine_mut(), fetched },
             now_ms: self.now.unix_ms,
             protocol: request.protocol,
-            fetched,
             hits: &mut self.hits,
             misses: &mut self.misses,
             out,
@@ -169,7 +196,7 @@ impl<D: Disk> ShardLoop<D> {
         match outcome {
             Outcome::Done(_) => self.time_command(command, request.args),
             // It will be run again, and counts then.
-            Outcome::Stall | Outcome::Read(_) | Outcome::Snapshot => self.start_timing(),
+            Outcome::Stall | Outcome::Read(_) | Outcome::Snapshot | Outcome::Ask | Outcome::Sent => self.start_timing(),
         }
         outcome
     }
@@ -202,12 +229,13 @@ impl<D: Disk> ShardLoop<D> {
             Outcome::Stall => self.stalled.push_back(request.park(to)),
             Outcome::Read(plan) => self.read_for(&plan, request.park(to), request.row.writes().then_some(key.hash)),
             Outcome::Snapshot => unreachable!("no command on a key makes one"),
+            Outcome::Ask | Outcome::Sent => unreachable!("the engine has the key's only copy"),
         }
     }
 
     fn read_for(&mut self, plan: &ReadPlan, parked: Parked, holds: Option<u128>) {
         let reading = self.readings.insert(Reading::Command { parked, holds });
-        if self.engine.start_read(plan, u64::from(reading)) {
+        if self.store.engine_mut().start_read(plan, u64::from(reading)) {
             if let Some(hash) = holds {
                 self.busy_keys.hold(hash);
             }
@@ -220,11 +248,11 @@ impl<D: Disk> ShardLoop<D> {
         self.stalled.push_back(parked);
     }
 
-    fn must_wait(&self, key: &Key<'_>) -> bool {
+    pub(super) fn must_wait(&self, key: &Key<'_>) -> bool {
         !self.busy_keys.is_empty() && self.busy_keys.is_held(key.hash)
     }
 
-    fn wait_for_key(&mut self, key: &Key<'_>, parked: Parked) {
+    pub(super) fn wait_for_key(&mut self, key: &Key<'_>, parked: Parked) {
         self.busy_keys.wait(key.hash, parked);
     }
 
@@ -249,16 +277,16 @@ impl<D: Disk> ShardLoop<D> {
 
     fn rerun(&mut self, parked: &Parked, fetched: &Fetched) {
         let args = parked.arguments();
-        let request = Request { row: parked.row, protocol: parked.protocol, partition: parked.partition, args: &args };
+        let request = Request::of(parked, &args);
         let first = usize::from(parked.row.keys.expect("a data command has a key").first);
-        let key = self.engine.key(args[first], parked.partition);
+        let key = self.store.engine().key(args[first], parked.partition);
         self.run_and_settle(&request, &key, Some(fetched), parked.to);
     }
 
     /// Runs a command that waited.
     pub(super) fn run_parked(&mut self, parked: &Parked) {
         let args = parked.arguments();
-        let request = Request { row: parked.row, protocol: parked.protocol, partition: parked.partition, args: &args };
+        let request = Request::of(parked, &args);
         self.run_request(&request, None, parked.to);
     }
 
@@ -282,8 +310,7 @@ impl<D: Disk> ShardLoop<D> {
         let mut waiting = std::mem::take(&mut self.stalled);
         while let Some(parked) = waiting.pop_front() {
             let args = parked.arguments();
-            let request =
-                Request { row: parked.row, protocol: parked.protocol, partition: parked.partition, args: &args };
+            let request = Request::of(&parked, &args);
             self.run_unstalled(&request, None, parked.to);
             if !self.stalled.is_empty() {
                 break;
@@ -300,11 +327,11 @@ impl<D: Disk> ShardLoop<D> {
         reply.clear();
         let mut kill = Vec::new();
         let level_before = self.runtime.log_level;
-        let facts = self.core_facts(command);
+        let facts = if tells_facts(command) { self.core_facts() } else { CoreFacts::default() };
         let mut part = CorePart {
             node: &self.node,
             core: self.core,
-            engine: &mut self.engine,
+            engine: self.store.engine_mut(),
             sessions: &mut self.sessions,
             runtime: &mut self.runtime,
             slowlog: &mut self.slowlog,
@@ -324,7 +351,7 @@ impl<D: Disk> ShardLoop<D> {
             Outcome::Done(None) => self.deliver(to, &reply),
             Outcome::Done(Some(commit)) => self.commits.push(commit, to, &reply),
             Outcome::Stall => self.stalled.push_back(request.park(to)),
-            Outcome::Read(_) => unreachable!("a core part reads no record"),
+            Outcome::Read(_) | Outcome::Ask | Outcome::Sent => unreachable!("a core part reads and writes no key"),
             Outcome::Snapshot => {
                 let directory = parse_directory(request.args[2]).expect("checked before it was sent to the cores");
                 self.begin_snapshot(directory, request.protocol, to);

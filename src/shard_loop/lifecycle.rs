@@ -8,7 +8,7 @@ use annulus_net::ring::ConnectionId;
 
 use super::ShardLoop;
 use crate::limits;
-use crate::metrics::Metric;
+use crate::metrics::{Metric, replication};
 use crate::node::Phase;
 use crate::session::{Blocked, Session};
 
@@ -175,8 +175,9 @@ impl<D: Disk> ShardLoop<D> {
             return;
         }
         self.last_tick_ns = now;
-        self.engine.tick(self.now.unix_ms);
-        self.take_engine_events();
+        self.store.tick(self.protocol_now());
+        self.take_ended();
+        self.links().tick(now / 1000);
         self.publish_metrics();
         if self.drain != Drain::No {
             self.continue_drain();
@@ -192,7 +193,7 @@ impl<D: Disk> ShardLoop<D> {
     /// Lets everybody see this core's figures.
     pub(super) fn publish_metrics(&mut self) {
         self.unpublished = false;
-        let statistics = self.engine.statistics();
+        let statistics = self.store.engine().statistics();
         let counts = &statistics.counts;
         let figures = [
             (Metric::ConnectionsOpen, self.sessions.len() as u64),
@@ -235,7 +236,8 @@ impl<D: Disk> ShardLoop<D> {
             (Metric::WritesRefused, counts.refused_memory + counts.refused_disk),
             (Metric::ReadOnly, u64::from(statistics.is_read_only || statistics.disk_state >= DiskLevel::NoWrites)),
         ];
-        for (metric, value) in figures {
+        let protocol = replication::figures(&self.replication.counters());
+        for (metric, value) in figures.into_iter().chain(protocol).chain(self.link_totals().figures()) {
             self.counts.set(metric, value);
         }
         self.node.metrics.cores()[usize::from(self.core)].publish(&self.counts);
@@ -268,7 +270,7 @@ impl<D: Disk> ShardLoop<D> {
         tracing::info!(core = self.core, clients = self.sessions.len(), "draining");
         self.drain = Drain::Clients;
         // Its client waits, and would hold up the end.
-        self.engine.abandon_snapshot();
+        self.store.engine_mut().abandon_snapshot();
         let indexes: Vec<u32> = self.sessions.iter().map(|(index, _)| index).collect();
         indexes.into_iter().for_each(|index| self.close_after_replies(index));
     }
@@ -279,11 +281,11 @@ impl<D: Disk> ShardLoop<D> {
                 let is_empty = self.sessions.is_empty() && self.mesh.is_flushed() && self.mesh.is_quiet();
                 // Other cores may still send what their clients asked for, until all of them have come this far.
                 if is_empty && self.node.core_has_drained(self.core) {
-                    self.engine.begin_close();
+                    self.store.engine_mut().begin_close();
                     self.drain = Drain::Engine;
                 }
             }
-            Drain::Engine if self.engine.is_closed() => self.drain = Drain::Done,
+            Drain::Engine if self.store.engine().is_closed() => self.drain = Drain::Done,
             Drain::No | Drain::Engine | Drain::Done => {}
         }
     }

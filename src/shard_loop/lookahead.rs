@@ -99,7 +99,7 @@ impl<D: Disk> ShardLoop<D> {
     /// Asks for the memory of several keys at once.
     pub(super) fn warm_keys<'k, Keys: Iterator<Item = &'k Key<'k>>>(&self, keys: impl Fn() -> Keys) {
         for step in 0..WARM_STEPS {
-            keys().for_each(|key| self.engine.warm(key, step));
+            keys().for_each(|key| self.store.engine().warm(key, step));
         }
     }
 
@@ -114,6 +114,6 @@ impl<D: Disk> ShardLoop<D> {
             return None;
         }
         let partition = slot::partition(slot::of_key(key), self.map.partitions());
-        (self.map.core_of(partition) == self.core).then(|| self.engine.key(key, partition))
+        (self.map.core_of(partition) == self.core).then(|| self.store.engine().key(key, partition))
     }
 }

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use annulus_engine::{Disk, ReadPlan, Record, ScanEntry};
 use annulus_net::resp::{Protocol, writer};
 
+use super::dispatch::request_head;
 use super::execute::{Fetched, Request};
 use super::{Reading, ShardLoop};
 use crate::commands::Args;
@@ -18,7 +19,6 @@ use crate::commands::table::{Command, Row};
 use crate::coverage::{Position, hash_floor, round_up};
 use crate::glob;
 use crate::limits;
-use crate::mesh::RequestFlags;
 use crate::session::Session;
 use crate::slot;
 use crate::waiting::{Parked, ReplyTo};
@@ -119,9 +119,9 @@ impl<D: Disk> ShardLoop<D> {
         let core = self.map.core_of(partition);
         let to = self.reserve(session, index);
         if core == self.core {
-            self.local.push_back(Parked::new(row, session.protocol, to, partition, args));
+            self.local.push_back(Parked::new(row, session.reply_as(), to, partition, args));
         } else {
-            self.send_request(core, to, RequestFlags::new(session.protocol, partition), args);
+            self.send_request(core, to, request_head(session, partition), args);
         }
     }
 
@@ -215,7 +215,7 @@ impl<D: Disk> ShardLoop<D> {
                 return (None, None);
             }
             let random = self.next_random();
-            return (self.engine.random_entry(random, self.now.unix_ms).map(|entry| vec![entry]), None);
+            return (self.store.engine_mut().random_entry(random, self.now.unix_ms).map(|entry| vec![entry]), None);
         }
         if matches!(scan.kind, Kind::SlotKeys(most) if scan.found_count >= most) {
             return (None, None);
@@ -229,7 +229,7 @@ impl<D: Disk> ShardLoop<D> {
             return (None, None);
         }
         let most = scan.budget.min(limits::SCAN_READS_MAX);
-        let batch = self.engine.scan(
+        let batch = self.store.engine_mut().scan(
             u16::try_from(partition).expect("partitions are at most 16384"),
             hash,
             most,
@@ -250,7 +250,7 @@ impl<D: Disk> ShardLoop<D> {
 
     fn read_for_scan(&mut self, scan: u32, place: usize, plan: &ReadPlan) {
         let reading = self.readings.insert(Reading::Scan { scan, place });
-        if self.engine.start_read(plan, u64::from(reading)) {
+        if self.store.engine_mut().start_read(plan, u64::from(reading)) {
             self.scans.get_mut(scan).missing += 1;
         } else {
             // More reads are in flight than the engine allows: the key is told of by a later scan only if it is asked again,
@@ -265,7 +265,7 @@ impl<D: Disk> ShardLoop<D> {
     pub(super) fn retry_scan_reads(&mut self) {
         while let Some((scan, place, plan)) = self.waiting_scan_reads.pop_front() {
             let reading = self.readings.insert(Reading::Scan { scan, place });
-            if !self.engine.start_read(&plan, u64::from(reading)) {
+            if !self.store.engine_mut().start_read(&plan, u64::from(reading)) {
                 self.readings.remove(reading);
                 self.waiting_scan_reads.push_front((scan, place, plan));
                 return;

@@ -36,7 +36,7 @@ impl<D: Disk> ShardLoop<D> {
             Done::Prepared(Ok(())) => {
                 let directory = self.snapshot.as_ref().map(|part| part.directory.to_string_lossy().into_owned());
                 let directory = directory.expect("it was prepared for a part");
-                if let Err(error) = self.engine.begin_snapshot(&directory) {
+                if let Err(error) = self.store.engine_mut().begin_snapshot(&directory) {
                     self.end_snapshot(Err(error.to_string()));
                 }
             }

@@ -10,6 +10,7 @@ mod cluster;
 mod disk_reads;
 mod endings;
 mod failures;
+mod nodes;
 mod pipelines;
 mod random;
 mod two_cores;
@@ -22,12 +23,13 @@ use annulus_net::resp::reader;
 use annulus_net::ring::ConnectionId;
 use annulus_object::{Actor, Clock};
 
-use super::{Now, Progress, ShardLoop};
+use super::{Life, Now, Progress, ShardLoop};
 use crate::config::{Config, Environment, Sources};
 use crate::mesh::{CoreMap, Mesh};
 use crate::metrics::NodeMetrics;
 use crate::node::{Node, Phase};
 use crate::operation::Operation;
+use crate::peers::DialRequest;
 use crate::slot;
 
 const START_MS: u64 = 1_800_000_000_000;
@@ -78,9 +80,21 @@ struct Core {
     next_connection: usize,
 }
 
+/// A connection to another node's core.
+struct LinkEnd {
+    core: usize,
+    connection: ConnectionId,
+    /// Handed to the ring.
+    in_flight: Option<Vec<u8>>,
+    closing: bool,
+}
+
 /// A node and its clients.
 struct Cluster {
     node: Arc<Node>,
+    links: Vec<LinkEnd>,
+    /// Of which core, and what.
+    dials: Vec<(usize, DialRequest)>,
     cores: Vec<Core>,
     clients: Vec<Client>,
     now: Now,
@@ -102,12 +116,22 @@ impl Cluster {
     }
 
     fn open(disk: MemoryDisk, cores: u16, cache_bytes: usize, limits: Limits, incarnation: u16) -> Self {
+        Self::open_as(NODE_ID, true, (disk, limits), cores, cache_bytes, incarnation)
+    }
+
+    fn open_as(
+        node_id: u64,
+        is_alone: bool,
+        (disk, limits): (MemoryDisk, Limits),
+        cores: u16,
+        cache_bytes: usize,
+        incarnation: u16,
+    ) -> Self {
         let environment = Environment { affinity: (0..usize::from(cores)).collect(), memory_bytes: 1 << 30 };
         let config = Config::build(&Sources::none(), &environment).unwrap();
         let map = CoreMap::new(config.partitions, cores);
         let listen = config.listen;
-        let identity = ([9; 16], NODE_ID, incarnation);
-        let runtime = config.runtime.clone();
+        let identity = ([9; 16], node_id, incarnation);
         let metrics = NodeMetrics::new(cores);
         let node = Arc::new(Node::new(config, identity, "0".repeat(40), map.clone(), listen, START_MS, metrics));
         let cores = Mesh::for_cores(cores).into_iter().map(|mesh| {
@@ -119,13 +143,13 @@ impl Cluster {
                 layout: 1,
                 migrate_from: None,
                 partitions: u16::try_from(owned.start).unwrap()..u16::try_from(owned.end).unwrap(),
-                hints_from: u16::MAX,
+                hints_from: if is_alone { u16::MAX } else { 1024 },
                 hash_key: [7; 16],
                 cluster_id: [9; 16],
-                actor: Actor::new(NODE_ID, incarnation),
+                actor: Actor::new(node_id, incarnation),
                 clock: Clock::ZERO,
                 durability: Durability::Sync,
-                is_alone: true,
+                is_alone,
                 hot_log_bytes: 4 << 20,
                 hot_log_bytes_max: 4 << 20,
                 cache_bytes,
@@ -136,13 +160,17 @@ impl Cluster {
             };
             let disk = disk.for_core(core);
             let engine = block_on(Engine::open(disk.clone(), config)).unwrap();
-            let shard = ShardLoop::new(Arc::clone(&node), engine, mesh, runtime.clone(), || 0);
+            let life =
+                Life { session: node_id << 32 | u64::from(incarnation) << 16 | u64::from(core), earlier_actor: None };
+            let shard = ShardLoop::new(Arc::clone(&node), engine, mesh, life, || 0);
             Core { shard, disk, free: Vec::new(), next_connection: 0 }
         });
         let cores = cores.collect();
         node.enter(Phase::Ready);
         Self {
             node,
+            links: Vec::new(),
+            dials: Vec::new(),
             cores,
             clients: Vec::new(),
             now: Now { unix_ms: START_MS, steady_ns: 1 },
@@ -157,13 +185,9 @@ impl Cluster {
 
     /// The number of a new client of a core.
     fn connect(&mut self, core: usize) -> usize {
+        assert!(self.cores[core].shard.may_connect(u16::try_from(core).unwrap()));
+        let connection = self.new_connection(core);
         let place = &mut self.cores[core];
-        assert!(place.shard.may_connect(u16::try_from(core).unwrap()));
-        let index = place.free.pop().unwrap_or_else(|| {
-            place.next_connection += 1;
-            place.next_connection - 1
-        });
-        let connection = ConnectionId::from_index(index);
         let peer = format!("127.0.0.1:{}", 20_000 + self.clients.len()).parse().unwrap();
         place.shard.on_connected(connection, (peer, self.node.listen));
         self.clients.push(Client {
@@ -180,6 +204,15 @@ impl Cluster {
             closed: false,
         });
         self.clients.len() - 1
+    }
+
+    fn new_connection(&mut self, core: usize) -> ConnectionId {
+        let place = &mut self.cores[core];
+        let index = place.free.pop().unwrap_or_else(|| {
+            place.next_connection += 1;
+            place.next_connection - 1
+        });
+        ConnectionId::from_index(index)
     }
 
     /// A client sends commands, separated by `;`, which arrive in the next turns.
@@ -253,7 +286,13 @@ impl Cluster {
             let is = |client: &Client| client.core == core && client.connection == connection && !client.closed;
             clients.iter().position(is).expect("a connection that is open")
         };
+        any |= !outbox.dials.is_empty();
+        self.dials.extend(outbox.dials.into_iter().map(|dial| (core, dial)));
         for (connection, buffer) in outbox.sends {
+            if let Some(link) = self.links.iter_mut().find(|link| (link.core, link.connection) == (core, connection)) {
+                assert!(link.in_flight.replace(buffer).is_none(), "one send of a link is in flight");
+                continue;
+            }
             let client = find(&mut self.clients, connection);
             let client = &mut self.clients[client];
             assert!(client.in_flight.is_none() && !client.closing && !buffer.is_empty());
@@ -264,6 +303,10 @@ impl Cluster {
             self.clients[client].receives = receives;
         }
         for connection in outbox.closes {
+            if let Some(link) = self.links.iter_mut().find(|link| (link.core, link.connection) == (core, connection)) {
+                link.closing = true;
+                continue;
+            }
             let client = find(&mut self.clients, connection);
             assert!(!std::mem::replace(&mut self.clients[client].closing, true), "a connection is closed once");
         }
@@ -286,7 +329,7 @@ impl Cluster {
     fn give_incarnations(&mut self) {
         for core in std::mem::take(&mut self.needs_incarnation) {
             self.incarnation += 1;
-            self.cores[core].shard.engine().adopt_incarnation(Actor::new(NODE_ID, self.incarnation));
+            self.cores[core].shard.engine().adopt_incarnation(Actor::new(self.node.node_id, self.incarnation));
         }
     }
 

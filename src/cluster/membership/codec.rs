@@ -6,10 +6,12 @@
 //!     2  nodes
 //!        of each node, ascending:
 //!     8    id
-//!     1    which registers follow: 1 announced, 2 role, 4 weight, 8 zone, 16 removal; or 32 alone: a tombstone
+//!     1    which registers follow: 1 announced, 2 role, 4 weight, 8 zone, 16 removal; or 32 alone: a tombstone; and 64: the
+//!          node founds
 //!   16+    each: clock (8), author (8), value
 //!            announced: peers, clients (each: length of host (1), host, port (2)), cores (2), incarnation (2), version (4),
-//!                       active (2), pending (2), draining (2), digest (8), greatest incarnation ever (2)
+//!                       active (2), pending (2), draining (2), digest (8), greatest incarnation ever (2);
+//!                       with how many others it founds (1), where it does
 //!            role (1)    weight (2)    zone: length (1), name    removal: nothing
 //!     8    of a tombstone: its clock
 //! ```
@@ -36,6 +38,8 @@ const WEIGHT: u8 = 4;
 const ZONE: u8 = 8;
 const REMOVAL: u8 = 16;
 const FORGOTTEN: u8 = 32;
+/// Of the announcement: left away where it is 0, so that what nodes say who do not found is what it always was.
+const FOUNDING: u8 = 64;
 
 /// Bytes that somebody says are a map.
 #[derive(Debug, Clone, Copy)]
@@ -73,18 +77,21 @@ impl Entry {
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         let flag = |is_there: bool, flag: u8| if is_there { flag } else { 0 };
+        let founding = self.announced.as_ref().map_or(0, |register| register.value.founding);
         out.push(
             flag(self.announced.is_some(), ANNOUNCED)
                 | flag(self.role.is_some(), ROLE)
                 | flag(self.weight.is_some(), WEIGHT)
                 | flag(self.zone.is_some(), ZONE)
                 | flag(self.removal.is_some(), REMOVAL)
-                | flag(self.forgotten.is_some(), FORGOTTEN),
+                | flag(self.forgotten.is_some(), FORGOTTEN)
+                | flag(founding > 0, FOUNDING),
         );
         if let Some(Register { stamp, value }) = &self.announced {
             stamp.encode(out);
             value.encode(out);
             out.extend_from_slice(&self.incarnation_most.to_le_bytes());
+            out.extend((founding > 0).then_some(founding));
         }
         if let Some(Register { stamp, value }) = &self.role {
             stamp.encode(out);
@@ -180,17 +187,24 @@ impl Reader<'_> {
             entry.forgotten = Some(self.clock(node)?);
             return Ok(entry);
         }
-        if flags == 0 || flags >= FORGOTTEN {
+        let founds_unannounced = flags & FOUNDING > 0 && flags & ANNOUNCED == 0;
+        if flags == 0 || flags & FORGOTTEN > 0 || flags > FOUNDING | (FORGOTTEN - 1) || founds_unannounced {
             return Err(MapError::Value(node));
         }
         if flags & ANNOUNCED > 0 {
-            let register = Register { stamp: self.stamp(node)?, value: self.announced(node)? };
+            let mut register = Register { stamp: self.stamp(node)?, value: self.announced(node)? };
             if register.stamp.author != node {
                 return Err(MapError::Author(node));
             }
             entry.incarnation_most = self.u16()?;
             if entry.incarnation_most < register.value.incarnation {
                 return Err(MapError::Value(node));
+            }
+            if flags & FOUNDING > 0 {
+                register.value.founding = self.u8()?;
+                if register.value.founding == 0 {
+                    return Err(MapError::Value(node));
+                }
             }
             entry.announced = Some(register);
         }
@@ -233,6 +247,7 @@ impl Reader<'_> {
             cores: self.u16()?,
             incarnation: self.u16()?,
             version: self.u32()?,
+            founding: 0,
             holdings: Holdings {
                 active: self.u16()?,
                 pending: self.u16()?,

@@ -161,6 +161,8 @@ pub struct Announced {
     pub incarnation: u16,
     /// The newest messages that it understands.
     pub version: u32,
+    /// So many empty nodes, this one among them, are to found the cluster; 0: it does not found one.
+    pub founding: u8,
     /// What it holds.
     pub holdings: Holdings,
 }

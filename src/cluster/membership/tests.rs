@@ -19,6 +19,7 @@ fn announced(incarnation: u16) -> Announced {
         cores: 4,
         incarnation,
         version: 1,
+        founding: 0,
         holdings: Holdings { active: 512, pending: 1, draining: 2, digest: 0xabcd },
     }
 }

@@ -6,6 +6,7 @@ use super::{
     ExchangeMessage, FAILURES, ForwardOutcome, ForwardPut, HEADER_BYTES, Header, Message, MessageError,
     NOT_CARRIED_OUT, REFUSALS, VERSION, WriteOutcome, flag, kind, outcome,
 };
+use crate::effect::Reach;
 use crate::event::Quorum;
 use crate::ids::{Fingerprint, NodeId, RequestId, Session};
 use crate::limits::CLOCK_LAST;
@@ -168,9 +169,14 @@ impl<'a> Parts<'a> {
                 ForwardOutcome::Written { dot, is_alone, context: context.bytes() }
             }
             outcome::FOUND => {
-                let is_stale_possible = self.flag(flag::IS_STALE_POSSIBLE);
+                let reach = match (self.flag(flag::REACH_NODES), self.flag(flag::REACH_FEWER)) {
+                    (false, false) => Reach::Owners,
+                    (true, false) => Reach::Nodes,
+                    (false, true) => Reach::Fewer,
+                    (true, true) => return Err(MessageError::Field),
+                };
                 let object = if self.reader.rest.is_empty() { &[] } else { self.object()? };
-                ForwardOutcome::Found { is_stale_possible, object }
+                ForwardOutcome::Found { reach, object }
             }
             detail @ outcome::FAILED..outcome::NOT => {
                 ForwardOutcome::Failed(numbered(&FAILURES, detail - outcome::FAILED)?)

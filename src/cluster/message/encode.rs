@@ -23,6 +23,7 @@ use super::{
     FAILURES, ForwardOutcome, ForwardPut, HEADER_BYTES, Header, Message, NOT_CARRIED_OUT, REFUSALS, VERSION,
     WriteOutcome, flag, kind, outcome,
 };
+use crate::effect::Reach;
 use crate::event::Quorum;
 
 /// Where the key of a [`Message::Write`] begins; the object follows it.
@@ -150,8 +151,13 @@ impl ForwardPut<'_> {
 fn outcome_head(reply: &ForwardOutcome<'_>) -> (u8, u8) {
     match reply {
         ForwardOutcome::Written { is_alone, .. } => (if_set(*is_alone, flag::IS_ALONE), outcome::WRITTEN),
-        ForwardOutcome::Found { is_stale_possible, .. } => {
-            (if_set(*is_stale_possible, flag::IS_STALE_POSSIBLE), outcome::FOUND)
+        ForwardOutcome::Found { reach, .. } => {
+            let flag = match reach {
+                Reach::Owners => 0,
+                Reach::Nodes => flag::REACH_NODES,
+                Reach::Fewer => flag::REACH_FEWER,
+            };
+            (flag, outcome::FOUND)
         }
         ForwardOutcome::Failed(failure) => (0, outcome::FAILED + number(&FAILURES, failure)),
         ForwardOutcome::NotCarriedOut(why) => (0, outcome::NOT + number(&NOT_CARRIED_OUT, why)),

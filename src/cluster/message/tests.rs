@@ -75,7 +75,9 @@ fn visit_all(visit: &mut dyn FnMut(Message<'_>)) {
     }
     visit(Message::ForwardReply(ForwardOutcome::Written { dot: dot(6, 3), is_alone: true, context }));
     for object in [&[][..], object] {
-        visit(Message::ForwardReply(ForwardOutcome::Found { is_stale_possible: true, object }));
+        for reach in [Reach::Owners, Reach::Nodes, Reach::Fewer] {
+            visit(Message::ForwardReply(ForwardOutcome::Found { reach, object }));
+        }
     }
     FAILURES.into_iter().for_each(|failure| visit(Message::ForwardReply(ForwardOutcome::Failed(failure))));
     for why in NOT_CARRIED_OUT {

@@ -9,7 +9,7 @@ use annulus_engine::{Config, Durability, Engine, Limits};
 use annulus_net::resp::Protocol;
 use annulus_object::{Actor, Clock};
 
-use super::{Data, Outcome, parse_integer};
+use super::{Data, EngineKeys, Outcome, parse_integer};
 use crate::commands::{self, table};
 
 const NOW: u64 = 1_700_000_000_000;
@@ -68,10 +68,9 @@ impl Client {
         let key = self.engine.key(key, 5);
         let mut out = Vec::new();
         let mut data = Data {
-            engine: &mut self.engine,
+            keys: EngineKeys { engine: &mut self.engine, fetched: None },
             now_ms: self.now_ms,
             protocol: self.protocol,
-            fetched: None,
             hits: &mut self.hits,
             misses: &mut self.misses,
             out: &mut out,

@@ -35,6 +35,7 @@ commands! {
     Cluster ClusterCountKeysInSlot ClusterGetKeysInSlot ClusterInfo ClusterKeySlot ClusterLinks ClusterMyId
     ClusterMyShardId ClusterNodes ClusterShards ClusterSlots
     ReadOnly ReadWrite Asking
+    DynGet DynPut DynDel DynConsistency Wait WaitAof
     DynAdmin DynAdminCompaction DynAdminHints DynAdminJoin DynAdminLeave DynAdminMembers DynAdminMerkle
     DynAdminPartitions DynAdminRing DynAdminScrub DynAdminSnapshot DynAdminStatus DynAdminSync
     Help

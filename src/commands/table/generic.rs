@@ -3,7 +3,7 @@
 use super::access::{ACCESS, DELETE, RM, RO, RW, UPDATE};
 use super::build::rows;
 use super::category::{CONNECTION, DANGEROUS, KEYSPACE, LIST, SET, SORTEDSET};
-use super::refusals::{ONE_DATABASE, OWN_FORMAT, SORTING, STATISTICS_OF_KEYS, TWO_KEYS, WAITING};
+use super::refusals::{ONE_DATABASE, OWN_FORMAT, SORTING, STATISTICS_OF_KEYS, TWO_KEYS};
 use super::{Command::*, Gather::*, Route::*, Row};
 
 const MULTI_SHARD_SUM: &[&str] = &["request_policy:multi_shard", "response_policy:agg_sum"];
@@ -71,6 +71,14 @@ pub(super) static ROWS: &[Row] = rows! { Generic:
     "randomkey" 1 () [READONLY] "1.0.0"
         => served(RandomKey, EveryCore(AnyKey), "", "O(1)", "Returns a key chosen at random.")
         .tips(&["request_policy:all_shards", "nondeterministic_output"]);
+    "wait" 3 () [NOSCRIPT] "3.0.0"
+        => served(Wait, Session, "numreplicas timeout", "O(1)",
+            "Returns how many other replicas have what the connection was told is written. It never waits.")
+        .categories_instead(CONNECTION).tips(&["request_policy:all_shards", "response_policy:agg_min"]);
+    "waitaof" 4 () [BLOCKING] "7.2.0"
+        => served(WaitAof, Session, "numlocal numreplicas timeout", "O(1)",
+            "Returns whether one replica has that on stable storage, and how many others have. It never waits.")
+        .categories_instead(CONNECTION).tips(&["request_policy:all_shards", "response_policy:agg_min"]);
     "object" -2 () [] "2.2.3" => refused(STATISTICS_OF_KEYS).container(OBJECT);
 
     "rename" 3 (1 2 1) [WRITE] "1.0.0" => refused(TWO_KEYS);
@@ -86,8 +94,6 @@ pub(super) static ROWS: &[Row] = rows! { Generic:
         => refused(SORTING).categories_instead(SET | SORTEDSET | LIST | DANGEROUS);
     "sort_ro" -2 (1 1 1) [READONLY MOVABLEKEYS] "7.0.0"
         => refused(SORTING).categories_instead(SET | SORTEDSET | LIST | DANGEROUS);
-    "wait" 3 () [NOSCRIPT] "3.0.0" => refused(WAITING).categories_instead(CONNECTION);
-    "waitaof" 4 () [BLOCKING] "7.2.0" => refused(WAITING).categories_instead(CONNECTION);
 };
 
 static OBJECT: &[Row] = rows! { Generic:

@@ -22,6 +22,9 @@ refusals! {
     /// Counters and changes inside a value.
     READ_MODIFY_WRITE: "replicas accept writes independently, and one's change would overwrite another's";
         "GET the value, change it in the client and SET it, or keep one key per writer and add them up";
+    /// GETSET, GETDEL and the option GET of SET where a key has several copies.
+    SWAPS: "replicas accept writes independently, and one that comes in between would be lost unseen";
+        "send GET and SET or DEL, or let it be done in two steps with relaxed-commands = yes";
     /// LCS.
     COMPARISON: "values are not compared in the store"; "GET both values and compare them in the client";
     /// Commands that change two keys as one.
@@ -35,9 +38,6 @@ refusals! {
     SORTING: "only strings are stored, and there is no list or set to sort"; "sort in the client";
     /// OBJECT.
     STATISTICS_OF_KEYS: "values have one encoding and no record of their use"; "use TYPE, STRLEN or MEMORY USAGE";
-    /// WAIT and WAITAOF.
-    WAITING: "a reply to a write already means that it is as durable as configured";
-        "read the reply of the write itself";
     /// Tracking for caches in clients.
     CLIENT_CACHES: "the keys that clients cache are not tracked"; "let cached values expire in the client";
     /// CLIENT PAUSE.

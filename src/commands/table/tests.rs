@@ -86,7 +86,9 @@ fn served_is_sane(row: &Row) {
         assert!(row.arity.unsigned_abs() > keys.first, "{name}");
     }
     match (row.route, row.keys) {
-        (Route::OneKey, Some(keys)) => assert_eq!(i16::from(keys.first), i16::from(keys.last), "{name}"),
+        (Route::OneKey | Route::Protocol, Some(keys)) => {
+            assert_eq!(i16::from(keys.first), i16::from(keys.last), "{name}")
+        }
         (Route::Gather(_), Some(keys)) => assert_eq!(keys.last, -1, "{name}"),
         (Route::Slot, None) => assert!(row.check_arity(row.arity.unsigned_abs().max(3).into()), "{name}"),
         (Route::Session | Route::EveryCore(_) | Route::Cursor, None) => {}

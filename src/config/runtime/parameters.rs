@@ -76,6 +76,11 @@ const PARAMETERS: &[Parameter] = &[
                 .map(|value| runtime.bulk_bytes_max = value)
         },
     ),
+    hot(
+        "relaxed-commands",
+        |_, runtime| yes_no(runtime.relaxed_commands),
+        |runtime, value| read_yes_no(value).map(|value| runtime.relaxed_commands = value),
+    ),
     hot("requirepass", |_, runtime| password_text(runtime), set_password),
     fixed("save", |_, _| String::new(), "there are no snapshots by time: the log itself is the data"),
     hot(

@@ -71,13 +71,15 @@ fn hot_parameters_change_and_read_back() {
         ("slowlog-log-slower-than", "-1"),
         ("slowlog-max-len", "3"),
         ("latency-tracking", "no"),
+        ("relaxed-commands", "yes"),
         ("loglevel", "debug"),
         ("client-output-buffer-limit", "normal 64mb 0 0 pubsub 0 0 0"),
     ];
     config.runtime = change(&config, &pairs).unwrap();
     assert_eq!(config.runtime.log_level, LogLevel::Trace);
     assert_eq!(config.runtime.bulk_bytes_max, 2 << 20);
-    for (name, value) in [("timeout", "5"), ("requirepass", "secret"), ("loglevel", "debug"), ("slowlog-max-len", "3")]
+    for (name, value) in
+        [("timeout", "5"), ("requirepass", "secret"), ("loglevel", "debug"), ("relaxed-commands", "yes")]
     {
         assert_eq!(read(&config, name), value);
     }

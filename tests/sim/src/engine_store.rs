@@ -251,16 +251,20 @@ impl CoreStore for EngineStore {
     }
 
     fn next_done(&mut self) -> Option<Done> {
-        match self.store.next_ended(&mut self.bytes)? {
-            Ended::Stored { token, result } => Some(Done::Stored { token, result }),
-            Ended::Loaded { token, home, hash, is_told } => {
-                let key = self.bytes.key.clone();
-                let object = is_told.then(|| self.bytes.object.clone());
-                Some(Done::Loaded { token, home, key, hash, object })
-            }
-            Ended::NeedIncarnation => Some(Done::NeedIncarnation),
-            Ended::ReadOnly => Some(Done::ReadOnly),
-            Ended::Engine(event) => panic!("nobody else asks the engine: {event:?}"),
+        loop {
+            return Some(match self.store.next_ended(&mut self.bytes)? {
+                Ended::Stored { token, result } => Done::Stored { token, result },
+                Ended::Loaded { token, home, hash, is_told } => {
+                    let key = self.bytes.key.clone();
+                    let object = is_told.then(|| self.bytes.object.clone());
+                    Done::Loaded { token, home, key, hash, object }
+                }
+                Ended::NeedIncarnation => Done::NeedIncarnation,
+                Ended::ReadOnly => Done::ReadOnly,
+                // Whoever waits for a commit here was told of his store.
+                Ended::Engine(Event::Durable(_) | Event::Failed(_)) => continue,
+                Ended::Engine(event) => panic!("nobody else asks the engine: {event:?}"),
+            });
         }
     }
 

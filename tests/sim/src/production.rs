@@ -54,7 +54,13 @@ pub struct Production {
 impl<S: Store> Protocol<S> for Production {
     fn new(setup: Setup) -> Self {
         let session = Session(setup.node.raw() << 40 | u64::from(setup.life) << 8 | u64::from(setup.core));
-        let start = Start { node: setup.node, session, earlier_actor: setup.earlier_actor, limits: setup.limits };
+        let start = Start {
+            node: setup.node,
+            session,
+            earlier_actor: setup.earlier_actor,
+            is_refilling: setup.is_refilling,
+            limits: setup.limits,
+        };
         Self { shard: Shard::new(start), view: View::new(setup.node, setup.ring) }
     }
 

@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::content::{KEY_BYTES_MIN, VALUE_HEADER_BYTES};
 use crate::schedule::Arrivals;
 use crate::settings::{Mode, Settings};
+use crate::torture::options::Options;
 use crate::workload::{Named, Sizes, Spread, Workload};
 
 /// Most connections, requests under way on one, and threads.
@@ -43,6 +44,8 @@ pub struct Arguments {
 pub enum Chore {
     /// Make load and report what came of it
     Run(RunArguments),
+    /// Write while nodes of a cluster are hurt, and check that nothing which was acknowledged is lost
+    Torture(Box<Options>),
     /// Print the ratios of two reports, B over A
     Compare {
         /// The base

@@ -121,7 +121,8 @@ impl Endpoints {
     }
 }
 
-fn resolve(endpoint: &str) -> Result<SocketAddr, EndpointError> {
+/// The first address of a name.
+pub fn resolve(endpoint: &str) -> Result<SocketAddr, EndpointError> {
     let unresolved = |error| EndpointError::Unresolved { endpoint: endpoint.to_owned(), error };
     let mut addresses = endpoint.to_socket_addrs().map_err(unresolved)?;
     addresses.next().ok_or_else(|| unresolved(io::Error::other("the name has no address")))

@@ -3,6 +3,8 @@
 //! By default requests leave when they are due, whatever the replies do (open loop), and latency counts from then: a server
 //! that stalls cannot hide it. `--closed` sends the next request when a reply has come, which finds the highest throughput.
 //!
+//! `torture` is about what is kept rather than about speed: see [`torture`].
+//!
 //! [`mod@run`] owns the threads, [`worker`] one of them with its sockets, [`load`] what it sends and what it makes of replies.
 
 #![allow(clippy::cast_precision_loss, reason = "counts become figures to read")]
@@ -21,6 +23,7 @@ mod schedule;
 mod settings;
 mod sweep;
 mod tally;
+mod torture;
 mod worker;
 mod workload;
 
@@ -41,6 +44,7 @@ const EXIT_FAILED: u8 = 1;
 fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Run(arguments) => run(&arguments),
+        Chore::Torture(options) => torture::run(&options),
         Chore::Compare { a, b } => {
             compare::run(&a, &b, &mut std::io::stdout().lock()).map(|()| ExitCode::SUCCESS).map_err(Into::into)
         }

@@ -36,6 +36,7 @@ pub fn announced(node: NodeId, incarnation: u16) -> Announced {
         cores: 4,
         incarnation,
         version: 1,
+        founding: 0,
         holdings: Holdings::default(),
     }
 }

@@ -3,7 +3,7 @@
 //! Nodes are A, B, C and so on. A dot is written as its node, its incarnation where that is not the first, and its clock in
 //! milliseconds since the world began, with the counter behind: `A@0`, `B2@15.1`.
 
-use annulus_cluster::effect::{Answer, Effect, Effects};
+use annulus_cluster::effect::{Answer, Effect, Effects, Reach};
 use annulus_cluster::ids::{Home, NodeId};
 use annulus_cluster::message::{ExchangeMessage, ForwardOutcome, Message, Unverified, WriteOutcome};
 use annulus_object::{Clock, ContextView, Dot, ObjectView};
@@ -136,8 +136,11 @@ pub fn line(index: usize, effect: &Effect, effects: &Effects) -> String {
                 let beside = if *is_alone { "" } else { ", beside others" };
                 format!("{at} tells {}: written {}{beside}, context {seen}", client.0, dot(*written))
             }
-            Answer::Found { object: span, is_stale_possible } => {
-                let stale = if *is_stale_possible { " (perhaps stale)" } else { "" };
+            Answer::Found { object: span, reach } => {
+                let stale = match reach {
+                    Reach::Owners => "",
+                    Reach::Nodes | Reach::Fewer => " (perhaps stale)",
+                };
                 format!("{at} tells {}: {}{stale}", client.0, object(effects.bytes(span)))
             }
             Answer::Failed(failure) => format!("{at} tells {}: {failure:?}", client.0),

@@ -200,7 +200,13 @@ impl World {
         let node = &mut self.nodes[index];
         node.sessions += 1;
         let session = Session((index as u64) << 32 | node.sessions);
-        node.shard = Some(Shard::new(Start { node: node_id, session, earlier_actor, limits: self.limits.clone() }));
+        node.shard = Some(Shard::new(Start {
+            node: node_id,
+            session,
+            earlier_actor,
+            is_refilling: false,
+            limits: self.limits.clone(),
+        }));
     }
 
     /// Starts a node that does not run; as the actor that it was, or as a new one.
@@ -391,10 +397,10 @@ impl World {
                         let context = ContextView::check(effects.bytes(context)).expect("a context").to_context();
                         Told::Written { dot: *dot, is_alone: *is_alone, context }
                     }
-                    Answer::Found { object, is_stale_possible } => {
+                    Answer::Found { object, reach } => {
                         let bytes = effects.bytes(object);
                         let object = if bytes.is_empty() { Ok(Object::default()) } else { Object::decode(bytes) };
-                        Told::Found { object: object.expect("an object"), is_stale_possible: *is_stale_possible }
+                        Told::Found { object: object.expect("an object"), is_stale_possible: reach.is_stale_possible() }
                     }
                     Answer::Failed(failure) => Told::Failed(*failure),
                 };

@@ -115,7 +115,13 @@ impl Coordinator {
         versions.context.clone_from(stored.context());
         let mut encoded = Vec::new();
         versions.encode(&mut encoded);
-        let start = Start { node: OWNERS[0], session: SESSION, earlier_actor: None, limits: Limits::default() };
+        let start = Start {
+            node: OWNERS[0],
+            session: SESSION,
+            earlier_actor: None,
+            is_refilling: false,
+            limits: Limits::default(),
+        };
         Coordinator {
             shard: Shard::new(start),
             store: OneValue { versions, clock: HybridClock::new(Clock::ZERO) },

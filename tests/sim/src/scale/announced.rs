@@ -35,6 +35,7 @@ pub(super) fn announced(node: NodeId, incarnation: u32, version: u64) -> Announc
         cores: 4,
         incarnation: u16::try_from(incarnation).expect("few starts"),
         version: 1,
+        founding: 0,
         holdings: Holdings { active: 3, pending: 0, draining: 0, digest: version },
     }
 }

@@ -397,9 +397,9 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
                 let context = Context::decode(bytes).map_err(rotten)?;
                 self.answer_written(node, op, (*dot, *is_alone), context)
             }
-            Answer::Found { is_stale_possible, .. } => {
+            Answer::Found { reach, .. } => {
                 let object: Object = rot::decode(bytes, key, &format!("#{op} is given"))?;
-                self.answer_found(node, op, object, *is_stale_possible)
+                self.answer_found(node, op, object, reach.is_stale_possible())
             }
             Answer::Failed(failure) => self.answer_failed(node, op, *failure),
         }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use annulus::mesh::CoreMap;
-use annulus::node_meta::{MetaFile, NodeMeta};
+use annulus::node_meta::{ClusterMeta, MetaFile, NodeMeta};
 use annulus::slot;
 use annulus_engine::frame::{self, FrameFields, frame_bytes};
 use annulus_engine::record::{self, Kind, RecordFields};
@@ -282,6 +282,7 @@ pub fn found_with(root: &Path, hash_key: [u8; 16]) {
         clean: true,
         clock: at(100_000).raw(),
         durability: None,
+        cluster: ClusterMeta::default(),
     };
     MetaFile::open_or_found(root, || Ok(meta)).unwrap();
 }

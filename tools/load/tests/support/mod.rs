@@ -1,5 +1,9 @@
 //! A small server of GET and SET on 127.0.0.1 that misbehaves as told, and a way to run the binary against it.
 
+#![allow(dead_code, reason = "each test binary uses its own part of this module")]
+
+pub mod cluster;
+
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -135,7 +139,7 @@ fn serve(stream: TcpStream, state: &State) -> std::io::Result<()> {
     }
 }
 
-fn command(input: &mut impl BufRead) -> std::io::Result<Option<Vec<Vec<u8>>>> {
+pub fn command(input: &mut impl BufRead) -> std::io::Result<Option<Vec<Vec<u8>>>> {
     let Some(count) = header(input)? else { return Ok(None) };
     let mut arguments = Vec::new();
     for _ in 0..count {

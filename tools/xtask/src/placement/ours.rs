@@ -56,6 +56,7 @@ fn map_bytes(members: &[Member]) -> usize {
             cores: 8,
             incarnation: 1,
             version: 1,
+            founding: 0,
             holdings: Holdings::default(),
         };
         let fits = "a cluster of this tool is small";

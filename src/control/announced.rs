@@ -1,0 +1,29 @@
+//! What a node says of itself: where it is reached, with how many cores, under which incarnation.
+//!
+//! Invariant: of a node of a cluster no address is a wildcard.
+
+use annulus_cluster::membership::{Announced, Endpoint, Holdings};
+
+use crate::config::Config;
+
+/// The newest messages that this build understands.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// Of this node as it is configured, when it holds nothing yet. The host of clients is empty where each knows it better.
+pub fn announced(config: &Config, incarnation: u16, cores: u16) -> Announced {
+    let peers = config.ports().peers();
+    let host = |ip: std::net::IpAddr| config.announce_host.clone().unwrap_or_else(|| ip.to_string()).into();
+    let is_known = config.announce_host.is_some() || !config.listen.ip().is_unspecified();
+    Announced {
+        peers: Endpoint { host: host(peers.ip()), port: peers.port() },
+        clients: Endpoint {
+            host: if is_known { host(config.listen.ip()) } else { "".into() },
+            port: config.listen.port(),
+        },
+        cores,
+        incarnation,
+        version: PROTOCOL_VERSION,
+        founding: 0,
+        holdings: Holdings::default(),
+    }
+}

@@ -1,0 +1,18 @@
+//! Plain SET and GET of values that are written once.
+
+use rand::Rng;
+
+use super::{Attempt, Draft, Failure, Kind, Turn, shown};
+use crate::torture::history::value;
+
+pub fn attempt(turn: &mut Turn<'_>) -> (Attempt, Result<(), Failure>) {
+    let key = turn.keys.pick(Kind::Register, turn.random);
+    if turn.random.random_bool(0.5) {
+        let found = shown(turn.conversation, key, &turn.keys.run, turn.deadline);
+        return (Attempt::Read, found.map(|siblings| turn.own.note_read(key, siblings)));
+    }
+    let id = turn.next_id();
+    let draft = Draft { key, id: Some(id), seen: Vec::new(), is_blind: true };
+    let written = turn.write(draft, &[b"SET", &key.name(&turn.keys.run), &value(key, &[id])]);
+    (Attempt::Write, written.map(|_| ()))
+}
