@@ -45,7 +45,10 @@ fn refused(cluster: &mut Cluster, options: &Options, words: &[&str]) {
     let is_said = |cluster: &mut Cluster| (0..3).any(|number| said(cluster, number, words));
     wait_until("the cluster to say why", || is_said(cluster));
     expect_undisturbed(cluster, 3);
-    assert!(status(&mut stranger.client()).get("members_active") != Some(&Reply::Integer(4)), "it belongs to the cluster");
+    assert!(
+        status(&mut stranger.client()).get("members_active") != Some(&Reply::Integer(4)),
+        "it belongs to the cluster"
+    );
     stranger.stop();
 }
 
