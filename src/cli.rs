@@ -155,6 +155,9 @@ struct NodeFlags {
     /// Address of other nodes, TCP and UDP [default: the host of --listen, its port plus 10000]
     #[arg(long, value_name = "HOST:PORT")]
     peer_listen: Option<String>,
+    /// Address under which other nodes reach that one, where it is another [default: --announce-host, or the same]
+    #[arg(long, value_name = "HOST:PORT")]
+    peer_announce: Option<String>,
     /// Copies of a key, the same on every node [default: 3]
     #[arg(long, value_name = "N")]
     copies: Option<String>,
@@ -299,6 +302,7 @@ impl NodeFlags {
             ("found", self.found),
             ("zone", self.zone),
             ("peer-listen", self.peer_listen),
+            ("peer-announce", self.peer_announce),
             ("copies", self.copies),
             ("read-quorum", self.read_quorum),
             ("write-quorum", self.write_quorum),

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,8 @@ pub struct HandshakeContext {
     pub hash_key: [u8; 16],
     /// Cores of this node.
     pub cores: u16,
+    /// From which address others are dialled; any, if it is unspecified.
+    pub source: IpAddr,
     /// Whether this node takes links now.
     pub gate: Box<dyn Fn() -> Gate + Send + Sync>,
     /// The wall clock in Unix milliseconds.
