@@ -135,7 +135,7 @@ impl<D: Disk> ShardLoop<D> {
         let outcome = commands::run(command, &mut data, key, request.args);
         let intended = data.keys.write;
         if reply.first() == Some(&b'-') {
-            self.latency.record_failure(command, &reply);
+            self.latency.record_failure(command, reply);
         }
         match outcome {
             Outcome::Done(None) => {
