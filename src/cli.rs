@@ -56,7 +56,8 @@ pub struct Refusal {
     pub code: u8,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed while running, 2 wrong flags or configuration, 3 the preflight refused, 4 no member of \
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed while running, 2 wrong flags or configuration, \
+ 3 the preflight refused, 4 no member of \
  its cluster any more";
 
 const ADMIN_QUESTIONS: &str = "\

@@ -90,8 +90,8 @@ pub struct ControlSetup {
 pub enum Fatal {
     /// An operator had it forgotten.
     #[error(
-        "an operator has removed this node from its cluster and had it forgotten: it can never be a member again under its number. \
-         Start it with an empty directory to have it join as a new node"
+        "an operator has removed this node from its cluster and had it forgotten: it can never be a member again under its \
+         number. Start it with an empty directory to have it join as a new node"
     )]
     Forgotten,
     /// Another process has its number.

@@ -33,7 +33,10 @@ const NAME: &str = "annulus 2026 cluster name";
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// It cannot be read.
-    #[error("secret-file: {path} cannot be read: {error}. It holds the cluster's secret, the same on every node", path = path.display())]
+    #[error(
+        "secret-file: {path} cannot be read: {error}. It holds the cluster's secret, the same on every node",
+        path = path.display()
+    )]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -44,7 +47,10 @@ pub enum SecretError {
     #[error("secret-file: {path} is no text of one or two lines", path = .0.display())]
     NoText(PathBuf),
     /// One line or two are wanted.
-    #[error("secret-file: {path} has {lines} lines; it holds one secret, or two while the first replaces the second", path = path.display())]
+    #[error(
+        "secret-file: {path} has {lines} lines; it holds one secret, or two while the first replaces the second",
+        path = path.display()
+    )]
     Lines {
         /// The file.
         path: PathBuf,
