@@ -212,7 +212,8 @@ impl<D: Disk> ShardLoop<D> {
     /// Lets time pass for the protocol.
     pub(super) fn maybe_tick_protocol(&mut self) {
         let now_us = self.now.steady_ns / 1000;
-        if !self.replication.is_alone && now_us - self.replication.last_tick_us >= TICK_US {
+        let has_work = !self.replication.is_alone || !self.replication.is_idle();
+        if has_work && now_us - self.replication.last_tick_us >= TICK_US {
             self.replication.last_tick_us = now_us;
             self.tell(Event::Tick);
         }
