@@ -46,7 +46,6 @@ fn expect_others_go_on(outcome: &Outcome, nodes: &[usize]) {
 }
 
 #[test]
-#[ignore = "needs the peers"]
 fn killed_with_9_and_started_again() {
     let mut cluster = Cluster::start("cluster-kill", 3);
     let outcome = under_load(&mut cluster, |cluster| {
@@ -59,7 +58,6 @@ fn killed_with_9_and_started_again() {
 }
 
 #[test]
-#[ignore = "needs the peers"]
 fn stopped_and_continued() {
     let mut cluster = Cluster::start("cluster-pause", 3);
     let outcome = under_load(&mut cluster, |cluster| {
@@ -73,7 +71,6 @@ fn stopped_and_continued() {
 }
 
 #[test]
-#[ignore = "needs the peers"]
 fn cut_off_from_the_others() {
     let mut cluster = Cluster::start("cluster-cut", 3);
     let outcome = under_load(&mut cluster, |cluster| {
@@ -90,7 +87,6 @@ fn cut_off_from_the_others() {
 }
 
 #[test]
-#[ignore = "needs the peers"]
 fn cut_one_way_only() {
     let mut cluster = Cluster::start("cluster-one-way", 3);
     let outcome = under_load(&mut cluster, |cluster| {
@@ -108,7 +104,6 @@ fn cut_one_way_only() {
 }
 
 #[test]
-#[ignore = "needs the peers"]
 fn on_slow_links() {
     let mut cluster = Cluster::start("cluster-slow", 3);
     let outcome = under_load(&mut cluster, |cluster| {
@@ -121,7 +116,6 @@ fn on_slow_links() {
 }
 
 #[test]
-#[ignore = "needs the peers"]
 fn returned_with_an_empty_disk() {
     let mut cluster = Cluster::start("cluster-wiped", 3);
     let mut client = cluster.client(0);
@@ -143,7 +137,6 @@ fn returned_with_an_empty_disk() {
 }
 
 #[test]
-#[ignore = "needs the peers"]
 fn restarted_one_after_the_other() {
     let mut cluster = Cluster::start("cluster-rolling", 3);
     let outcome = under_load(&mut cluster, |cluster| {
@@ -161,7 +154,6 @@ fn restarted_one_after_the_other() {
 }
 
 #[test]
-#[ignore = "needs the peers"]
 fn nodes_that_were_all_killed_remember_everything() {
     let mut cluster = Cluster::start("cluster-all", 3);
     let mut client = cluster.client(1);
@@ -179,7 +171,6 @@ fn nodes_that_were_all_killed_remember_everything() {
 }
 
 #[test]
-#[ignore = "needs the peers"]
 fn every_node_shows_the_same_slots() {
     let cluster = Cluster::start("cluster-slots", 3);
     let slots: Vec<String> = (0..3).map(|number| cluster.client(number).words("CLUSTER SLOTS").to_string()).collect();
@@ -192,7 +183,6 @@ fn every_node_shows_the_same_slots() {
 }
 
 #[test]
-#[ignore = "needs the peers"]
 fn a_cluster_client_goes_on_when_a_node_dies() {
     let mut cluster = Cluster::start("cluster-client", 3);
     let addresses: Vec<String> = cluster.ports().iter().map(|port| format!("redis://127.0.0.1:{port}/")).collect();

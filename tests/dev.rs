@@ -92,7 +92,6 @@ fn what_cannot_be_is_refused() {
 }
 
 #[test]
-#[ignore = "needs the peers"]
 fn a_local_cluster_is_hurt_and_healed() {
     let directory = Directory::new("dev");
     let path = directory.path().join("cluster");

@@ -58,7 +58,6 @@ fn said(cluster: &mut Cluster, number: usize, words: &[&str]) -> bool {
 }
 
 #[test]
-#[ignore = "needs the peers"]
 fn a_wrong_secret() {
     let mut cluster = Cluster::start("strangers-secret", 3);
     let secret = cluster.path().join("another-secret");
@@ -69,7 +68,6 @@ fn a_wrong_secret() {
 }
 
 #[test]
-#[ignore = "needs the peers"]
 fn a_node_of_another_cluster() {
     let mut cluster = Cluster::start("strangers-name", 3);
     let secret = cluster.path().join("secret");
@@ -79,7 +77,6 @@ fn a_node_of_another_cluster() {
 }
 
 #[test]
-#[ignore = "needs the peers"]
 fn two_nodes_with_one_identity() {
     let mut cluster = Cluster::start("strangers-id", 3);
     // A copy of a directory, such as somebody makes to "add a node".
@@ -101,7 +98,6 @@ fn two_nodes_with_one_identity() {
 }
 
 #[test]
-#[ignore = "needs the peers"]
 fn two_nodes_that_announce_one_address() {
     let mut cluster = Cluster::start("strangers-address", 3);
     let Place { port, peers, data } = cluster.place_beside();
@@ -130,7 +126,6 @@ fn expect_undisturbed_members(cluster: &mut Cluster) {
 }
 
 #[test]
-#[ignore = "needs the peers"]
 fn garbage_on_the_ports_of_peers() {
     let mut cluster = Cluster::start("strangers-garbage", 3);
     let seed = Random::seed_from_environment();
@@ -169,7 +164,6 @@ fn garbage(random: &mut Random) -> Vec<u8> {
 }
 
 #[test]
-#[ignore = "needs the peers"]
 fn connections_that_say_nothing() {
     let mut cluster = Cluster::start("strangers-silent", 3);
     let target = cluster.places[0].peers.real;
@@ -186,7 +180,6 @@ fn connections_that_say_nothing() {
 
 /// A seed that takes connections and datagrams and never answers, and one that is not there.
 #[test]
-#[ignore = "needs the peers"]
 fn a_seed_that_never_answers() {
     // Seeds are written with the port of clients: 10000 below that of peers.
     let silent = (0..200)

@@ -143,7 +143,7 @@ fn set(arguments: &Arguments, adds: u32) -> ExitCode {
     let rows = sim::set::compare(arguments.seed, arguments.seeds, adds, kinds);
     print!("{}", sim::set::table(&rows));
     let broken = rows.iter().flat_map(|row| &row.reports).find_map(|report| Some((report.seed, report.verdict()?)));
-    let is_complete = rows.iter().flat_map(|row| &row.reports).all(|report| report.tally.set_added == adds.into());
+    let is_complete = rows.iter().flat_map(|row| &row.reports).all(|report| report.tally.set_added == u64::from(adds));
     if let Some((seed, why)) = &broken {
         println!("seed {seed}: {why}");
     } else if !is_complete {
