@@ -8,6 +8,7 @@ use crate::commands::session::{self, Answer, SessionCommand};
 use crate::commands::table::{self, Command, Gather as GatherKind, Route, Row, Service, Unknown, flag};
 use crate::commands::{Args, dynamo};
 use crate::consistency::Asker;
+use crate::control::why_unowned;
 use crate::gather::Gather;
 use crate::limits;
 use crate::mesh::RequestFlags;
@@ -65,6 +66,10 @@ impl<D: Disk> ShardLoop<D> {
     }
 
     fn route(&mut self, session: &mut Session, index: u32, row: &'static Row, args: Args<'_>, known: Known<'_>) {
+        if !self.replication.has_owners && row.route != Route::Session {
+            let text = why_unowned(&self.node);
+            return self.refuse(session, |out| writer::error(out, &text));
+        }
         match row.route {
             Route::OneKey => match known.key {
                 Some(key) => self.run_for_session(session, index, row, key, args),

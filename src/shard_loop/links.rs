@@ -23,6 +23,7 @@ impl<D: Disk> ShardLoop<D> {
     /// A connection to another node's core stands, and this core's ring has it.
     pub fn on_peer_connected(&mut self, connection: ConnectionId, connected: Connected) {
         let now_us = self.now.steady_ns / 1000;
+        self.node.skews.note(connected.peer.node, connected.skew_ms);
         self.links().on_connected(connection, connected, now_us);
     }
 

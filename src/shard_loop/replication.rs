@@ -16,6 +16,7 @@ use annulus_cluster::effect::{Answer, Effect, Effects};
 use annulus_cluster::event::{Event, Key, Now};
 use annulus_cluster::ids::{NodeId, Session};
 use annulus_cluster::limits::Limits;
+use annulus_cluster::membership::Role;
 use annulus_cluster::shard::{Shard, Start};
 use annulus_engine::Disk;
 use annulus_object::Actor;
@@ -61,6 +62,8 @@ pub(super) struct Replication {
     pub(super) view: Arc<ClusterView>,
     /// There is nobody else: commands run on the engine alone.
     pub(super) is_alone: bool,
+    /// Somebody owns the partitions: else no command on keys is served.
+    pub(super) has_owners: bool,
     effects: Effects,
     /// Of so many effects the store's part is done.
     carried: usize,
@@ -81,6 +84,7 @@ impl Replication {
         Self {
             shard: Shard::new(start),
             is_alone: view.is_alone(),
+            has_owners: view.has_owners(),
             view,
             effects: Effects::default(),
             carried: 0,
@@ -182,15 +186,21 @@ impl<D: Disk> ShardLoop<D> {
             self.store.engine_mut().join_others();
             self.replication.is_alone = false;
         }
+        self.replication.has_owners = view.has_owners();
         let was_up = |node| before.member(node).is_some_and(|member| member.is_up);
         for member in view.members.iter().filter(|member| member.node != view.own) {
             if member.is_up != was_up(member.node) {
                 self.tell(Event::Liveness { node: member.node, up: member.is_up });
             }
         }
-        let is_gone = |node| view.member(node).is_none();
-        for member in before.members.iter().filter(|member| member.is_up && is_gone(member.node)) {
-            self.tell(Event::Liveness { node: member.node, up: false });
+        for member in before.members.iter().filter(|member| member.role != Role::Removed) {
+            let now = view.member(member.node);
+            if now.is_none() && member.is_up {
+                self.tell(Event::Liveness { node: member.node, up: false });
+            }
+            if now.is_none_or(|now| now.role == Role::Removed) {
+                self.links().forget(member.node);
+            }
         }
     }
 
