@@ -13,6 +13,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use annulus_cluster::ids::{NodeId, PartitionId};
 use annulus_cluster::membership::Announced;
 use annulus_cluster::route::Routes;
@@ -61,6 +63,8 @@ pub fn first_up_core(view: &ClusterView, map: &CoreMap, partition: PartitionId) 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Coverage {
     cores: Box<[PeerCore]>,
+    /// Each of them once, ascending.
+    distinct: Box<[PeerCore]>,
 }
 
 impl Coverage {
@@ -68,7 +72,11 @@ impl Coverage {
     pub fn of(view: &ClusterView, map: &CoreMap) -> Self {
         let numbers =
             (0..map.partitions()).map(|partition| u16::try_from(partition).expect("at most 16384 partitions"));
-        Self { cores: numbers.map(|partition| first_up_core(view, map, partition)).collect() }
+        let cores: Box<[PeerCore]> = numbers.map(|partition| first_up_core(view, map, partition)).collect();
+        let mut distinct = cores.to_vec();
+        distinct.sort_unstable();
+        distinct.dedup();
+        Self { cores, distinct: distinct.into() }
     }
 
     /// Who answers for a partition.
@@ -87,11 +95,8 @@ impl Coverage {
     }
 
     /// Every core that answers for something, ascending: who is asked by KEYS, DBSIZE and RANDOMKEY on the base port.
-    pub fn cores(&self) -> Vec<PeerCore> {
-        let mut cores = self.cores.to_vec();
-        cores.sort_unstable();
-        cores.dedup();
-        cores
+    pub fn cores(&self) -> &[PeerCore] {
+        &self.distinct
     }
 
     /// The first partition at or behind `from` that a core answers for: where a SCAN on that core's port goes on.
@@ -112,6 +117,40 @@ impl Coverage {
     /// Number of partitions.
     pub fn partitions(&self) -> u32 {
         u32::try_from(self.cores.len()).expect("at most 16384 partitions")
+    }
+}
+
+/// What one core makes of who answers: its own part, and whom it asks for the rest.
+#[derive(Debug, Clone)]
+pub struct OwnCoverage {
+    own: PeerCore,
+    all: Arc<Coverage>,
+}
+
+impl OwnCoverage {
+    /// Of the core with that number of the node whose view it is.
+    pub fn of(view: &ClusterView, map: &CoreMap, core: u16) -> Self {
+        Self { own: PeerCore { node: view.own, core }, all: Arc::new(Coverage::of(view, map)) }
+    }
+
+    /// The core whose part it is.
+    pub fn own(&self) -> PeerCore {
+        self.own
+    }
+
+    /// Who answers for everything.
+    pub fn all(&self) -> &Arc<Coverage> {
+        &self.all
+    }
+
+    /// Whether this core answers for a partition.
+    pub fn covers(&self, partition: PartitionId) -> bool {
+        self.all.covers(self.own, partition)
+    }
+
+    /// As [`Coverage::next_of`], of this core.
+    pub fn next(&self, from: u32) -> Option<PartitionId> {
+        self.all.next_of(self.own, from)
     }
 }
 
@@ -203,7 +242,12 @@ impl BaseScan {
         }
         let partition = u16::try_from(self.position.partition).expect("below the number of partitions");
         let (core, end) = (coverage.core_of(partition), coverage.run_end(partition));
-        ScanStep::Ask { core, from: self.position, end, count: self.left }
+        ScanStep::Ask { core, from: self.position, end, count: self.left.min(limits::SCAN_STEP_KEYS_MAX) }
+    }
+
+    /// The client is answered next: what was found is enough.
+    pub fn stop(&mut self) {
+        self.left = 0;
     }
 
     /// The core that was asked has come to a position, asserted not to be behind where it began, and has found so many keys.

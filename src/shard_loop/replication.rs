@@ -24,6 +24,7 @@ use super::ShardLoop;
 use super::replicated::Replicated;
 use crate::cluster_view::ClusterView;
 use crate::core_inbox::PeerCore;
+use crate::coverage::OwnCoverage;
 use crate::mesh::CoreMap;
 use crate::node::Node;
 use crate::peers::Channel;
@@ -58,6 +59,8 @@ pub(super) struct Replication {
     pub(super) view: Arc<ClusterView>,
     /// There is nobody else: commands run on the engine alone.
     pub(super) is_alone: bool,
+    /// Who answers for what in that view; `None` while there is nobody else.
+    pub(super) coverage: Option<OwnCoverage>,
     effects: Effects,
     /// Of so many effects the store's part is done.
     carried: usize,
@@ -71,11 +74,12 @@ pub(super) struct Replication {
 
 impl Replication {
     /// Nothing under way.
-    pub(super) fn new(start: Start, view: Arc<ClusterView>) -> Self {
+    pub(super) fn new(start: Start, view: Arc<ClusterView>, (map, core): (&CoreMap, u16)) -> Self {
         let commands = Replicated::new(start.limits.requests_max);
         Self {
             shard: Shard::new(start),
             is_alone: view.is_alone(),
+            coverage: (!view.is_alone()).then(|| OwnCoverage::of(&view, map, core)),
             view,
             effects: Effects::default(),
             carried: 0,
@@ -109,6 +113,11 @@ impl Replication {
 }
 
 impl<D: Disk> ShardLoop<D> {
+    /// Who answers for what, of a node that is not alone (asserted).
+    pub(super) fn coverage(&self) -> &OwnCoverage {
+        self.replication.coverage.as_ref().expect("a node that is not alone knows who answers")
+    }
+
     /// The turn's time as the protocol wants it.
     pub(super) fn protocol_now(&self) -> Now {
         Now { unix_ms: self.now.unix_ms, steady_us: self.now.steady_ns / 1000 }
@@ -176,15 +185,22 @@ impl<D: Disk> ShardLoop<D> {
             self.store.engine_mut().join_others();
             self.replication.is_alone = false;
         }
+        if !self.replication.is_alone {
+            self.replication.coverage = Some(OwnCoverage::of(&view, &self.map, self.core));
+        }
         let was_up = |node| before.member(node).is_some_and(|member| member.is_up);
         for member in view.members.iter().filter(|member| member.node != view.own) {
             if member.is_up != was_up(member.node) {
                 self.tell(Event::Liveness { node: member.node, up: member.is_up });
+                if !member.is_up {
+                    self.lose_asked(member.node);
+                }
             }
         }
         let is_gone = |node| view.member(node).is_none();
         for member in before.members.iter().filter(|member| member.is_up && is_gone(member.node)) {
             self.tell(Event::Liveness { node: member.node, up: false });
+            self.lose_asked(member.node);
         }
     }
 
@@ -194,6 +210,7 @@ impl<D: Disk> ShardLoop<D> {
         if !self.replication.is_alone && now_us - self.replication.last_tick_us >= TICK_US {
             self.replication.last_tick_us = now_us;
             self.tell(Event::Tick);
+            self.expire_asked();
         }
     }
 
