@@ -41,9 +41,9 @@ pub fn parse<'a>(args: Args<'a>) -> Result<ScanOptions<'a>, &'static str> {
 mod tests {
     use super::*;
 
-    fn parsed(text: &str) -> Result<ScanOptions<'_>, &'static str> {
+    fn parsed(text: &'static str) -> Result<ScanOptions<'static>, &'static str> {
         let args: Vec<&[u8]> = text.split_ascii_whitespace().map(str::as_bytes).collect();
-        parse(&args)
+        parse(args.leak())
     }
 
     #[test]

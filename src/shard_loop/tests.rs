@@ -14,6 +14,7 @@ mod nodes;
 mod pipelines;
 mod random;
 mod two_cores;
+mod wide;
 
 use std::sync::Arc;
 
