@@ -106,13 +106,7 @@ pub fn serve(config: Config) -> Result<(), BootError> {
     let log = logging::install(config.runtime.log_level).map_err(BootError::System)?;
     panics::install();
     config.log();
-    let _lock = DataLock::acquire(&config.data).map_err(|error| BootError::Data(error.to_string()))?;
-    let report = check::run(&config, check::Ports::Skip);
-    if report.failed() {
-        return Err(BootError::Preflight(report.to_string()));
-    }
-    report.log_warnings();
-
+    let _lock = preflight(&config)?;
     let secrets = membership::secrets(&config)?;
     let Sockets { base, cores, peers } = bind(&config)?;
     let progress = Arc::default();
@@ -164,18 +158,34 @@ pub fn serve(config: Config) -> Result<(), BootError> {
         // A core that failed has reported it.
         let _ = core.join();
     }
-    let Ended { clock, kept_everything } = ended?;
-    save(&meta_file, |stored| {
-        stored.clean = kept_everything;
-        stored.clock = stored.clock.max(clock.raw());
-    })?;
+    store_end(&meta_file, &ended?)?;
     drop(http);
-    if kept_everything {
+    told
+}
+
+/// Locks the data directory, and looks whether a node can run here.
+fn preflight(config: &Config) -> Result<DataLock, BootError> {
+    let lock = DataLock::acquire(&config.data).map_err(|error| BootError::Data(error.to_string()))?;
+    let report = check::run(config, check::Ports::Skip);
+    if report.failed() {
+        return Err(BootError::Preflight(report.to_string()));
+    }
+    report.log_warnings();
+    Ok(lock)
+}
+
+/// Stores how the run has ended.
+fn store_end(meta: &SharedMeta, ended: &Ended) -> Result<(), BootError> {
+    save(meta, |stored| {
+        stored.clean = ended.kept_everything;
+        stored.clock = stored.clock.max(ended.clock.raw());
+    })?;
+    if ended.kept_everything {
         tracing::info!("ended cleanly");
     } else {
         tracing::warn!("ended after failed writes: the next start takes a new incarnation");
     }
-    told
+    Ok(())
 }
 
 /// Everything that is bound.

@@ -13,9 +13,10 @@ mod tests;
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 
-use crate::config::Config;
+use crate::config::{ClusterConfig, Config};
+use crate::secrets::ClusterSecrets;
 
 pub use data_lock::{DataLock, LockError};
 pub use system::raise_descriptor_limit;
@@ -65,8 +66,12 @@ pub fn run(config: &Config, ports: Ports) -> Report {
     let mut findings = system::findings(config);
     findings.extend(storage::findings(config, ports));
     if ports == Ports::Probe {
-        findings.extend(config.ports().bound().into_iter().map(|(whose, address)| port(&whose, address)));
+        let bind = |address| TcpListener::bind(address).map(drop);
+        findings.extend(config.ports().bound().into_iter().map(|(whose, address)| port(&whose, address, bind)));
+        let bind = |address| UdpSocket::bind(address).map(drop);
+        findings.extend(config.ports().gossip().map(|address| port("peers, UDP", address, bind)));
     }
+    findings.extend(config.cluster.as_ref().map(secret));
     findings.push(safety(config));
     assert!(findings.iter().all(|finding| finding.verdict == Verdict::Ok || !finding.remedy.is_empty()));
     Report { findings }
@@ -129,10 +134,10 @@ impl fmt::Display for Report {
     }
 }
 
-fn port(whose: &str, address: SocketAddr) -> Finding {
+fn port(whose: &str, address: SocketAddr, bind: impl FnOnce(SocketAddr) -> io::Result<()>) -> Finding {
     let name = "port";
-    match TcpListener::bind(address) {
-        Ok(_) => Finding::ok(name, format!("{address} ({whose}) is free")),
+    match bind(address) {
+        Ok(()) => Finding::ok(name, format!("{address} ({whose}) is free")),
         Err(error) => bind_failure(name, whose, address, &error),
     }
 }
@@ -144,22 +149,40 @@ pub fn bind_failure(name: &'static str, whose: &str, address: SocketAddr, error:
         io::ErrorKind::AddrInUse => Finding::fail(
             name,
             format!("{address} ({whose}) is taken by another process"),
-            format!("`ss -ltnp 'sport = :{number}'` names it; stop it, or choose another port with --listen or --http"),
+            format!(
+                "`ss -ltnp 'sport = :{number}'` names it; stop it, or choose another port with --listen, --http or --peer-listen"
+            ),
         ),
         io::ErrorKind::AddrNotAvailable => Finding::fail(
             name,
             format!("{address} ({whose}) is no address of this machine"),
-            "`ip address` lists them; choose one with --listen or --http",
+            "`ip address` lists them; choose one with --listen, --http or --peer-listen",
         ),
         io::ErrorKind::PermissionDenied => Finding::fail(
             name,
             format!("{address} ({whose}) may not be bound by this user"),
-            "choose a port from 1024 up with --listen or --http",
+            "choose a port from 1024 up with --listen, --http or --peer-listen",
         ),
         _ => Finding::fail(
             name,
             format!("{address} ({whose}) cannot be bound: {error}"),
-            "choose another address with --listen or --http",
+            "choose another address with --listen, --http or --peer-listen",
+        ),
+    }
+}
+
+/// The cluster's secret, without showing it.
+fn secret(cluster: &ClusterConfig) -> Finding {
+    let (name, path) = ("secret", cluster.secret_file.display());
+    match ClusterSecrets::read(&cluster.secret_file, &cluster.name) {
+        Ok(secrets) if secrets.is_readable_by_others() => {
+            Finding::warn(name, format!("other users can read {path}"), format!("`chmod 600 {path}`"))
+        }
+        Ok(secrets) => Finding::ok(name, format!("{path} holds {secrets:?}")),
+        Err(error) => Finding::fail(
+            name,
+            error.to_string(),
+            "write one secret into it, the same on every node: `openssl rand -hex 32`, and `chmod 600` it",
         ),
     }
 }

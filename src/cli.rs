@@ -56,7 +56,8 @@ pub struct Refusal {
     pub code: u8,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed while running, 2 wrong flags or configuration, 3 the preflight refused, 4 no member of \
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed while running, 2 wrong flags or configuration, \
+ 3 the preflight refused, 4 no member of \
  its cluster any more";
 
 const ADMIN_QUESTIONS: &str = "\
@@ -155,6 +156,9 @@ struct NodeFlags {
     /// Address of other nodes, TCP and UDP [default: the host of --listen, its port plus 10000]
     #[arg(long, value_name = "HOST:PORT")]
     peer_listen: Option<String>,
+    /// Address under which other nodes reach that one, where it is another [default: --announce-host, or the same]
+    #[arg(long, value_name = "HOST:PORT")]
+    peer_announce: Option<String>,
     /// Copies of a key, the same on every node [default: 3]
     #[arg(long, value_name = "N")]
     copies: Option<String>,
@@ -299,6 +303,7 @@ impl NodeFlags {
             ("found", self.found),
             ("zone", self.zone),
             ("peer-listen", self.peer_listen),
+            ("peer-announce", self.peer_announce),
             ("copies", self.copies),
             ("read-quorum", self.read_quorum),
             ("write-quorum", self.write_quorum),
@@ -350,7 +355,8 @@ mod tests {
     fn every_flag_reaches_the_configuration() {
         let line = "annulus serve --data /tmp/d --listen 0.0.0.0:7000 --cores 1 --durability memory --cache 64mb \
                     --memory-limit 256mb --hot-log-bytes 128mb --http off --insecure --log-level debug \
-                    --announce-host db1";
+                    --announce-host db1 --cluster c --secret-file s --seeds db2:7000 --found 3 --zone z \
+                    --peer-listen 0.0.0.0:17001 --copies 2 --read-quorum 1 --write-quorum 2 --durable-quorum 0 --deadline 2s";
         let Invocation::Serve(config) = parse(line).unwrap() else { panic!("not serve") };
         assert_eq!(config.data.to_str(), Some("/tmp/d"));
         assert_eq!((config.listen.to_string().as_str(), config.cores.len()), ("0.0.0.0:7000", 1));
@@ -360,6 +366,12 @@ mod tests {
         assert!(config.insecure);
         assert_eq!(config.runtime.log_level, LogLevel::Debug);
         assert_eq!(config.announce_host.as_deref(), Some("db1"));
+        let cluster = config.cluster.unwrap();
+        assert_eq!((cluster.name.as_str(), cluster.found, cluster.seeds.len()), ("c", Some(3), 1));
+        assert_eq!((cluster.zone.unwrap().name(), cluster.peer_listen.port()), ("z", 17_001));
+        let quorums = config.quorums;
+        assert_eq!((quorums.copies, quorums.read, quorums.write, quorums.durable), (2, 1, 2, 0));
+        assert_eq!(quorums.deadline.as_secs(), 2);
     }
 
     #[test]
@@ -431,6 +443,10 @@ mod tests {
         assert!(
             refused("annulus serve --config /nonexistent/a.toml").contains("/nonexistent/a.toml: cannot be opened")
         );
+        assert!(
+            refused("annulus serve --found 0 --cluster c --secret-file s").contains("--found: 0 nodes found nothing")
+        );
+        assert!(refused("annulus serve --seeds a:1").contains("--seeds: it is of a cluster"));
         assert!(refused("annulus serve --nonsense").contains("--nonsense"));
         assert!(refused("annulus frobnicate").contains("frobnicate"));
         assert!(refused("annulus").contains("Usage: annulus"));

@@ -17,7 +17,6 @@ use std::sync::{Arc, Mutex};
 
 use annulus_cluster::ids::NodeId;
 use annulus_cluster::membership::{Announced, Entry, Membership, Role, Weight, Zone};
-use annulus_cluster::placement::Member;
 use annulus_cluster::ring::Ring;
 use annulus_cluster::route::Routes;
 use annulus_cluster::route_table::RouteTable;
@@ -65,16 +64,6 @@ pub struct ClusterView {
 }
 
 impl ClusterView {
-    /// The first view of a node that knows of nobody else, and owns all of `partitions` (a power of two).
-    pub fn lone(own: NodeId, announced: Announced, partitions: u16, wanted: usize) -> Self {
-        let (weight, zone) = (Weight::default(), Zone::default());
-        let ring = Ring::new(Clock::ZERO, &[Member { node: own, weight, zone }], partitions, 1);
-        let routes = Arc::new(RouteTable::new(own, &ring, &BTreeSet::new()));
-        let announced = Some(announced);
-        let member = MemberView { node: own, role: Role::Active, weight, zone, announced, address: None, is_up: true };
-        Self { number: 1, own, routes, members: vec![member], epoch: 0, copies: 1, wanted }
-    }
-
     /// The member of that number.
     pub fn member(&self, node: NodeId) -> Option<&MemberView> {
         let at = self.members.binary_search_by_key(&node, |member| member.node).ok()?;

@@ -90,8 +90,8 @@ pub struct ControlSetup {
 pub enum Fatal {
     /// An operator had it forgotten.
     #[error(
-        "an operator has removed this node from its cluster and had it forgotten: it can never be a member again under its number. \
-         Start it with an empty directory to have it join as a new node"
+        "an operator has removed this node from its cluster and had it forgotten: it can never be a member again under its \
+         number. Start it with an empty directory to have it join as a new node"
     )]
     Forgotten,
     /// Another process has its number.
@@ -130,6 +130,9 @@ pub fn start(setup: ControlSetup) -> io::Result<ControlThread> {
     setup.socket.set_nonblocking(true)?;
     let mut control = Control::new(setup, names)?;
     control.publish();
+    control.wishes.ask_names(&control.names);
+    // A cluster of one owns everything when this returns.
+    control.turn();
     let thread = std::thread::Builder::new().name("control".to_owned()).spawn(move || control.run())?;
     Ok(ControlThread { thread, sender })
 }
@@ -205,7 +208,6 @@ impl Control {
     }
 
     fn run(mut self) {
-        self.wishes.ask_names(&self.names);
         while !self.is_over {
             self.turn();
             if !self.is_over {

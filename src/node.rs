@@ -70,6 +70,8 @@ pub struct Node {
     /// It came back with an empty directory under the number that it had before, and has not been filled yet: that it does not
     /// have something says nothing.
     is_refilling: AtomicBool,
+    /// Cores that have back what they had.
+    refilled: AtomicU16,
     /// Founders that were seen, and how many are wanted; both 0 when it founds no cluster.
     founding: [AtomicU8; 2],
     phase: AtomicU8,
@@ -132,6 +134,7 @@ impl Node {
             dialer: OnceLock::new(),
             inboxes: core_inbox::senders(map.cores()),
             is_refilling: AtomicBool::new(false),
+            refilled: AtomicU16::new(0),
             founding: [AtomicU8::new(0), AtomicU8::new(0)],
             config,
             cluster_id,
@@ -181,6 +184,13 @@ impl Node {
     /// True while that this node does not have something says nothing: it lost its disk, and was not filled since.
     pub fn is_refilling(&self) -> bool {
         self.is_refilling.load(Ordering::Acquire)
+    }
+
+    /// Notes that one more core has back what it had; true when all have. Each core says so once.
+    pub fn core_is_refilled(&self) -> bool {
+        let before = self.refilled.fetch_add(1, Ordering::AcqRel);
+        assert!(before < self.map.cores(), "a core is refilled once");
+        before + 1 == self.map.cores()
     }
 
     /// Notes whether the node is being filled; whoever ends that has it stored first.

@@ -20,6 +20,7 @@ mod handshaking;
 pub mod limits;
 mod outgoing;
 mod peer;
+mod refusal_log;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -155,6 +156,10 @@ impl Peers {
         self.counters.dials_failed += 1;
         self.counters.dials_refused += u64::from(is_refused);
         let at = self.find_or_add(peer);
+        // It is tried again and again: only what is new is worth a line.
+        if self.peers[at].last_refusal.as_deref() != Some(&why) {
+            tracing::warn!(node = %peer.node, core = peer.core, why, "a peer is not connected");
+        }
         let random = self.random.draw();
         if self.peers[at].dial_failed(why, is_refused, random, now_us) {
             self.note_lost(peer.node);

@@ -33,7 +33,10 @@ const NAME: &str = "annulus 2026 cluster name";
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// It cannot be read.
-    #[error("secret-file: {path} cannot be read: {error}. It holds the cluster's secret, the same on every node", path = path.display())]
+    #[error(
+        "secret-file: {path} cannot be read: {error}. It holds the cluster's secret, the same on every node",
+        path = path.display()
+    )]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -44,7 +47,10 @@ pub enum SecretError {
     #[error("secret-file: {path} is no text of one or two lines", path = .0.display())]
     NoText(PathBuf),
     /// One line or two are wanted.
-    #[error("secret-file: {path} has {lines} lines; it holds one secret, or two while the first replaces the second", path = path.display())]
+    #[error(
+        "secret-file: {path} has {lines} lines; it holds one secret, or two while the first replaces the second",
+        path = path.display()
+    )]
     Lines {
         /// The file.
         path: PathBuf,
@@ -73,6 +79,7 @@ pub struct ClusterSecrets {
     gossip: Vec<[u8; 16]>,
     handshake: Vec<[u8; 32]>,
     founding: Founding,
+    is_readable_by_others: bool,
 }
 
 /// What a cluster begins with when several nodes found it: the same for all that know its name and first secret.
@@ -85,19 +92,17 @@ pub struct Founding {
 }
 
 impl ClusterSecrets {
-    /// Reads the file of the cluster with that name. A file that others can read is warned of.
+    /// Reads the file of the cluster with that name.
     pub fn read(path: &Path, cluster: &str) -> Result<Self, SecretError> {
         let unreadable = |error| SecretError::Unreadable { path: path.to_owned(), error };
         let file = File::open(path).map_err(unreadable)?;
         let mode = file.metadata().map_err(unreadable)?.permissions().mode();
-        if mode & OTHERS != 0 {
-            tracing::warn!("other users can read {}: `chmod 600` it", path.display());
-        }
         let mut bytes = Vec::new();
         file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
         let is_short = u64::try_from(bytes.len()).is_ok_and(|length| length <= FILE_BYTES_MAX);
         let text = String::from_utf8(bytes).ok().filter(|_| is_short);
-        Self::parse(path, &text.ok_or_else(|| SecretError::NoText(path.to_owned()))?, cluster)
+        let secrets = Self::parse(path, &text.ok_or_else(|| SecretError::NoText(path.to_owned()))?, cluster)?;
+        Ok(Self { is_readable_by_others: mode & OTHERS != 0, ..secrets })
     }
 
     fn parse(path: &Path, text: &str, cluster: &str) -> Result<Self, SecretError> {
@@ -129,7 +134,13 @@ impl ClusterSecrets {
                 cluster_id: half(blake3::derive_key(CLUSTER_ID, &first)),
                 hash_key: half(blake3::derive_key(HASH_KEY, &first)),
             },
+            is_readable_by_others: false,
         }
+    }
+
+    /// Whether other users of the machine can read the file.
+    pub fn is_readable_by_others(&self) -> bool {
+        self.is_readable_by_others
     }
 
     /// For datagrams: those of a cluster with another name are foreign.
@@ -150,7 +161,7 @@ impl ClusterSecrets {
 
 impl fmt::Debug for ClusterSecrets {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} secrets", self.handshake.len())
+        formatter.write_str(if self.handshake.len() == 1 { "one secret" } else { "two secrets" })
     }
 }
 
@@ -228,13 +239,16 @@ mod tests {
         std::fs::write(file.path(), [0xff; 20]).unwrap();
         assert!(matches!(ClusterSecrets::read(file.path(), "c"), Err(SecretError::NoText(_))));
         std::fs::write(file.path(), FIRST).unwrap();
-        assert!(ClusterSecrets::read(file.path(), "c").is_ok());
+        for (mode, is_open) in [(0o600, false), (0o640, true), (0o604, true), (0o400, false)] {
+            std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(ClusterSecrets::read(file.path(), "c").unwrap().is_readable_by_others(), is_open, "{mode:o}");
+        }
     }
 
     #[test]
     fn nothing_shows_a_secret() {
         let secrets = parse(FIRST, "c").unwrap();
-        assert_eq!(format!("{secrets:?}"), "1 secrets");
+        assert_eq!(format!("{secrets:?}"), "one secret");
         assert!(!format!("{:?}", secrets.founding()).contains("hash"));
     }
 }

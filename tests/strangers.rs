@@ -25,7 +25,7 @@ fn expect_undisturbed(cluster: &mut Cluster, nodes: usize) {
             client.words(&format!("SET sound-{key} {number}")).expect_ok();
             assert_eq!(client.words(&format!("GET sound-{key}")).bytes(), number.to_string().as_bytes());
         }
-        assert_eq!(status(&mut client)["members"], Reply::Integer(nodes as i64), "nobody was let in");
+        assert_eq!(status(&mut client)["members_active"], Reply::Integer(nodes as i64), "nobody was let in");
     }
 }
 
@@ -45,7 +45,10 @@ fn refused(cluster: &mut Cluster, options: &Options, words: &[&str]) {
     let is_said = |cluster: &mut Cluster| (0..3).any(|number| said(cluster, number, words));
     wait_until("the cluster to say why", || is_said(cluster));
     expect_undisturbed(cluster, 3);
-    assert!(status(&mut stranger.client()).get("members") != Some(&Reply::Integer(4)), "it belongs to the cluster");
+    assert!(
+        status(&mut stranger.client()).get("members_active") != Some(&Reply::Integer(4)),
+        "it belongs to the cluster"
+    );
     stranger.stop();
 }
 

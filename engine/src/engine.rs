@@ -304,8 +304,8 @@ impl<D: Disk> Engine<D> {
         self.failures.awaits_incarnation = false;
     }
 
-    /// Others may have versions of these keys from now on: what only a store that is alone may do is done no more. There is no way
-    /// back while the store is open. What was stamped before covers all that there was, and nobody else had anything: whoever
+    /// Others may have versions of these keys from now on: what only a store that is alone may do is done no more. There is no
+    /// way back while the store is open. What was stamped before covers all that there was, and nobody else had anything: whoever
     /// joins stamps above this store's clock.
     pub fn join_others(&mut self) {
         self.config.is_alone = false;

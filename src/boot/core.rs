@@ -96,7 +96,8 @@ impl CoreStart {
         if let Some(actor) = start.node.replacement_actor() {
             engine.adopt_incarnation(actor);
         }
-        let life = Life { session: session()?, earlier_actor: Some(engine.actor()) };
+        let is_refilling = start.node.is_refilling();
+        let life = Life { session: session()?, earlier_actor: Some(engine.actor()), is_refilling };
         let shard = ShardLoop::new(Arc::clone(&start.node), engine, mesh, life, steady_ns);
         let background = Background::new(gate, take_incarnation(&start.meta_file), Arc::clone(&start.snapshots));
         if start.node.config.background_load {

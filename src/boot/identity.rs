@@ -105,8 +105,8 @@ fn recognise(meta: &mut NodeMeta, config: &Config) -> Result<(), String> {
     }
     if !was_in_one && (found.is_some() || !seeds.is_empty()) {
         return Err(format!(
-            "{directory} is of a node that was never in a cluster: start it with --cluster but without --seeds and --found, then it \
-             is a cluster of one that others can join; or give it an empty --data"
+            "{directory} is of a node that was never in a cluster: start it with --cluster but without --seeds and --found, then \
+             it is a cluster of one that others can join; or give it an empty --data"
         ));
     }
     match found {

@@ -10,7 +10,7 @@
 //!
 //! Invariant: nothing is stored before it is known to which cluster it belongs: the hash key is in every file.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use annulus_cluster::ids::NodeId;
@@ -37,6 +37,8 @@ pub struct Applicant {
     pub name_hash: [u8; 8],
     /// Where others will reach its peers' port: who was there before may be this node.
     pub peers: Endpoint,
+    /// From which address it asks.
+    pub source: IpAddr,
     /// Partitions of the key space.
     pub partitions: u32,
     /// Copies of a key.
@@ -84,6 +86,7 @@ pub(super) fn newcomer(
         node: NodeId::new(meta.node_id),
         name_hash,
         peers: control::announced(config, meta.incarnation, meta.cores).peers,
+        source: cluster.peer_listen.ip(),
         partitions: config.partitions,
         copies,
     };

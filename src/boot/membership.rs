@@ -70,13 +70,16 @@ pub(super) fn is_alone(meta: &NodeMeta, map: &Membership) -> bool {
     !meta.cluster.has_others && meta.cluster.founding == 0 && map.stamps().all(|(node, _)| node == own)
 }
 
-/// Where others reach this node: its own address, or that of `announce-host`, which is looked up here as they do.
+/// Where others reach this node: its own address, or that of `peer-announce` or `announce-host`, which is looked up here as
+/// they do.
 pub(super) fn own_address(config: &Config, cluster: &ClusterConfig) -> Result<SocketAddr, BootError> {
     let listen = cluster.peer_listen;
-    let Some(host) = &config.announce_host else { return Ok(listen) };
+    let announced = cluster.peer_announce.as_ref().map(|to| (&*to.host, to.port));
+    let host = config.announce_host.as_deref().map(|host| (host, listen.port()));
+    let Some((host, port)) = announced.or(host) else { return Ok(listen) };
     let deadline = Instant::now() + NAME_PATIENCE;
     loop {
-        match control::resolve(host, listen.port(), listen.is_ipv4()) {
+        match control::resolve(host, port, listen.is_ipv4()) {
             Ok(address) => return Ok(address),
             Err(why) if Instant::now() >= deadline => {
                 let text = format!("announce-host: {why}; other nodes could not reach this one under it");

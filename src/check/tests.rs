@@ -41,6 +41,27 @@ fn a_good_place_passes_and_nothing_is_left() {
 }
 
 #[test]
+fn a_node_of_a_cluster_needs_its_secret_and_its_ports() {
+    let root = tempfile::tempdir().unwrap();
+    let secret = root.path().join("secret");
+    let more = format!("listen = \"127.0.0.1:27679\"\ncluster = \"c\"\nsecret-file = \"{}\"", secret.display());
+    let config = config(&root.path().join("data"), &more);
+    let report = run(&config, Ports::Probe);
+    let found = finding(&report, "secret");
+    assert!(found.verdict == Verdict::Fail && found.remedy.contains("openssl rand"), "{report}");
+    assert!(report.to_string().contains("127.0.0.1:37679 (peers) is free"), "{report}");
+    assert!(report.to_string().contains("127.0.0.1:37679 (peers, UDP) is free"), "{report}");
+    fs::write(&secret, "0123456789abcdef").unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o644)).unwrap();
+    let _taken = UdpSocket::bind("127.0.0.1:37679").unwrap();
+    let report = run(&config, Ports::Probe);
+    assert_eq!(finding(&report, "secret").verdict, Verdict::Warn);
+    assert!(report.failed() && report.to_string().contains("(peers, UDP) is taken"), "{report}");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(finding(&run(&config, Ports::Skip), "secret").verdict, Verdict::Ok);
+}
+
+#[test]
 fn a_taken_directory_names_the_holder() {
     let root = tempfile::tempdir().unwrap();
     let data = root.path().join("data");
@@ -71,7 +92,7 @@ fn a_taken_port_is_named() {
     assert_eq!(found.text, "127.0.0.1:27580 (core 0) is taken by another process");
     assert!(found.remedy.contains("ss -ltnp 'sport = :27580'"));
     drop(taken);
-    let elsewhere = port("clients", "192.0.2.1:7379".parse().unwrap());
+    let elsewhere = port("clients", "192.0.2.1:7379".parse().unwrap(), |address| TcpListener::bind(address).map(drop));
     assert!(elsewhere.text.contains("no address of this machine"), "{elsewhere:?}");
 }
 

@@ -40,6 +40,13 @@ pub(crate) use exchange::{STEP_BITS, write_hash, write_key, write_nodes};
 pub const VERSION: u8 = 1;
 const HEADER_BYTES: usize = 44;
 
+/// The partition that an encoded message is about; `None` where it is too short for one.
+#[must_use]
+pub fn partition_of(message: &[u8]) -> Option<PartitionId> {
+    let bytes = message.get(2..4)?;
+    Some(PartitionId::from_le_bytes(bytes.try_into().expect("two bytes")))
+}
+
 /// What every message begins with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Header {

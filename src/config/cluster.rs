@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use annulus_cluster::limits::COPIES_MAX;
-use annulus_cluster::membership::Zone;
+use annulus_cluster::membership::{Endpoint, Zone};
 
 use super::limits::ConfigLimits as Limits;
 use super::source::{ConfigError, Raw, Sources};
@@ -33,8 +33,10 @@ pub struct ClusterConfig {
     pub found: Option<u8>,
     /// What this node fails together with; `None`: whatever the map says.
     pub zone: Option<Zone>,
-    /// Where other nodes connect, TCP and UDP.
+    /// Where other nodes connect, TCP and UDP. Links to others are dialled from its address.
     pub peer_listen: SocketAddr,
+    /// Under which address others reach that, where something stands between: a translated address, a proxy.
+    pub peer_announce: Option<Endpoint>,
 }
 
 /// Another node, as its clients reach it.
@@ -71,6 +73,7 @@ impl ClusterConfig {
         let found = sources.get("found", found)?;
         let zone = sources.get("zone", zone)?;
         let peer_listen = sources.get("peer-listen", parse::address)?;
+        let peer_announce = sources.get("peer-announce", endpoint)?;
         let Some(name) = name else {
             let given = [
                 ("secret-file", secret_file.is_some()),
@@ -78,6 +81,7 @@ impl ClusterConfig {
                 ("found", found.is_some()),
                 ("zone", zone.is_some()),
                 ("peer-listen", peer_listen.is_some()),
+                ("peer-announce", peer_announce.is_some()),
             ];
             return match given.iter().find(|(_, is_given)| *is_given) {
                 Some((key, _)) => Err(sources.error(key, "it is of a cluster: name that with `cluster`")),
@@ -104,12 +108,14 @@ impl ClusterConfig {
                 SocketAddr::new(listen.ip(), port)
             }
         };
-        Ok(Some(Self { name, secret_file, seeds: seeds.unwrap_or_default(), found, zone, peer_listen }))
+        let seeds = seeds.unwrap_or_default();
+        Ok(Some(Self { name, secret_file, seeds, found, zone, peer_listen, peer_announce }))
     }
 
     /// Checks that other nodes can be told where this one is.
     pub(super) fn validate_host(&self, announce_host: Option<&str>) -> Result<(), String> {
-        if announce_host.is_none() && self.peer_listen.ip().is_unspecified() {
+        let is_told = announce_host.is_some() || self.peer_announce.is_some();
+        if !is_told && self.peer_listen.ip().is_unspecified() {
             let text = format!(
                 "{} is every address of this machine, and other nodes must be told one: set `announce-host`, or give \
                  `listen` or `peer-listen` one address",
@@ -202,6 +208,16 @@ fn seed(text: &str) -> Result<Seed, String> {
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let host = parse::host(&Raw::Text(host.to_owned())).map_err(|why| refusal(&format!(": {why}")))?;
     Ok(Seed { host, port })
+}
+
+fn endpoint(raw: &Raw) -> Result<Endpoint, String> {
+    let text = raw.text()?;
+    let refusal = |why: &str| format!("`{text}` is not HOST:PORT under which other nodes reach this one{why}");
+    let (host, port) = text.rsplit_once(':').ok_or_else(|| refusal(""))?;
+    let port: u16 = port.parse().ok().filter(|port| *port > 0).ok_or_else(|| refusal(": the port is from 1 to 65535"))?;
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let host = parse::host(&Raw::Text(host.to_owned())).map_err(|why| refusal(&format!(": {why}")))?;
+    Ok(Endpoint { host: host.into(), port })
 }
 
 fn found(raw: &Raw) -> Result<u8, String> {

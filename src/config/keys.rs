@@ -40,6 +40,7 @@ pub(super) const KEYS: &[Key] = &[
     key("cluster", "found"),
     key("cluster", "zone"),
     key("cluster", "peer-listen"),
+    key("cluster", "peer-announce"),
     key("cluster", "copies"),
     key("cluster", "read-quorum"),
     key("cluster", "write-quorum"),

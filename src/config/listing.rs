@@ -47,7 +47,7 @@ fn value(config: &Config, key: &str) -> String {
         "write-quorum" => config.quorums.write.to_string(),
         "durable-quorum" => config.quorums.durable.to_string(),
         "deadline" => parse::format_duration(config.quorums.deadline),
-        "cluster" | "secret-file" | "seeds" | "found" | "zone" | "peer-listen" => {
+        "cluster" | "secret-file" | "seeds" | "found" | "zone" | "peer-listen" | "peer-announce" => {
             config.cluster.as_ref().map_or_else(|| "(none)".to_owned(), |cluster| of_cluster(cluster, key))
         }
         "maxclients" => runtime.maxclients.to_string(),
@@ -81,6 +81,10 @@ fn of_cluster(cluster: &ClusterConfig, key: &str) -> String {
         "found" => cluster.found.map_or_else(|| "(none)".to_owned(), |count| count.to_string()),
         "zone" => cluster.zone.map_or_else(|| "(none)".to_owned(), |zone| zone.name().to_owned()),
         "peer-listen" => cluster.peer_listen.to_string(),
+        "peer-announce" => match &cluster.peer_announce {
+            Some(to) => format!("{}:{}", to.host, to.port),
+            None => "(none)".to_owned(),
+        },
         other => unreachable!("no key of the cluster's: {other}"),
     }
 }

@@ -77,6 +77,7 @@ seeds = ["db1:7379", "[::1]:7000"]
 found = 3
 zone = "rack-1"
 peer-listen = "127.0.0.1:17001"
+peer-announce = "db1:17002"
 copies = 5
 read-quorum = 2
 write-quorum = 4

@@ -11,11 +11,12 @@ pub const PROTOCOL_VERSION: u32 = 1;
 
 /// Of this node as it is configured, when it holds nothing yet. The host of clients is empty where each knows it better.
 pub fn announced(config: &Config, incarnation: u16, cores: u16) -> Announced {
-    let peers = config.ports().peers();
+    let announced = config.cluster.as_ref().and_then(|cluster| cluster.peer_announce.clone());
+    let listen = config.ports().peers();
     let host = |ip: std::net::IpAddr| config.announce_host.clone().unwrap_or_else(|| ip.to_string()).into();
     let is_known = config.announce_host.is_some() || !config.listen.ip().is_unspecified();
     Announced {
-        peers: Endpoint { host: host(peers.ip()), port: peers.port() },
+        peers: announced.unwrap_or_else(|| Endpoint { host: host(listen.ip()), port: listen.port() }),
         clients: Endpoint {
             host: if is_known { host(config.listen.ip()) } else { "".into() },
             port: config.listen.port(),

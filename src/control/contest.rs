@@ -29,7 +29,8 @@ impl Contest {
         Self { life: (generation, 0), deaths_us: Vec::new(), claims_us: Vec::new() }
     }
 
-    /// Looks at the generation and session under which this node is heard. True when it is to take another generation, because another session does not help.
+    /// Looks at the generation and session under which this node is heard. True when it is to take another
+    /// generation, because another session does not help.
     pub(super) fn is_deaf(&mut self, now_us: u64, life: (u32, u16)) -> bool {
         if life.0 != self.life.0 {
             self.deaths_us.clear();

@@ -47,7 +47,7 @@ impl Standing {
         let keys = reply["cores"].as_array()?.iter().filter_map(|core| core["keys"].as_u64()).sum();
         Some(Self {
             phase: node["phase"].as_str()?.to_owned(),
-            members: number("members"),
+            members: number("members_active"),
             members_up: number("members_up"),
             keys,
             quorums: ["copies", "read_quorum", "write_quorum"].map(number),
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn what_a_node_says_of_itself() {
         let reply = json!({
-            "node": { "phase": "ready", "members": 3, "members_up": 2, "copies": 3, "read_quorum": 2, "write_quorum": 2 },
+            "node": { "phase": "ready", "members_active": 3, "members_up": 2, "copies": 3, "read_quorum": 2, "write_quorum": 2 },
             "cores": [{ "keys": 4 }, { "keys": 5 }],
         });
         let standing = Standing::of(&reply).unwrap();

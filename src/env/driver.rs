@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use annulus_net::listener;
 use annulus_net::ring::{Event, Ring, Wait};
-use annulus_object::Clock;
+use annulus_object::{Actor, Clock};
 
 use super::background::{Background, BackgroundDone};
 use super::disk::{InFlight, RingDisk, completion};
@@ -265,12 +265,21 @@ impl Driver {
                     );
                     self.node.note_incarnation(actor);
                     self.shard.engine().adopt_incarnation(actor);
+                    self.announce_incarnation(actor);
                 }
                 BackgroundDone::Incarnation(Err(error)) => {
                     tracing::error!(core = self.core, %error, "no new incarnation could be stored: this core writes nothing more");
                     self.shard.engine().refuse_writes();
                 }
             }
+        }
+    }
+
+    /// The cluster remembers the greatest incarnation of a node for the case that the node forgets it.
+    fn announce_incarnation(&self, actor: Actor) {
+        if let Some(control) = &self.node.control {
+            // Full: then a later one tells more.
+            let _ = control.send(ToControl::Incarnation(actor.incarnation()));
         }
     }
 

@@ -104,7 +104,7 @@ impl Shared {
         if is_over || thread::Builder::new().name("handshake".to_owned()).spawn(run).is_err() {
             self.under_way.fetch_sub(1, Ordering::Relaxed);
             HandshakeCounters::count(&self.context.counters.turned_away);
-            if self.context.counters.may_log((self.context.clock_ms)()) {
+            if self.context.counters.may_log(from, "turned away") {
                 tracing::warn!(%from, "a peer is turned away: too many handshakes are under way");
             }
         }
@@ -115,8 +115,9 @@ impl Shared {
             return;
         };
         self.context.counters.count_failure(&failed);
-        if self.context.counters.may_log((self.context.clock_ms)()) {
-            tracing::warn!(%from, why = %failed, "a peer is not let in");
+        let why = failed.to_string();
+        if self.context.counters.may_log(from, &why) {
+            tracing::warn!(%from, why, "a peer is not let in");
         }
     }
 

@@ -3,13 +3,18 @@
 //! Invariant: every dial that was taken ends in one event for its core, unless that core's inbox is full.
 
 use std::collections::VecDeque;
-use std::net::{SocketAddr, TcpStream};
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 
 use annulus_cluster::ids::NodeId;
 use annulus_net::handshake::{Dialled, Dialler, Established, HandshakeError, Introduced, Wish};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
 
 use super::DialRequest;
 use super::handshaking::{HandshakeContext, HandshakeCounters, HandshakeFailed, Wire, hand_over, nonce};
@@ -124,9 +129,8 @@ impl Shared {
             }
             Err(failed) => {
                 self.context.counters.count_failure(&failed);
-                if self.context.counters.may_log((self.context.clock_ms)()) {
-                    tracing::warn!(node = %peer.node, core = peer.core, %address, why = %failed, "a peer is not connected");
-                }
+                // The core says so in the log when that is news to it.
+                tracing::debug!(node = %peer.node, core = peer.core, %address, why = %failed, "a peer is not connected");
                 CoreEvent::DialFailed { peer, why: failed.to_string(), is_refused: failed.is_refused() }
             }
         };
@@ -170,13 +174,36 @@ fn shake_hands(
     address: SocketAddr,
     wish: Wish,
 ) -> Result<(TcpStream, Dialled), HandshakeFailed> {
-    let stream = TcpStream::connect_timeout(&address, limits::CONNECT_WITHIN).map_err(HandshakeFailed::Unreachable)?;
+    let stream = connect_from(context.source, address).map_err(HandshakeFailed::Unreachable)?;
     let mut wire = Wire::new(&stream, limits::HANDSHAKE_WITHIN)?;
     let result = speak(context, wish, &mut wire);
     if let Err(failed) = &result {
         wire.tell(failed);
     }
     result.map(|dialled| (stream, dialled))
+}
+
+/// A connection from one address to another, in time. Where something stands between nodes, it tells them by their addresses.
+fn connect_from(source: IpAddr, address: SocketAddr) -> io::Result<TcpStream> {
+    if source.is_unspecified() || source.is_ipv4() != address.is_ipv4() {
+        return TcpStream::connect_timeout(&address, limits::CONNECT_WITHIN);
+    }
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = net::socket_with(family, SocketType::STREAM, flags, None)?;
+    net::bind(&socket, &SocketAddr::new(source, 0))?;
+    match net::connect(&socket, &address) {
+        Ok(()) | Err(Errno::INPROGRESS) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let timeout = Timespec::try_from(limits::CONNECT_WITHIN).expect("a second");
+    if poll(&mut [PollFd::new(&socket, PollFlags::OUT)], Some(&timeout))? == 0 {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    net::sockopt::socket_error(&socket)??;
+    let stream = TcpStream::from(socket);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
 }
 
 fn speak(context: &HandshakeContext, wish: Wish, wire: &mut Wire<'_>) -> Result<Dialled, HandshakeFailed> {

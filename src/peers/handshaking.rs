@@ -6,14 +6,14 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use annulus_net::handshake::{FRAME_BYTES_MAX, Gate, HandshakeError, Identity, Keys, refusal};
 use annulus_net::peer_frame::{Frame, FrameError, HEADER_BYTES, announced_bytes, decode_one};
 
-use super::limits;
+use super::refusal_log::RefusalLog;
 
 /// Everything that handshakes of this node need; shared by those that dial and those that accept.
 pub struct HandshakeContext {
@@ -25,6 +25,8 @@ pub struct HandshakeContext {
     pub hash_key: [u8; 16],
     /// Cores of this node.
     pub cores: u16,
+    /// From which address others are dialled; any, if it is unspecified.
+    pub source: IpAddr,
     /// Whether this node takes links now.
     pub gate: Box<dyn Fn() -> Gate + Send + Sync>,
     /// The wall clock in Unix milliseconds.
@@ -59,8 +61,7 @@ pub struct HandshakeCounters {
     pub turned_away: AtomicU64,
     /// Established, and dropped because the core did not take it.
     pub not_taken: AtomicU64,
-    /// The second of the last line in the log, and how many there were in it.
-    logged: (AtomicU64, AtomicU32),
+    log: RefusalLog,
 }
 
 impl HandshakeCounters {
@@ -76,13 +77,9 @@ impl HandshakeCounters {
         });
     }
 
-    /// Whether a line in the log is within the ration: whoever knocks at the port does not fill the disk.
-    pub(super) fn may_log(&self, now_ms: u64) -> bool {
-        let second = now_ms / 1000;
-        if self.logged.0.swap(second, Ordering::Relaxed) != second {
-            self.logged.1.store(0, Ordering::Relaxed);
-        }
-        self.logged.1.fetch_add(1, Ordering::Relaxed) < limits::REFUSALS_LOGGED_PER_SECOND
+    /// Whether a refusal is worth a line in the log.
+    pub(super) fn may_log(&self, from: SocketAddr, why: &str) -> bool {
+        self.log.is_news(from.ip(), why, Instant::now())
     }
 }
 

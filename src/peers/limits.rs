@@ -55,5 +55,7 @@ pub const DIALS_WAITING_MAX: usize = 1024;
 pub const DIALLER_IDLE: Duration = Duration::from_secs(10);
 /// Time before the next connection is accepted after that has failed.
 pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-/// Lines about refused strangers in the log, per second.
-pub const REFUSALS_LOGGED_PER_SECOND: u32 = 5;
+/// A stranger's refusal is logged once in this time, for each address and reason.
+pub const REFUSAL_REMEMBERED_FOR: Duration = Duration::from_secs(60);
+/// Refusals of strangers that are logged in that time.
+pub const REFUSALS_REMEMBERED: usize = 64;

@@ -138,6 +138,8 @@ impl Bench {
                     Told::Loaded(token.0, key.to_vec(), hash, object.map(decode))
                 }
                 Ended::NeedIncarnation => Told::NeedIncarnation,
+                // Others may wait for a commit too.
+                Ended::Engine(engine::Event::Durable(_) | engine::Event::Failed(_)) => continue,
                 other => panic!("{other:?}"),
             });
         }

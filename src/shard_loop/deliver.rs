@@ -90,8 +90,8 @@ impl<D: Disk> ShardLoop<D> {
                 self.take_replies(&batch);
                 self.mesh.recycle(core, batch);
             }
-            // While the engine's buffers are full, requests wait in their queue, which stops their senders.
-            while self.stalled.is_empty() {
+            // While the engine's buffers are full, or too much is under way, requests wait in their queue, which stops their senders.
+            while self.takes_requests() {
                 match self.mesh.next_requests(core) {
                     None => break,
                     Some(Message::Client(socket)) => adopt(socket),

@@ -160,8 +160,7 @@ impl<D: Disk> ShardLoop<D> {
 
     /// True when the session may not run its next command now; it will be resumed.
     fn blocks(&mut self, session: &mut Session, index: u32) -> bool {
-        let blocked =
-            if !self.stalled.is_empty() || self.mesh.any_congested() { Blocked::Busy } else { session.why_blocked() };
+        let blocked = if self.is_busy() { Blocked::Busy } else { session.why_blocked() };
         if blocked == Blocked::No {
             return false;
         }
@@ -170,6 +169,11 @@ impl<D: Disk> ShardLoop<D> {
         }
         session.blocked = blocked;
         true
+    }
+
+    /// Whether this core, or another that it asks, has as much to do as it may.
+    fn is_busy(&self) -> bool {
+        !self.stalled.is_empty() || self.mesh.any_congested() || self.replication.commands.is_crowded()
     }
 
     /// Lets a session go on if nothing keeps it.
@@ -184,7 +188,7 @@ impl<D: Disk> ShardLoop<D> {
 
     /// Runs what unblocked sessions have kept.
     pub(super) fn resume_sessions(&mut self) {
-        if self.stalled.is_empty() && !self.busy_sessions.is_empty() && !self.mesh.any_congested() {
+        if !self.busy_sessions.is_empty() && !self.is_busy() {
             for index in std::mem::take(&mut self.busy_sessions) {
                 self.sessions.get_mut(index).blocked = Blocked::No;
                 self.ready_sessions.push(index);

@@ -187,6 +187,7 @@ impl<D: Disk> ShardLoop<D> {
         if now - self.last_slow_tick_ns >= 1_000_000_000 {
             self.last_slow_tick_ns = now;
             self.close_idle();
+            self.maybe_end_refilling();
         }
     }
 

@@ -9,6 +9,8 @@ use annulus_net::ring::ConnectionId;
 use std::net::SocketAddr;
 
 use super::ShardLoop;
+use annulus_cluster::message::partition_of;
+
 use crate::control::ToControl;
 use crate::core_inbox::{CoreEvent, PeerCore};
 use crate::operation::NotDone;
@@ -41,8 +43,10 @@ impl<D: Disk> ShardLoop<D> {
     /// Sends a peer's core a frame; if it surely does not leave, the node counts as lost at the end of the turn.
     pub(super) fn send_frame(&mut self, peer: PeerCore, address: Option<SocketAddr>, channel: Channel, bytes: &[u8]) {
         let now_us = self.now.steady_ns / 1000;
-        // Who does not get it is told of by `next_lost`.
-        let _ = self.links().send(peer, address, channel, bytes, now_us);
+        // Who does not get it is told of by `next_lost`. A client's commands for one key keep their order, whatever their
+        // lengths: of messages about data the lane is the partition.
+        let lane = if channel == Channel::Data { partition_of(bytes).unwrap_or(0) } else { 0 };
+        let _ = self.links().send_in_lane(peer, address, (channel, lane.into()), bytes, now_us);
     }
 
     /// Control planes speak through their nodes' first cores.
@@ -113,7 +117,7 @@ impl<D: Disk> ShardLoop<D> {
         }
     }
 
-    fn tell_control(&mut self, what: ToControl) {
+    pub(super) fn tell_control(&mut self, what: ToControl) {
         if let Some(control) = &self.node.control {
             // It is far behind: what it misses it finds out by itself, later.
             let _ = control.send(what);

@@ -77,10 +77,6 @@ impl Replicated {
         self.commands.len() >= self.commands_max / 4 * 3
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.commands.is_empty()
-    }
-
     fn insert(&mut self, underway: Underway) -> ClientToken {
         ClientToken(u64::from(self.commands.insert(underway)))
     }
@@ -139,7 +135,7 @@ impl<D: Disk> ShardLoop<D> {
         let outcome = commands::run(command, &mut data, key, request.args);
         let intended = data.keys.write;
         if reply.first() == Some(&b'-') {
-            self.latency.record_failure(command, &reply);
+            self.latency.record_failure(command, reply);
         }
         match outcome {
             Outcome::Done(None) => {

@@ -23,6 +23,7 @@ use annulus_object::Actor;
 use super::ShardLoop;
 use super::replicated::Replicated;
 use crate::cluster_view::ClusterView;
+use crate::control::ToControl;
 use crate::core_inbox::PeerCore;
 use crate::coverage::OwnCoverage;
 use crate::mesh::CoreMap;
@@ -42,13 +43,15 @@ pub struct Life {
     pub session: u64,
     /// The actor, if this life goes on stamping by one of an earlier life.
     pub earlier_actor: Option<Actor>,
+    /// The node lost its disk, and was not refilled since.
+    pub is_refilling: bool,
 }
 
 impl Life {
     pub(super) fn start(self, node: &Node) -> Start {
-        let Self { session, earlier_actor } = self;
+        let Self { session, earlier_actor, is_refilling } = self;
         let node = NodeId::new(node.node_id);
-        Start { node, session: Session(session), earlier_actor, is_refilling: false, limits: Limits::default() }
+        Start { node, session: Session(session), earlier_actor, is_refilling, limits: Limits::default() }
     }
 }
 
@@ -70,6 +73,8 @@ pub(super) struct Replication {
     /// Clients' commands that the protocol is at work on.
     pub(super) commands: Replicated,
     last_tick_us: u64,
+    /// What the node's lost disk had of this core's partitions is back.
+    is_refilled: bool,
 }
 
 impl Replication {
@@ -87,6 +92,7 @@ impl Replication {
             loaded: LoadedBytes::default(),
             commands,
             last_tick_us: 0,
+            is_refilled: false,
         }
     }
 
@@ -204,10 +210,26 @@ impl<D: Disk> ShardLoop<D> {
         }
     }
 
+    /// Tells the control plane when this was the last core of a node that lost its disk to have everything back.
+    pub(super) fn maybe_end_refilling(&mut self) {
+        if !self.node.is_refilling() || self.replication.is_refilled {
+            return;
+        }
+        let Replication { shard, view, is_refilled, .. } = &mut self.replication;
+        *is_refilled = view.has_owners() && shard.is_refilled(&self.store, &*view.routes);
+        if *is_refilled {
+            tracing::info!(core = self.core, "this core has back what the node's lost disk had");
+            if self.node.core_is_refilled() {
+                self.tell_control(ToControl::Refilled);
+            }
+        }
+    }
+
     /// Lets time pass for the protocol.
     pub(super) fn maybe_tick_protocol(&mut self) {
         let now_us = self.now.steady_ns / 1000;
-        if !self.replication.is_alone && now_us - self.replication.last_tick_us >= TICK_US {
+        let has_work = !self.replication.is_alone || !self.replication.is_idle();
+        if has_work && now_us - self.replication.last_tick_us >= TICK_US {
             self.replication.last_tick_us = now_us;
             self.tell(Event::Tick);
             self.expire_asked();

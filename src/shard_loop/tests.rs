@@ -161,8 +161,11 @@ impl Cluster {
             };
             let disk = disk.for_core(core);
             let engine = block_on(Engine::open(disk.clone(), config)).unwrap();
-            let life =
-                Life { session: node_id << 32 | u64::from(incarnation) << 16 | u64::from(core), earlier_actor: None };
+            let life = Life {
+                session: node_id << 32 | u64::from(incarnation) << 16 | u64::from(core),
+                earlier_actor: None,
+                is_refilling: false,
+            };
             let shard = ShardLoop::new(Arc::clone(&node), engine, mesh, life, || 0);
             Core { shard, disk, free: Vec::new(), next_connection: 0 }
         });

@@ -163,7 +163,7 @@ impl Cluster {
                 let is = |name: &str, count: usize| {
                     status.get(name).is_some_and(|reply| *reply == Reply::Integer(count as i64))
                 };
-                is("members", members) && is("members_up", up)
+                is("members_active", members) && is("members_up", up)
             });
         }
     }

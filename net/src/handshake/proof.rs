@@ -94,3 +94,31 @@ fn keyed(key: &[u8; 32], purpose: Purpose, said: &[&[u8]]) -> Hash {
     }
     hasher.finalize()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_purposes_and_no_two_lists_hash_alike() {
+        let keys = Keys::new(&[[1; 32], [2; 32]]);
+        let lists: [&[&[u8]]; 5] = [&[], &[b""], &[b"ab"], &[b"a", b"b"], &[b"", b"ab"]];
+        let purposes = [Purpose::Accept, Purpose::Dial, Purpose::Welcome, Purpose::Mask];
+        let every = |which| purposes.iter().flat_map(move |purpose| lists.map(|said| (which, *purpose, said)));
+        let mut hashes: Vec<_> =
+            (0..2).flat_map(every).map(|(which, purpose, said)| keys.prove(which, purpose, said)).collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        assert_eq!(hashes.len(), 2 * purposes.len() * lists.len());
+    }
+
+    #[test]
+    fn what_is_hidden_is_shown_by_the_same_key_and_words_alone() {
+        let keys = Keys::new(&[[1; 32], [2; 32]]);
+        let hidden = keys.mask(0, [7; 16], &[b"words"]);
+        assert_ne!(hidden, [7; 16]);
+        assert_eq!(keys.mask(0, hidden, &[b"words"]), [7; 16]);
+        assert_ne!(keys.mask(1, hidden, &[b"words"]), [7; 16]);
+        assert_ne!(keys.mask(0, hidden, &[b"others"]), [7; 16]);
+    }
+}

@@ -202,8 +202,8 @@ impl Outbox {
 
     /// A buffer that has left is filled again.
     pub(super) fn recycle(&mut self, mut buffer: Vec<u8>) {
-        // A frame or two more than a batch: the questions behind it.
-        if self.spare.len() < SPARE_BUFFERS && buffer.capacity() <= 2 * self.limits.output_bytes {
+        // What a backlog needed is not kept: links are many, and most of them idle.
+        if self.spare.len() < SPARE_BUFFERS && buffer.capacity() <= 2 * self.limits.chunk_bytes {
             buffer.clear();
             self.spare.push(buffer);
         }

@@ -19,7 +19,8 @@ fn announced(incarnation: u16) -> Announced {
         cores: 4,
         incarnation,
         version: 1,
-        founding: 0,
+        // Some found, and some do not.
+        founding: if incarnation == 3 { 5 } else { 0 },
         holdings: Holdings { active: 512, pending: 1, draining: 2, digest: 0xabcd },
     }
 }
@@ -254,6 +255,34 @@ fn what_no_encoder_writes_is_refused() {
     assert_eq!(with(29, b" "), Err(MapError::Value(node(1))));
     let swapped = [&bytes[..3], &bytes[bytes.len() - 28..], &bytes[3..bytes.len() - 28]].concat();
     assert_eq!(check(&swapped), Err(MapError::Order));
+}
+
+/// Only founders say with how many; the rest is the bytes that it would be without.
+#[test]
+fn founders_say_so_in_one_byte_more() {
+    let entry = |incarnation: u16, founding: u8| {
+        let (mut map, mut bytes) = (Membership::default(), Vec::new());
+        map.announce(node(1), clock(7), Announced { founding, ..announced(incarnation) }).unwrap();
+        map.encode_entry(node(1), &mut bytes);
+        bytes
+    };
+    let (plain, founder) = (entry(1, 0), entry(1, 5));
+    assert_eq!((plain[0], founder[0], founder.last()), (1, 65, Some(&5)));
+    assert_eq!(plain[1..], founder[1..founder.len() - 1]);
+    let decoded = Entry::decode(node(1), &founder).unwrap();
+    assert_eq!(decoded.announced().map(|announced| announced.founding), Some(5));
+    let refused = |change: fn(&mut Vec<u8>)| {
+        let mut bytes = founder.clone();
+        change(&mut bytes);
+        Entry::decode(node(1), &bytes).unwrap_err()
+    };
+    let impossible = MapError::Value(node(1));
+    assert_eq!(refused(|bytes| *bytes.last_mut().unwrap() = 0), impossible);
+    assert_eq!(refused(|bytes| bytes[0] = 64), impossible, "of what was not announced");
+    assert_eq!(refused(|bytes| bytes[0] = 64 + 32), impossible, "of a tombstone");
+    assert_eq!(refused(|bytes| bytes[0] = 65 + 128), impossible);
+    assert_eq!(refused(|bytes| bytes.truncate(bytes.len() - 1)), MapError::Truncated);
+    assert_eq!(refused(|bytes| bytes[0] = 1), MapError::Trailing);
 }
 
 /// Above the last clock nothing could be written any more.

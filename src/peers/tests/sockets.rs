@@ -1,7 +1,7 @@
 //! Dialler and acceptor over real sockets, with those who should connect and those who should not.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::thread;
@@ -94,6 +94,7 @@ pub(super) fn node(id: NodeId, ahead_ms: u64, change: impl FnOnce(&mut Identity,
         keys,
         hash_key: [0x4a; 16],
         cores: CORES,
+        source: IpAddr::V4(Ipv4Addr::LOCALHOST),
         gate: Box::new(move || [Gate::Open, Gate::Loading, Gate::Draining][usize::from(shown.load(Ordering::Relaxed))]),
         clock_ms: Box::new(move || 1_700_000_000_000 + ahead_ms),
         counters: HandshakeCounters::default(),

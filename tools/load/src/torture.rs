@@ -96,14 +96,14 @@ fn assess(
     elapsed: Duration,
     done: faults::Done,
 ) -> Report {
-    let until_ns = u64::try_from(elapsed.as_nanos()).expect("a run is shorter than 500 years");
+    let until_ns = nanoseconds(elapsed);
     let mut history = History::default();
     logs.iter_mut().for_each(|log| history.absorb(std::mem::take(&mut log.history)));
     let plan = verify::Plan {
         endpoints: &settings.endpoints,
         run: &shared.keys.run,
         patience: settings.settle,
-        skew_ns: u64::try_from(settings.skew.as_nanos()).expect("it is at most an hour"),
+        skew_ns: nanoseconds(settings.skew),
     };
     let found = verify::run(plan, &history);
     let mut errors = BTreeMap::new();
@@ -123,13 +123,17 @@ fn assess(
         reads_checked: logs.iter().map(|log| log.own.reads_made).sum(),
         answers_compared: found.answers,
         agreed_after_s: found.agreed_after_s,
-        availability: report::availability(&logs, reach, until_ns),
+        availability: report::availability(&logs, reach, until_ns, nanoseconds(settings.grace)),
         errors,
         reconnects: logs.iter().map(|log| log.reconnects).sum(),
         longest_gap_ms: logs.iter().map(|log| report::longest_gap_ms(log, until_ns)).collect(),
         writes: report::latency(&logs, Attempt::Write),
         reads: report::latency(&logs, Attempt::Read),
     }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).expect("a run is shorter than 500 years")
 }
 
 /// Reads on the way that showed what nobody had sent there, or what was refused.

@@ -41,6 +41,18 @@ fn who_does_not_belong_together_is_told_why() {
 }
 
 #[test]
+fn a_dialler_proves_itself_only_to_somebody_who_has() {
+    let (dialler, mut acceptor) = pair();
+    acceptor.keys = Keys::new(&[[9; 32]]);
+    for wish in [LINK, Wish::Introduction] {
+        let ((dialled, _), frames) = shake_hands(&dialler, &acceptor, wish, |_, bytes| bytes);
+        assert!(!dialled.unwrap_err().is_by_peer, "it is the dialler that refuses");
+        let last = frame(frames.last().unwrap()).unwrap().payload;
+        assert_eq!((frames.len(), codec::read_proof(last).unwrap_err().code), (3, RefusalCode::WrongSecret));
+    }
+}
+
+#[test]
 fn an_introduction_takes_the_secret_and_a_cluster() {
     let (mut dialler, mut acceptor) = pair();
     dialler.identity.cluster_id = [0; 16];

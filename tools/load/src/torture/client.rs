@@ -54,7 +54,7 @@ pub struct Shared {
 }
 
 /// One attempt, in nanoseconds since the run began.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Made {
     /// Of what.
     pub kind: Kind,
@@ -64,8 +64,15 @@ pub struct Made {
     pub due_ns: u64,
     /// When it ended.
     pub done_ns: u64,
+    /// Why it was not done; `None` when it was.
+    pub failure: Option<Failure>,
+}
+
+impl Made {
     /// Whether it was done.
-    pub is_done: bool,
+    pub fn is_done(&self) -> bool {
+        self.failure.is_none()
+    }
 }
 
 /// What one client did and met.
@@ -162,8 +169,9 @@ impl Client {
             Err(failure) => (Attempt::Write, Err(failure)),
         };
         let done_ns = self.now_ns();
-        self.log.made.push(Made { kind, attempt, due_ns, done_ns, is_done: result.is_ok() });
-        let Err(failure) = result else { return };
+        let failure = result.err();
+        self.log.made.push(Made { kind, attempt, due_ns, done_ns, failure: failure.clone() });
+        let Some(failure) = failure else { return };
         *self.log.errors.entry(failure.to_string()).or_insert(0) += 1;
         if failure == Failure::NotConnected {
             std::thread::sleep(self.back_off);

@@ -63,6 +63,9 @@ pub struct Options {
     /// By how much the nodes' clocks may be apart, milliseconds
     #[arg(long, value_name = "MS", default_value_t = 500)]
     clock_skew: u64,
+    /// Writes that fail so many seconds after a client's node could not reach enough others are told apart, too
+    #[arg(long, value_name = "S", default_value_t = 0.0)]
+    grace: f64,
     /// Seconds that the cluster may take to agree afterwards
     #[arg(long, value_name = "S", default_value_t = 120.0)]
     settle: f64,
@@ -101,6 +104,8 @@ pub struct Settings {
     pub write_quorum: usize,
     /// Between clocks.
     pub skew: Duration,
+    /// After a node could not reach enough others.
+    pub grace: Duration,
     /// For the nodes to agree.
     pub settle: Duration,
     /// Of everything random.
@@ -159,6 +164,7 @@ impl Options {
             stays: self.stay,
             write_quorum: within("write-quorum", self.write_quorum, 1, nodes)?,
             skew: Duration::from_millis(within("clock-skew", self.clock_skew, 0, 3_600_000)?),
+            grace: Duration::from_secs_f64(within("grace", self.grace, 0.0, 3600.0)?),
             settle: Duration::from_secs_f64(within("settle", self.settle, 0.0, SECONDS_MAX)?),
             seed: self.seed.unwrap_or(unix_ns),
             endpoints,

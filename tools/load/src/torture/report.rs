@@ -71,6 +71,8 @@ pub struct Availability {
     pub in_time: u64,
     /// Of them, in percent; 0 when there were none.
     pub percent: f64,
+    /// What became of the others, by kind; `late` is done after more than a second.
+    pub missed: BTreeMap<String, u64>,
     /// Writes that met a time in which the client's node was down or could not reach enough others.
     pub apart: u64,
     /// Of those, done within a second.
@@ -113,16 +115,8 @@ impl Report {
             "run {}, seed {}, {:.1} s, {} clients, {} nodes",
             self.run, self.seed, self.elapsed_s, self.clients, self.nodes
         )?;
-        let listed = |counts: &mut dyn Iterator<Item = (String, u64)>| {
-            let parts: Vec<String> = counts.map(|(name, count)| format!("{name} {count}")).collect();
-            if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
-        };
-        writeln!(
-            out,
-            "faults   {}",
-            listed(&mut self.faults.iter().map(|(name, count)| ((*name).to_owned(), *count)))
-        )?;
-        writeln!(out, "errors   {}", listed(&mut self.errors.iter().map(|(name, count)| (name.clone(), *count))))?;
+        writeln!(out, "faults   {}", listed(&self.faults))?;
+        writeln!(out, "errors   {}", listed(&self.errors))?;
         writeln!(out)?;
         write_table(out, &self.verdict_rows())?;
         for example in self.verdicts.values().flat_map(|verdict| &verdict.examples) {
@@ -173,6 +167,9 @@ impl Report {
             "         {} of {} that met another time; nodes could reach enough others {:.2} % of the time",
             a.apart_in_time, a.apart, a.reaching_percent
         )?;
+        if !a.missed.is_empty() {
+            writeln!(out, "         the others: {}", listed(&a.missed))?;
+        }
         let longest = self.longest_gap_ms.iter().copied().fold(0.0, f64::max);
         writeln!(
             out,
@@ -190,16 +187,27 @@ impl Report {
     }
 }
 
+fn listed(counts: &BTreeMap<impl std::fmt::Display, u64>) -> String {
+    let parts: Vec<String> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
+    if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
+}
+
 /// How available writes were.
-pub fn availability(logs: &[Log], reach: &Reach, until_ns: u64) -> Availability {
+///
+/// A client's node needs `grace_ns` after it could not reach enough others until its failures count.
+pub fn availability(logs: &[Log], reach: &Reach, until_ns: u64, grace_ns: u64) -> Availability {
     let mut sum = Availability { reaching_percent: 100.0 * reach.share(until_ns), ..Availability::default() };
     for log in logs {
         for made in writes(log) {
-            let in_time = made.is_done && made.done_ns - made.due_ns <= AVAILABLE_NS;
+            let in_time = made.is_done() && made.done_ns - made.due_ns <= AVAILABLE_NS;
             let end = made.done_ns.min(made.due_ns + AVAILABLE_NS);
-            if reach.holds(&log.nodes, made.due_ns, end) {
+            if reach.holds(&log.nodes, made.due_ns.saturating_sub(grace_ns), end) {
                 sum.attempts += 1;
                 sum.in_time += u64::from(in_time);
+                if !in_time {
+                    let kind = made.failure.as_ref().map_or("late".to_owned(), ToString::to_string);
+                    *sum.missed.entry(kind).or_insert(0) += 1;
+                }
             } else {
                 sum.apart += 1;
                 sum.apart_in_time += u64::from(in_time);
@@ -214,7 +222,7 @@ pub fn availability(logs: &[Log], reach: &Reach, until_ns: u64) -> Availability 
 pub fn longest_gap_ms(log: &Log, until_ns: u64) -> f64 {
     let mut last = 0;
     let mut longest = 0;
-    let done = writes(log).filter(|made| made.is_done).map(|made| made.done_ns);
+    let done = writes(log).filter(|made| made.is_done()).map(|made| made.done_ns);
     for at in done.chain(std::iter::once(until_ns)) {
         longest = longest.max(at.saturating_sub(last));
         last = at;
@@ -225,7 +233,7 @@ pub fn longest_gap_ms(log: &Log, until_ns: u64) -> f64 {
 /// Latencies of one kind of attempt, of those that were done.
 pub fn latency(logs: &[Log], wanted: Attempt) -> Latency {
     let mut histogram = Histogram::<u64>::new_with_bounds(1, 3_600_000_000_000, 3).expect("sound bounds");
-    for made in logs.iter().flat_map(|log| &log.made).filter(|made| made.attempt == wanted && made.is_done) {
+    for made in logs.iter().flat_map(|log| &log.made).filter(|made| made.attempt == wanted && made.is_done()) {
         histogram.saturating_record((made.done_ns - made.due_ns).max(1));
     }
     Latency::of(&histogram)
@@ -243,12 +251,14 @@ fn writes(log: &Log) -> impl Iterator<Item = &Made> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::torture::conversation::Failure;
     use crate::torture::reach::Links;
 
     const SECOND: u64 = AVAILABLE_NS;
 
     fn made(due_ns: u64, done_ns: u64, is_done: bool) -> Made {
-        Made { kind: Kind::Set, attempt: Attempt::Write, due_ns, done_ns, is_done }
+        let failure = (!is_done).then_some(Failure::Timeout);
+        Made { kind: Kind::Set, attempt: Attempt::Write, due_ns, done_ns, failure }
     }
 
     #[test]
@@ -270,7 +280,11 @@ mod tests {
             ],
             ..Log::default()
         };
-        let sum = availability(&[log], &reach, 40 * SECOND);
+        let logs = [log];
+        let sum = availability(&logs, &reach, 40 * SECOND, 0);
+        assert_eq!(sum.missed, BTreeMap::from([("late".to_owned(), 1), ("timeout".to_owned(), 1)]));
+        let kind = availability(&logs, &reach, 40 * SECOND, 11 * SECOND);
+        assert_eq!((kind.attempts, kind.apart), (3, 3), "30 is 10 after the fault");
         assert_eq!((sum.attempts, sum.in_time, sum.apart, sum.apart_in_time), (4, 2, 2, 1));
         assert_eq!((sum.percent, sum.reaching_percent), (50.0, 87.5));
     }
