@@ -214,7 +214,8 @@ fn endpoint(raw: &Raw) -> Result<Endpoint, String> {
     let text = raw.text()?;
     let refusal = |why: &str| format!("`{text}` is not HOST:PORT under which other nodes reach this one{why}");
     let (host, port) = text.rsplit_once(':').ok_or_else(|| refusal(""))?;
-    let port: u16 = port.parse().ok().filter(|port| *port > 0).ok_or_else(|| refusal(": the port is from 1 to 65535"))?;
+    let port: u16 =
+        port.parse().ok().filter(|port| *port > 0).ok_or_else(|| refusal(": the port is from 1 to 65535"))?;
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let host = parse::host(&Raw::Text(host.to_owned())).map_err(|why| refusal(&format!(": {why}")))?;
     Ok(Endpoint { host: host.into(), port })
