@@ -62,9 +62,9 @@ pub fn first_up_core(view: &ClusterView, map: &CoreMap, partition: PartitionId) 
 /// Who answers for every partition in one view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Coverage {
-    cores: Box<[PeerCore]>,
+    of_partition: Box<[PeerCore]>,
     /// Each of them once, ascending.
-    distinct: Box<[PeerCore]>,
+    cores: Box<[PeerCore]>,
 }
 
 impl Coverage {
@@ -72,16 +72,16 @@ impl Coverage {
     pub fn of(view: &ClusterView, map: &CoreMap) -> Self {
         let numbers =
             (0..map.partitions()).map(|partition| u16::try_from(partition).expect("at most 16384 partitions"));
-        let cores: Box<[PeerCore]> = numbers.map(|partition| first_up_core(view, map, partition)).collect();
-        let mut distinct = cores.to_vec();
-        distinct.sort_unstable();
-        distinct.dedup();
-        Self { cores, distinct: distinct.into() }
+        let of_partition: Box<[PeerCore]> = numbers.map(|partition| first_up_core(view, map, partition)).collect();
+        let mut cores = of_partition.to_vec();
+        cores.sort_unstable();
+        cores.dedup();
+        Self { of_partition, cores: cores.into() }
     }
 
     /// Who answers for a partition.
     pub fn core_of(&self, partition: PartitionId) -> PeerCore {
-        self.cores[usize::from(partition)]
+        self.of_partition[usize::from(partition)]
     }
 
     /// Whether it is that core: what of its keys a command has to leave out elsewhere.
@@ -91,18 +91,18 @@ impl Coverage {
 
     /// The partitions that a core answers for, ascending.
     pub fn partitions_of(&self, core: PeerCore) -> impl Iterator<Item = PartitionId> {
-        (0..).zip(&self.cores).filter(move |(_, other)| **other == core).map(|(partition, _)| partition)
+        (0..).zip(&self.of_partition).filter(move |(_, other)| **other == core).map(|(partition, _)| partition)
     }
 
     /// Every core that answers for something, ascending: who is asked by KEYS, DBSIZE and RANDOMKEY on the base port.
     pub fn cores(&self) -> &[PeerCore] {
-        &self.distinct
+        &self.cores
     }
 
     /// The first partition at or behind `from` that a core answers for: where a SCAN on that core's port goes on.
     pub fn next_of(&self, core: PeerCore, from: u32) -> Option<PartitionId> {
-        let start = usize::try_from(from).expect("partitions are few").min(self.cores.len());
-        let found = self.cores[start..].iter().position(|other| *other == core)?;
+        let start = usize::try_from(from).expect("partitions are few").min(self.of_partition.len());
+        let found = self.of_partition[start..].iter().position(|other| *other == core)?;
         Some(u16::try_from(start + found).expect("at most 16384 partitions"))
     }
 
@@ -110,13 +110,13 @@ impl Coverage {
     /// walk for a SCAN on the base port.
     pub fn run_end(&self, partition: PartitionId) -> u32 {
         let start = usize::from(partition);
-        let run = self.cores[start..].iter().take_while(|core| **core == self.cores[start]).count();
+        let run = self.of_partition[start..].iter().take_while(|core| **core == self.of_partition[start]).count();
         u32::try_from(start + run).expect("at most 16384 partitions")
     }
 
     /// Number of partitions.
     pub fn partitions(&self) -> u32 {
-        u32::try_from(self.cores.len()).expect("at most 16384 partitions")
+        u32::try_from(self.of_partition.len()).expect("at most 16384 partitions")
     }
 }
 
