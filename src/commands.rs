@@ -16,6 +16,7 @@ pub mod failures;
 pub mod info;
 pub mod keys;
 pub mod latency;
+pub mod scan_options;
 pub mod server;
 pub mod session;
 pub mod slowlog;

@@ -13,6 +13,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use annulus_cluster::ids::{NodeId, PartitionId};
 use annulus_cluster::membership::Announced;
 use annulus_cluster::route::Routes;
@@ -60,6 +62,8 @@ pub fn first_up_core(view: &ClusterView, map: &CoreMap, partition: PartitionId) 
 /// Who answers for every partition in one view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Coverage {
+    of_partition: Box<[PeerCore]>,
+    /// Each of them once, ascending.
     cores: Box<[PeerCore]>,
 }
 
@@ -68,12 +72,16 @@ impl Coverage {
     pub fn of(view: &ClusterView, map: &CoreMap) -> Self {
         let numbers =
             (0..map.partitions()).map(|partition| u16::try_from(partition).expect("at most 16384 partitions"));
-        Self { cores: numbers.map(|partition| first_up_core(view, map, partition)).collect() }
+        let of_partition: Box<[PeerCore]> = numbers.map(|partition| first_up_core(view, map, partition)).collect();
+        let mut cores = of_partition.to_vec();
+        cores.sort_unstable();
+        cores.dedup();
+        Self { of_partition, cores: cores.into() }
     }
 
     /// Who answers for a partition.
     pub fn core_of(&self, partition: PartitionId) -> PeerCore {
-        self.cores[usize::from(partition)]
+        self.of_partition[usize::from(partition)]
     }
 
     /// Whether it is that core: what of its keys a command has to leave out elsewhere.
@@ -83,21 +91,18 @@ impl Coverage {
 
     /// The partitions that a core answers for, ascending.
     pub fn partitions_of(&self, core: PeerCore) -> impl Iterator<Item = PartitionId> {
-        (0..).zip(&self.cores).filter(move |(_, other)| **other == core).map(|(partition, _)| partition)
+        (0..).zip(&self.of_partition).filter(move |(_, other)| **other == core).map(|(partition, _)| partition)
     }
 
     /// Every core that answers for something, ascending: who is asked by KEYS, DBSIZE and RANDOMKEY on the base port.
-    pub fn cores(&self) -> Vec<PeerCore> {
-        let mut cores = self.cores.to_vec();
-        cores.sort_unstable();
-        cores.dedup();
-        cores
+    pub fn cores(&self) -> &[PeerCore] {
+        &self.cores
     }
 
     /// The first partition at or behind `from` that a core answers for: where a SCAN on that core's port goes on.
     pub fn next_of(&self, core: PeerCore, from: u32) -> Option<PartitionId> {
-        let start = usize::try_from(from).expect("partitions are few").min(self.cores.len());
-        let found = self.cores[start..].iter().position(|other| *other == core)?;
+        let start = usize::try_from(from).expect("partitions are few").min(self.of_partition.len());
+        let found = self.of_partition[start..].iter().position(|other| *other == core)?;
         Some(u16::try_from(start + found).expect("at most 16384 partitions"))
     }
 
@@ -105,13 +110,47 @@ impl Coverage {
     /// walk for a SCAN on the base port.
     pub fn run_end(&self, partition: PartitionId) -> u32 {
         let start = usize::from(partition);
-        let run = self.cores[start..].iter().take_while(|core| **core == self.cores[start]).count();
+        let run = self.of_partition[start..].iter().take_while(|core| **core == self.of_partition[start]).count();
         u32::try_from(start + run).expect("at most 16384 partitions")
     }
 
     /// Number of partitions.
     pub fn partitions(&self) -> u32 {
-        u32::try_from(self.cores.len()).expect("at most 16384 partitions")
+        u32::try_from(self.of_partition.len()).expect("at most 16384 partitions")
+    }
+}
+
+/// What one core makes of who answers: its own part, and whom it asks for the rest.
+#[derive(Debug, Clone)]
+pub struct OwnCoverage {
+    own: PeerCore,
+    all: Arc<Coverage>,
+}
+
+impl OwnCoverage {
+    /// Of the core with that number of the node whose view it is.
+    pub fn of(view: &ClusterView, map: &CoreMap, core: u16) -> Self {
+        Self { own: PeerCore { node: view.own, core }, all: Arc::new(Coverage::of(view, map)) }
+    }
+
+    /// The core whose part it is.
+    pub fn own(&self) -> PeerCore {
+        self.own
+    }
+
+    /// Who answers for everything.
+    pub fn all(&self) -> &Arc<Coverage> {
+        &self.all
+    }
+
+    /// Whether this core answers for a partition.
+    pub fn covers(&self, partition: PartitionId) -> bool {
+        self.all.covers(self.own, partition)
+    }
+
+    /// As [`Coverage::next_of`], of this core.
+    pub fn next(&self, from: u32) -> Option<PartitionId> {
+        self.all.next_of(self.own, from)
     }
 }
 
@@ -203,7 +242,12 @@ impl BaseScan {
         }
         let partition = u16::try_from(self.position.partition).expect("below the number of partitions");
         let (core, end) = (coverage.core_of(partition), coverage.run_end(partition));
-        ScanStep::Ask { core, from: self.position, end, count: self.left }
+        ScanStep::Ask { core, from: self.position, end, count: self.left.min(limits::SCAN_STEP_KEYS_MAX) }
+    }
+
+    /// The client is answered next: what was found is enough.
+    pub fn stop(&mut self) {
+        self.left = 0;
     }
 
     /// The core that was asked has come to a position, asserted not to be behind where it began, and has found so many keys.

@@ -14,7 +14,8 @@
 //! * One core: [`shard_loop`], with [`session`] (one client), [`replies`], [`waiting`], [`gather`], [`mesh`].
 //! * A replica: [`replica_store`], the engine as the protocol sees it; [`cluster_view`], the cluster as a core sees it,
 //!   [`quorums`], [`coverage`] (which core answers for a partition), and [`core_inbox`], what a core is told by threads that are
-//!   none; [`peers`], its links to other nodes; [`control`], the control plane's thread.
+//!   none; [`peers`], its links to other nodes; [`remote`], what other nodes' cores run for a core; [`control`], the control
+//!   plane's thread.
 //! * What users see: [`commands`], [`topology`], [`http`], [`metrics`], [`logging`]; [`admin`] asks a running node.
 //! * What operators see and do: [`core_facts`], [`clock_skews`], [`operation`].
 //! * [`dev`]: a local cluster of real processes, to try failures by hand.
@@ -49,6 +50,7 @@ pub mod operation;
 pub mod own_writes;
 pub mod peers;
 pub mod quorums;
+pub mod remote;
 pub mod replica_store;
 pub mod replies;
 pub mod restore;

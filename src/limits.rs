@@ -24,6 +24,22 @@ pub const SCAN_READS_MAX: usize = 64;
 pub const SCAN_PARTITIONS_MAX: u32 = 4096;
 /// Cores that one SCAN on the base port asks at most, one after the other.
 pub const SCAN_STEPS_MAX: u32 = 32;
+/// Keys that one core looks at for one SCAN on the base port at most, so that it answers soon.
+pub const SCAN_STEP_KEYS_MAX: usize = 1024;
+/// Bytes of keys that one SCAN on the base port finds before its client is answered, and one core before it answers.
+pub const SCAN_STEP_BYTES: usize = 1 << 20;
+/// Parts of commands that a core waits for other nodes with at once: all cores of the largest cluster may be asked.
+pub const REMOTE_ASKED_MAX: usize = 16_384;
+/// Parts of other nodes' commands that a core is at work on at once.
+pub const REMOTE_SERVED_MAX: usize = 1024;
+/// Bytes of the arguments of a command that goes to other nodes.
+pub const REMOTE_COMMAND_BYTES_MAX: usize = 64 << 10;
+/// Arguments of such a command.
+pub const REMOTE_ARGUMENTS_MAX: usize = 16;
+/// Bytes of a reply to another node's core: half of what may wait for a core, for replication needs the link as well.
+pub const REMOTE_REPLY_BYTES_MAX: usize = 16 << 20;
+/// How long the keys of whole partitions are waited for, if the deadline is shorter: their records are read.
+pub const REMOTE_KEYS_WITHIN: Duration = Duration::from_secs(5);
 /// Map changes of operators that a core waits for at once.
 pub const OPERATIONS_MAX: usize = 64;
 /// How long a core looks for completions before it sleeps.

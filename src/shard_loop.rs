@@ -18,12 +18,14 @@ mod lifecycle;
 mod links;
 mod lookahead;
 mod operations;
+mod remote;
 mod replicated;
 mod replication;
 mod scan;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod wide;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -131,6 +133,10 @@ pub struct ShardLoop<D: Disk> {
     busy_keys: BusyKeys,
     gathers: Slab<Gather>,
     scans: Slab<scan::Scan>,
+    /// SCANs over the cluster.
+    walks: Slab<wide::Walk>,
+    /// What other nodes' cores do for this one, and the other way round.
+    remote: remote::Remote,
     /// The snapshot that this core has a part of.
     snapshot: Option<snapshot::Part>,
     /// Operators that wait for the control plane.
@@ -170,7 +176,7 @@ impl<D: Disk> ShardLoop<D> {
         let core = mesh.core();
         let runtime = node.config.runtime.clone();
         let durability = engine.durability();
-        let replication = Replication::new(life.start(&node), node.view.get());
+        let replication = Replication::new(life.start(&node), node.view.get(), (&node.map, core));
         let peers = Peers::new(PeersLimits::PRODUCTION, life.session, steady_clock() / 1000);
         let mut slowlog = SlowLog::new(core, node.map.cores());
         slowlog.set_entries_max(runtime.slowlog_entries_max as usize);
@@ -195,6 +201,8 @@ impl<D: Disk> ShardLoop<D> {
             busy_keys: BusyKeys::default(),
             gathers: Slab::default(),
             scans: Slab::default(),
+            walks: Slab::default(),
+            remote: remote::Remote::default(),
             snapshot: None,
             operations: Slab::default(),
             local: VecDeque::new(),

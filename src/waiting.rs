@@ -36,11 +36,22 @@ pub enum ReplyTo {
         /// What that core gave with the request.
         token: u64,
     },
+    /// A SCAN of this core's that walks over the cluster.
+    Walk {
+        /// Index of the walk.
+        walk: u32,
+    },
+    /// A core of another node, for which this core runs a part of a command.
+    Peer {
+        /// Index of what it asked for.
+        part: u32,
+    },
     /// Nobody: the client asked for no reply.
     Nobody,
 }
 
 const TOKEN_GATHER: u64 = 1 << 63;
+const TOKEN_WALK: u64 = 1 << 62;
 const TOKEN_NOBODY: u64 = u64::MAX;
 
 impl ReplyTo {
@@ -48,15 +59,18 @@ impl ReplyTo {
     pub fn token(self) -> u64 {
         match self {
             Self::Session { session, slot } => {
-                assert!(session < 1 << 31, "sessions are far fewer");
+                assert!(session < 1 << 30, "sessions are far fewer");
                 u64::from(session) << 32 | u64::from(slot)
             }
             Self::Gather { gather, part } => {
-                assert!(gather < (1 << 31) - 1, "gathers are far fewer");
+                assert!(gather < 1 << 30, "gathers are far fewer");
                 TOKEN_GATHER | u64::from(gather) << 32 | u64::from(part)
             }
+            Self::Walk { walk } => TOKEN_WALK | u64::from(walk),
             Self::Nobody => TOKEN_NOBODY,
-            Self::Core { .. } => unreachable!("a request is forwarded once: the core it reaches owns the key"),
+            Self::Core { .. } | Self::Peer { .. } => {
+                unreachable!("a request is forwarded once: the core it reaches has what it is about")
+            }
         }
     }
 
@@ -66,6 +80,7 @@ impl ReplyTo {
         let high = u32::try_from((token & !TOKEN_GATHER) >> 32).expect("shifted");
         match token {
             TOKEN_NOBODY => Self::Nobody,
+            _ if token & (TOKEN_GATHER | TOKEN_WALK) == TOKEN_WALK => Self::Walk { walk: low },
             _ if token & TOKEN_GATHER != 0 => Self::Gather { gather: high, part: low },
             _ => Self::Session { session: high, slot: low },
         }
@@ -216,9 +231,11 @@ mod tests {
     fn tokens_round_trip() {
         let cases = [
             ReplyTo::Session { session: 0, slot: 0 },
-            ReplyTo::Session { session: (1 << 31) - 1, slot: u32::MAX },
+            ReplyTo::Session { session: (1 << 30) - 1, slot: u32::MAX },
             ReplyTo::Gather { gather: 5, part: 9 },
-            ReplyTo::Gather { gather: (1 << 31) - 2, part: u32::MAX },
+            ReplyTo::Gather { gather: (1 << 30) - 1, part: u32::MAX },
+            ReplyTo::Walk { walk: 0 },
+            ReplyTo::Walk { walk: u32::MAX },
             ReplyTo::Nobody,
         ];
         for case in cases {

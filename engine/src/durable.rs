@@ -227,22 +227,18 @@ impl<D: Disk> Engine<D> {
     /// Counts anew what pending writes change in the number of keys.
     pub(crate) fn recount_pending(&mut self) {
         self.recount_hints();
-        self.pending_keys = self.change_by_pending(None);
+        self.pending_keys = self.change_by_pending(|partition| !self.partitions.is_hints(partition));
     }
 
-    /// What pending writes change in the number of keys, of one partition or of all.
-    pub(crate) fn change_by_pending(&self, partition: Option<u16>) -> i64 {
+    /// What pending writes change in the number of keys of some partitions.
+    pub(crate) fn change_by_pending(&self, is_wanted: impl Fn(u16) -> bool) -> i64 {
         let is_live = |entry: Entry| !entry.is_tombstone() && !self.is_flushed(entry.clock);
-        let of_partition = |write: &PendingWrite| match partition {
-            Some(partition) => write.partition == partition,
-            None => !self.partitions.is_hints(write.partition),
-        };
         let change = |(hash, write): (u128, &PendingWrite)| {
             let entry = self.index.get(write.partition, IndexHash::of(hash));
             let record = write.view();
             let is_value = !record.deletes() && !self.is_flushed(record.dot().clock);
             i64::from(is_value) - i64::from(entry.is_some_and(is_live))
         };
-        self.pending.iter().filter(|(_, write)| of_partition(write)).map(change).sum()
+        self.pending.iter().filter(|(_, write)| is_wanted(write.partition)).map(change).sum()
     }
 }

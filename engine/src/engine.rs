@@ -254,7 +254,19 @@ impl<D: Disk> Engine<D> {
     /// Number of keys of a partition, what is not durable yet included.
     pub fn keys_in(&self, partition: u16) -> u64 {
         let durable = if self.pending_mark.is_some() { 0 } else { self.index.live_in(partition) };
-        let keys = i64::try_from(durable).expect("keys are counted in i64") + self.change_by_pending(Some(partition));
+        self.keys_with_pending(durable, |other| other == partition)
+    }
+
+    /// The same of all partitions of this core that `is_wanted` names.
+    pub fn keys_among(&self, is_wanted: impl Fn(u16) -> bool) -> u64 {
+        let wanted = || self.partitions.owned().filter(|partition| is_wanted(*partition));
+        let durable = if self.pending_mark.is_some() { 0 } else { wanted().map(|of| self.index.live_in(of)).sum() };
+        let owned = self.partitions.owned();
+        self.keys_with_pending(durable, |partition| owned.contains(&partition) && is_wanted(partition))
+    }
+
+    fn keys_with_pending(&self, durable: usize, is_wanted: impl Fn(u16) -> bool) -> u64 {
+        let keys = i64::try_from(durable).expect("keys are counted in i64") + self.change_by_pending(is_wanted);
         u64::try_from(keys).unwrap_or(0)
     }
 

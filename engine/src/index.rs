@@ -201,8 +201,23 @@ impl Index {
     /// partitions' counts, and over the tombstones in between.
     #[must_use]
     pub fn random(&self, random: u64) -> Option<(u16, Entry)> {
-        let mut rank = fast_range(random, self.live);
+        self.random_of(self.live, random, |_| true)
+    }
+
+    /// As [`Index::random`], of the partitions that `is_wanted` names. Costs another walk over the counts.
+    #[must_use]
+    pub fn random_among(&self, random: u64, is_wanted: impl Fn(u16) -> bool) -> Option<(u16, Entry)> {
+        let wanted = self.tables.iter().zip(self.partitions.owned()).filter(|(_, partition)| is_wanted(*partition));
+        self.random_of(wanted.map(|(of, _)| of.live).sum(), random, &is_wanted)
+    }
+
+    /// `live` is the number of live entries in the wanted partitions.
+    fn random_of(&self, live: usize, random: u64, is_wanted: impl Fn(u16) -> bool) -> Option<(u16, Entry)> {
+        let mut rank = fast_range(random, live);
         for (of, partition) in self.tables.iter().zip(self.partitions.owned()) {
+            if !is_wanted(partition) {
+                continue;
+            }
             if rank < of.live {
                 // Other bits than those that chose the partition.
                 let position = random.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);

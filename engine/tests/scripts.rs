@@ -67,7 +67,11 @@ impl Story {
                 self.say_written(result);
             }
             ["keys"] => {
-                let keys = self.engine().keys();
+                let engine = self.engine();
+                let keys = engine.keys();
+                assert_eq!(engine.keys_among(|_| true), keys);
+                let (even, odd) = (engine.keys_among(|of| of % 2 == 0), engine.keys_among(|of| of % 2 == 1));
+                assert_eq!(even + odd, keys);
                 self.say(&format!("{keys}"));
             }
             ["write"] => self.write(),

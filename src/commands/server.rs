@@ -72,6 +72,19 @@ pub fn time(context: &mut SessionCommand<'_>) {
     }
 }
 
+/// DBSIZE on one core: of the keys that it answers for.
+pub fn count_keys_part<D: Disk>(part: &mut CorePart<'_, D>) {
+    let keys = match part.coverage {
+        None => part.engine.keys(),
+        Some(coverage) => part.engine.keys_among(|partition| coverage.covers(partition)),
+    };
+    writer::integer(part.out, i64::try_from(keys).unwrap_or(i64::MAX));
+}
+
+/// Why FLUSHALL is refused in a cluster, and what to do instead.
+pub const NO_FLUSH: &str = "ERR FLUSHALL is not served in a cluster of several nodes: a node that does not hear of it would bring all keys back, \
+     unless each left a tombstone; delete the keys with SCAN and UNLINK, or start all nodes on empty directories";
+
 /// FLUSHALL and FLUSHDB on one core. It takes no longer than a write, so ASYNC and SYNC are the same.
 pub fn flush_part<D: Disk>(part: &mut CorePart<'_, D>, args: Args<'_>) -> Outcome {
     match args[1..] {
@@ -81,6 +94,10 @@ pub fn flush_part<D: Disk>(part: &mut CorePart<'_, D>, args: Args<'_>) -> Outcom
             syntax_error(part.out);
             return Outcome::Done(None);
         }
+    }
+    if part.coverage.is_some() {
+        writer::error(part.out, NO_FLUSH);
+        return Outcome::Done(None);
     }
     match part.engine.flush_all(part.now_ms) {
         Ok(written) => {

@@ -18,6 +18,7 @@ use super::table::{self, Command, Gather};
 use super::{Args, acknowledged, admin, client, cluster, connection, describe, info, latency, server, slowlog};
 use crate::config::RuntimeConfig;
 use crate::core_facts::CoreFacts;
+use crate::coverage::OwnCoverage;
 use crate::node::Node;
 use crate::session::Session;
 use crate::sessions::Sessions;
@@ -75,6 +76,8 @@ pub struct CorePart<'a, D: Disk> {
     pub latency: &'a mut Latency,
     /// What it has to tell of the cluster, for commands that show it.
     pub facts: &'a CoreFacts,
+    /// Which partitions it answers for; `None` of a node alone: for all that it has.
+    pub coverage: Option<&'a OwnCoverage>,
     /// The wall clock of this turn, Unix milliseconds.
     pub now_ms: u64,
     /// How the client wants replies.
@@ -175,7 +178,7 @@ pub fn core_part<D: Disk>(command: Command, part: &mut CorePart<'_, D>, args: Ar
         Command::ClientKill => client::kill_part(part, args),
         Command::ConfigSet => server::config_set_part(part, args),
         Command::ConfigResetStat => server::reset_statistics_part(part),
-        Command::DbSize => writer::integer(part.out, i64::try_from(part.engine.keys()).unwrap_or(i64::MAX)),
+        Command::DbSize => server::count_keys_part(part),
         Command::FlushAll | Command::FlushDb => return server::flush_part(part, args),
         Command::SlowLogGet => slowlog::get_part(part, args),
         Command::SlowLogLen => writer::integer(part.out, i64::try_from(part.slowlog.len()).unwrap_or(i64::MAX)),

@@ -41,7 +41,7 @@ fn every_node_names_the_same_core_and_each_partition_has_one() {
         let expected = coverage(&three(1, down), 1);
         assert_eq!(coverage(&three(3, down), 3), expected);
         let mut seen = BTreeSet::new();
-        for core in expected.cores() {
+        for &core in expected.cores() {
             assert!(!down.contains(&u8::try_from(core.node.raw()).unwrap()), "{core:?} does not answer");
             for partition in expected.partitions_of(core) {
                 assert!(expected.covers(core, partition) && seen.insert(partition));
@@ -100,7 +100,7 @@ fn cursors_are_positions() {
 #[test]
 fn a_walk_on_a_cores_port_sees_that_cores_partitions() {
     let coverage = coverage(&three(1, &[]), 1);
-    for core in coverage.cores() {
+    for &core in coverage.cores() {
         let mut walked = Vec::new();
         let mut from = 0;
         while let Some(partition) = coverage.next_of(core, from) {

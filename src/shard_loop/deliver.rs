@@ -52,6 +52,8 @@ impl<D: Disk> ShardLoop<D> {
                     self.maybe_unblock(index);
                 }
             }
+            ReplyTo::Walk { walk } => self.on_walk_answer(walk, reply),
+            ReplyTo::Peer { part } => self.answer_peer(part, reply),
             ReplyTo::Gather { gather, part } => {
                 if self.gathers.get_mut(gather).fill(part, reply) {
                     let gather = self.gathers.remove(gather);

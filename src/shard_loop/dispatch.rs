@@ -82,6 +82,9 @@ impl<D: Disk> ShardLoop<D> {
             }
             Route::Session => self.answer(session, index, row, args),
             Route::Gather(kind) => self.route_keys(session, index, row, kind, args),
+            Route::EveryCore(kind) if !self.replication.is_alone => {
+                self.route_wide(session, index, (row, kind), args);
+            }
             Route::EveryCore(kind) => {
                 let cores = self.covered_cores(session);
                 self.route_every_core(session, index, row, kind, cores, args);
@@ -89,7 +92,7 @@ impl<D: Disk> ShardLoop<D> {
             Route::Slot => match slot::parse(args[2]) {
                 Ok(slot) => {
                     let partition = slot::partition(slot, self.map.partitions());
-                    self.route_to(session, index, row, partition, args);
+                    self.route_slot(session, index, row, partition, args);
                 }
                 Err(text) => self.refuse(session, |out| writer::error(out, text)),
             },
@@ -213,7 +216,7 @@ impl<D: Disk> ShardLoop<D> {
     }
 
     /// Every core: each runs its part of the command. Gives the number of the gather, which no part has reached yet.
-    fn route_every_core(
+    pub(super) fn route_every_core(
         &mut self,
         session: &mut Session,
         index: u32,

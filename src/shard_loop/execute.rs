@@ -151,8 +151,11 @@ impl<D: Disk> ShardLoop<D> {
                 self.run_and_settle(request, &key, None, to);
             }
             Route::Protocol => self.run_dynamo(request, to),
-            // Commands on all keys see what the commands before them do, those that wait for a record included.
-            Route::Cursor | Route::EveryCore(_) | Route::Slot if !self.busy_keys.is_empty() => {
+            // Commands on all keys see what the commands before them do, those that wait for a record included. In a cluster,
+            // where that may be another node's, they see what is there.
+            Route::Cursor | Route::EveryCore(_) | Route::Slot
+                if self.replication.is_alone && !self.busy_keys.is_empty() =>
+            {
                 self.stalled.push_back(request.park(to));
             }
             Route::Cursor | Route::EveryCore(_) | Route::Slot if self.start_scan_of(request, to) => {}
@@ -344,6 +347,7 @@ impl<D: Disk> ShardLoop<D> {
             slowlog: &mut self.slowlog,
             latency: &mut self.latency,
             facts: &facts,
+            coverage: self.replication.coverage.as_ref(),
             now_ms: self.now.unix_ms,
             protocol: request.protocol,
             out: &mut reply,

@@ -66,14 +66,22 @@ impl<D: Disk> ShardLoop<D> {
     /// Bytes came from a peer.
     pub(super) fn on_peer_bytes(&mut self, connection: ConnectionId, bytes: &[u8]) {
         let now_us = self.now.steady_ns / 1000;
+        // Commands and replies lead to frames themselves, so they wait until all frames of these bytes were heard.
+        let mut later: Vec<(PeerCore, Channel, Vec<u8>)> = Vec::new();
         // Taken out: what a frame leads to is sent when all frames of these bytes were heard.
         let mut peers = self.peers.take().expect("frames are heard one connection at a time");
         peers.on_received(connection, bytes, now_us, &mut |peer, channel, bytes| match channel {
             Channel::Data => self.tell(Event::Message { from: peer.node, bytes }),
             Channel::Control => self.tell_control(ToControl::Message { from: peer.node, bytes: bytes.to_vec() }),
-            Channel::Command | Channel::Reply => {}
+            Channel::Command | Channel::Reply => later.push((peer, channel, bytes.to_vec())),
         });
         self.peers = Some(peers);
+        for (peer, channel, bytes) in later {
+            match channel {
+                Channel::Command => self.on_peer_command(peer, &bytes),
+                _ => self.on_peer_reply(peer, &bytes),
+            }
+        }
         self.unpublished = true;
         self.maybe_carry_out();
     }
@@ -91,6 +99,7 @@ impl<D: Disk> ShardLoop<D> {
             let Some(node) = self.links().next_lost() else { return };
             self.tell(Event::Unreachable { peer: node });
             self.tell_control(ToControl::Unreachable { peer: node });
+            self.lose_asked(node);
             self.carry_out_all();
         }
     }

@@ -26,6 +26,7 @@ use super::replicated::Replicated;
 use crate::cluster_view::ClusterView;
 use crate::control::ToControl;
 use crate::core_inbox::PeerCore;
+use crate::coverage::OwnCoverage;
 use crate::mesh::CoreMap;
 use crate::node::Node;
 use crate::peers::Channel;
@@ -64,6 +65,8 @@ pub(super) struct Replication {
     pub(super) is_alone: bool,
     /// Somebody owns the partitions: else no command on keys is served.
     pub(super) has_owners: bool,
+    /// Who answers for what in that view; `None` while there is nobody else.
+    pub(super) coverage: Option<OwnCoverage>,
     effects: Effects,
     /// Of so many effects the store's part is done.
     carried: usize,
@@ -79,12 +82,13 @@ pub(super) struct Replication {
 
 impl Replication {
     /// Nothing under way.
-    pub(super) fn new(start: Start, view: Arc<ClusterView>) -> Self {
+    pub(super) fn new(start: Start, view: Arc<ClusterView>, (map, core): (&CoreMap, u16)) -> Self {
         let commands = Replicated::new(start.limits.requests_max);
         Self {
             shard: Shard::new(start),
             is_alone: view.is_alone(),
             has_owners: view.has_owners(),
+            coverage: (!view.is_alone()).then(|| OwnCoverage::of(&view, map, core)),
             view,
             effects: Effects::default(),
             carried: 0,
@@ -119,6 +123,11 @@ impl Replication {
 }
 
 impl<D: Disk> ShardLoop<D> {
+    /// Who answers for what, of a node that is not alone (asserted).
+    pub(super) fn coverage(&self) -> &OwnCoverage {
+        self.replication.coverage.as_ref().expect("a node that is not alone knows who answers")
+    }
+
     /// The turn's time as the protocol wants it.
     pub(super) fn protocol_now(&self) -> Now {
         Now { unix_ms: self.now.unix_ms, steady_us: self.now.steady_ns / 1000 }
@@ -187,16 +196,23 @@ impl<D: Disk> ShardLoop<D> {
             self.replication.is_alone = false;
         }
         self.replication.has_owners = view.has_owners();
+        if !self.replication.is_alone {
+            self.replication.coverage = Some(OwnCoverage::of(&view, &self.map, self.core));
+        }
         let was_up = |node| before.member(node).is_some_and(|member| member.is_up);
         for member in view.members.iter().filter(|member| member.node != view.own) {
             if member.is_up != was_up(member.node) {
                 self.tell(Event::Liveness { node: member.node, up: member.is_up });
+                if !member.is_up {
+                    self.lose_asked(member.node);
+                }
             }
         }
         for member in before.members.iter().filter(|member| member.role != Role::Removed) {
             let now = view.member(member.node);
             if now.is_none() && member.is_up {
                 self.tell(Event::Liveness { node: member.node, up: false });
+                self.lose_asked(member.node);
             }
             if now.is_none_or(|now| now.role == Role::Removed) {
                 self.links().forget(member.node);
@@ -226,6 +242,7 @@ impl<D: Disk> ShardLoop<D> {
         if has_work && now_us - self.replication.last_tick_us >= TICK_US {
             self.replication.last_tick_us = now_us;
             self.tell(Event::Tick);
+            self.expire_asked();
         }
     }
 

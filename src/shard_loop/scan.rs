@@ -3,6 +3,9 @@
 //!
 //! A cursor is a partition and the upper bits of a key's hash, so it stays good whatever is written, and across restarts.
 //!
+//! In a cluster a walk passes over partitions that this core does not cover, but for the steps of a SCAN on the base port, which
+//! are told where they end. A key is then shown if one of its siblings has a value.
+//!
 //! Invariant: a walk moves on by at least one hash prefix per step, so every cursor chain ends.
 
 use std::rc::Rc;
@@ -13,12 +16,13 @@ use annulus_net::resp::{Protocol, writer};
 use super::dispatch::request_head;
 use super::execute::{Fetched, Request};
 use super::{Reading, ShardLoop};
-use crate::commands::Args;
 use crate::commands::data::parse_integer;
 use crate::commands::table::{Command, Row};
+use crate::commands::{Args, scan_options};
 use crate::coverage::{Position, hash_floor, round_up};
 use crate::glob;
 use crate::limits;
+use crate::remote;
 use crate::session::Session;
 use crate::slot;
 use crate::waiting::{Parked, ReplyTo};
@@ -36,6 +40,10 @@ pub(super) struct Scan {
     position: Position,
     /// The first partition that is not walked over any more on this core.
     end: u32,
+    /// Only partitions that this core covers.
+    covered_only: bool,
+    /// A SCAN whose cursor is 0 when its end was reached, wherever that is.
+    ends_walk: bool,
     /// Keys still to look at before the walk pauses.
     budget: usize,
     /// Partitions that one SCAN may still reach the end of.
@@ -61,39 +69,23 @@ enum Kind {
     SlotKeys(usize),
 }
 
-/// What SCAN's arguments say.
-struct ScanOptions<'a> {
-    cursor: u64,
-    pattern: Option<&'a [u8]>,
-    count: usize,
-    any_type: bool,
-}
-
-fn parse_scan<'a>(args: Args<'a>) -> Result<ScanOptions<'a>, &'static str> {
-    let number = |bytes: &[u8]| std::str::from_utf8(bytes).ok()?.parse::<u64>().ok();
-    let cursor = number(args[1]).ok_or("ERR invalid cursor")?;
-    let mut options = ScanOptions { cursor, pattern: None, count: 10, any_type: true };
-    let mut rest = &args[2..];
-    while let [name, value, others @ ..] = rest {
-        rest = others;
-        if name.eq_ignore_ascii_case(b"match") {
-            options.pattern = (*value != b"*").then_some(*value);
-        } else if name.eq_ignore_ascii_case(b"count") {
-            let count = number(value).ok_or("ERR value is not an integer or out of range")?;
-            options.count = usize::try_from(count).ok().filter(|count| *count > 0).ok_or("ERR syntax error")?;
-        } else if name.eq_ignore_ascii_case(b"type") {
-            options.any_type = value.eq_ignore_ascii_case(b"string");
-        } else {
-            return Err("ERR syntax error");
+impl Scan {
+    /// What it has found is as much as it may give at once.
+    fn is_full(&self) -> bool {
+        match self.kind {
+            Kind::Scan => self.ends_walk && self.found.len() >= limits::SCAN_STEP_BYTES,
+            // What is longer is refused.
+            Kind::Keys | Kind::SlotKeys(_) => {
+                matches!(self.to, ReplyTo::Peer { .. }) && self.found.len() > limits::REMOTE_REPLY_BYTES_MAX
+            }
+            Kind::RandomKey | Kind::CountSlot => false,
         }
     }
-    if rest.is_empty() { Ok(options) } else { Err("ERR syntax error") }
-}
 
-impl Scan {
     /// Walks over the one partition of a slot.
     fn walk_slot(&mut self, kind: Kind, request: &Request<'_>) {
         self.kind = kind;
+        self.covered_only = false;
         self.slot = Some(slot::parse(request.args[2]).expect("checked by the core that sent it"));
         self.position = Position { partition: u32::from(request.partition), hash: 0 };
         self.end = self.position.partition + 1;
@@ -103,13 +95,16 @@ impl Scan {
 impl<D: Disk> ShardLoop<D> {
     /// SCAN: to the core of the partition that its cursor names.
     pub(super) fn route_cursor(&mut self, session: &mut Session, index: u32, row: &'static Row, args: Args<'_>) {
-        let options = match parse_scan(args) {
+        let options = match scan_options::parse(args) {
             Ok(options) => options,
             Err(text) => return self.refuse(session, |out| writer::error(out, text)),
         };
         let Some(position) = Position::from_cursor(options.cursor, self.map.partitions()) else {
             return self.refuse(session, |out| writer::error(out, "ERR invalid cursor"));
         };
+        if !self.replication.is_alone {
+            return self.route_wide_scan(session, index, (row, args), position);
+        }
         let mut partition = position.partition;
         let cores = self.covered_cores(session);
         if options.cursor == 0 {
@@ -138,6 +133,8 @@ impl<D: Disk> ShardLoop<D> {
             any_type: true,
             position: start,
             end: owned.end,
+            covered_only: !self.replication.is_alone,
+            ends_walk: !self.replication.is_alone,
             budget: usize::MAX,
             partitions_left: limits::SCAN_PARTITIONS_MAX,
             found: Vec::new(),
@@ -148,7 +145,7 @@ impl<D: Disk> ShardLoop<D> {
         };
         match request.row.command() {
             Some(Command::Scan) => {
-                let options = parse_scan(request.args).expect("checked by the core that sent it");
+                let options = scan_options::parse(request.args).expect("checked by the core that sent it");
                 scan.kind = Kind::Scan;
                 scan.pattern = options.pattern.map(<[u8]>::to_vec);
                 scan.any_type = options.any_type;
@@ -156,6 +153,11 @@ impl<D: Disk> ShardLoop<D> {
                 if options.cursor != 0 {
                     scan.position = Position::from_cursor(options.cursor, self.map.partitions())
                         .expect("checked by the core that sent it");
+                }
+                if let Some(end) = remote::step_end(request.partition) {
+                    scan.position = Position::from_cursor(options.cursor, self.map.partitions())
+                        .expect("checked by the core that sent it");
+                    (scan.end, scan.covered_only, scan.ends_walk) = (end, false, true);
                 }
             }
             Some(Command::Keys) => {
@@ -214,15 +216,21 @@ impl<D: Disk> ShardLoop<D> {
             if scan.found_count > 0 || scan.attempts > 64 {
                 return (None, None);
             }
-            let random = self.next_random();
-            return (self.store.engine_mut().random_entry(random, self.now.unix_ms).map(|entry| vec![entry]), None);
+            return (self.random_entry().map(|entry| vec![entry]), None);
         }
         if matches!(scan.kind, Kind::SlotKeys(most) if scan.found_count >= most) {
             return (None, None);
         }
-        if scan.budget == 0 || scan.partitions_left == 0 {
+        if scan.budget == 0 || scan.partitions_left == 0 || scan.is_full() {
             let position = scan.position;
             return (None, (position.partition < scan.end).then_some(position));
+        }
+        if scan.covered_only {
+            let coverage = self.replication.coverage.as_ref().expect("who is not alone knows what it covers");
+            let next = coverage.next(scan.position.partition).map_or(scan.end, u32::from);
+            if next != scan.position.partition {
+                scan.position = Position::at(next);
+            }
         }
         let Position { partition, hash } = scan.position;
         if partition >= scan.end {
@@ -246,6 +254,16 @@ impl<D: Disk> ShardLoop<D> {
             None => Position { partition: partition + 1, hash: 0 },
         };
         (Some(batch.entries), Some(next))
+    }
+
+    /// Any key of this core, or of what it covers.
+    fn random_entry(&mut self) -> Option<ScanEntry> {
+        let (random, now_ms) = (self.next_random(), self.now.unix_ms);
+        let engine = self.store.engine_mut();
+        match &self.replication.coverage {
+            None => engine.random_entry(random, now_ms),
+            Some(coverage) => engine.random_entry_among(random, now_ms, |partition| coverage.covers(partition)),
+        }
     }
 
     fn read_for_scan(&mut self, scan: u32, place: usize, plan: &ReadPlan) {
@@ -290,13 +308,14 @@ impl<D: Disk> ShardLoop<D> {
     }
 
     fn take_scanned(&mut self, number: u32) {
-        let now_ms = self.now.unix_ms;
+        let (now_ms, is_alone) = (self.now.unix_ms, self.replication.is_alone);
+        let is_shown = |record: &Record| if is_alone { !record.is_expired(now_ms) } else { record.is_shown(now_ms) };
         let scan = self.scans.get_mut(number);
         for record in std::mem::take(&mut scan.records).into_iter().flatten() {
             let matches = scan.pattern.as_ref().is_none_or(|pattern| glob::matches(pattern, record.key()));
             let in_slot = scan.slot.is_none_or(|slot| slot == slot::of_key(record.key()));
             let is_full = matches!(scan.kind, Kind::SlotKeys(most) if scan.found_count >= most);
-            if matches && in_slot && !is_full && scan.any_type && !record.is_expired(now_ms) {
+            if matches && in_slot && !is_full && scan.any_type && is_shown(&record) {
                 if scan.kind != Kind::CountSlot {
                     writer::bulk(&mut scan.found, record.key());
                 }
@@ -319,10 +338,12 @@ impl<D: Disk> ShardLoop<D> {
                 reply.extend_from_slice(&scan.found);
             }
             Kind::Scan => {
-                // Past the last partition of this core the walk goes on at the next core's first, or is over.
-                let next = next.unwrap_or(Position { partition: scan.end, hash: 0 });
-                let over = next.partition >= self.map.partitions() || self.scan_ends_at(&scan, next);
-                let cursor = if over { 0 } else { next.cursor() };
+                let cursor = match next {
+                    Some(next) => next.cursor(),
+                    // Past the last partition of this core the walk goes on at the next core's first, or is over.
+                    None if scan.end < self.map.partitions() && !self.is_over(&scan) => Position::at(scan.end).cursor(),
+                    None => 0,
+                };
                 writer::array_header(&mut reply, 2);
                 writer::bulk(&mut reply, cursor.to_string().as_bytes());
                 writer::array_header(&mut reply, scan.found_count);
@@ -332,12 +353,14 @@ impl<D: Disk> ShardLoop<D> {
         self.deliver(scan.to, &reply);
     }
 
-    /// True when a walk is over although partitions are left: they are not this endpoint's.
-    fn scan_ends_at(&mut self, scan: &Scan, next: Position) -> bool {
+    /// True when a walk that has come to its end is over although partitions are left: they are not this endpoint's.
+    fn is_over(&mut self, scan: &Scan) -> bool {
+        if scan.ends_walk {
+            return true;
+        }
         let ReplyTo::Session { session, .. } = scan.to else {
             return false;
         };
-        let on_core_port = self.sessions.get_mut(session).on_core_port;
-        on_core_port && self.node.announces_cores() && next.partition >= self.map.owned(self.core).end
+        self.sessions.get_mut(session).on_core_port && self.node.announces_cores()
     }
 }

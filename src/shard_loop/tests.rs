@@ -15,6 +15,7 @@ mod pipelines;
 mod random;
 mod support;
 mod two_cores;
+mod wide;
 
 use std::sync::Arc;
 

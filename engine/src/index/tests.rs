@@ -222,6 +222,14 @@ fn random_entries_are_live_and_from_everywhere() {
         *seen.entry(entry.hash).or_insert(0) += 1;
     }
     assert_eq!(seen.len(), 150);
+    let mut among = BTreeMap::new();
+    for _ in 0..20_000 {
+        let (partition, entry) = index.random_among(random.next(), |partition| partition != 4).unwrap();
+        assert!(partition != 4 && !entry.is_tombstone());
+        *among.entry(entry.hash).or_insert(0) += 1;
+    }
+    assert_eq!(among.len(), 100);
+    assert_eq!(index.random_among(1, |_| false), None);
 }
 
 #[test]

@@ -51,6 +51,16 @@ impl Record {
     pub fn is_expired(&self, now_ms: u64) -> bool {
         is_expired(self.expires_at_ms(), now_ms)
     }
+
+    /// True when there is a value to be shown: some sibling is neither a tombstone nor expired.
+    pub fn is_shown(&self, now_ms: u64) -> bool {
+        is_shown(&self.view(), now_ms)
+    }
+}
+
+/// As [`Record::is_shown`].
+pub(super) fn is_shown(record: &RecordRef<'_>, now_ms: u64) -> bool {
+    record.siblings().any(|sibling| sibling.value.is_some() && !is_expired(sibling.expires_at_ms, now_ms))
 }
 
 /// Where a record has to be read from.

@@ -1,14 +1,19 @@
 //! Walking through the keys of a partition, and picking one at random.
 //!
+//! A store that is not alone tells of every key with a sibling that is no tombstone, whichever sibling is the newest; which of
+//! them have expired, [`Record::is_shown`] tells of the record.
+//!
 //! Invariant: a key that is there from a scan's beginning to its end is told of.
 
 use std::rc::Rc;
 
+use super::found::is_shown;
 use super::{Record, ScanBatch, ScanEntry};
 use crate::disk::Disk;
 use crate::engine::Engine;
-use crate::index::{Entry, IndexHash};
+use crate::index::{Entry, Index, IndexHash};
 use crate::record::RecordRef;
+use crate::side_table::Extra;
 use crate::write_path::{PendingWrite, is_expired};
 
 impl<D: Disk> Engine<D> {
@@ -31,20 +36,48 @@ impl<D: Disk> Engine<D> {
         replaced.sort_unstable();
         for entry in found {
             let is_newest = replaced.binary_search(&entry.hash).is_err();
-            if let Some(entry) = self.visible(partition, entry.hash, now_ms).filter(|_| is_newest) {
+            if is_newest && self.is_told(partition, &entry, now_ms) {
                 entries.push(self.scan_entry(partition, &entry));
             }
         }
         ScanBatch { entries, next }
     }
 
+    /// Whether a scan tells of a durable entry.
+    fn is_told(&self, partition: u16, entry: &Entry, now_ms: u64) -> bool {
+        if self.config.is_alone || !entry.has_siblings() {
+            return self.visible(partition, entry.hash, now_ms).is_some();
+        }
+        let has_value = |extra: Extra<'_>| extra.siblings.iter().any(|(_, deletes)| !deletes);
+        !self.is_flushed(entry.clock) && self.extra_of(partition, entry).is_some_and(has_value)
+    }
+
     /// Any key, each about as likely as the others; `None` when there is none, or by bad luck.
     pub fn random_entry(&mut self, random: u64, now_ms: u64) -> Option<ScanEntry> {
+        self.random_of(random, now_ms, |_| true, Index::random)
+    }
+
+    /// The same of the partitions that `is_wanted` names.
+    pub fn random_entry_among(
+        &mut self,
+        random: u64,
+        now_ms: u64,
+        is_wanted: impl Fn(u16) -> bool,
+    ) -> Option<ScanEntry> {
+        self.random_of(random, now_ms, &is_wanted, |index, random| index.random_among(random, &is_wanted))
+    }
+
+    fn random_of(
+        &mut self,
+        random: u64,
+        now_ms: u64,
+        is_wanted: impl Fn(u16) -> bool,
+        pick: impl Fn(&Index, u64) -> Option<(u16, Entry)>,
+    ) -> Option<ScanEntry> {
         const TRIES: u64 = 16;
         for attempt in 0..TRIES {
-            let Some((partition, entry)) =
-                self.index.random(random.wrapping_add(attempt.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
-            else {
+            let random = random.wrapping_add(attempt.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let Some((partition, entry)) = pick(&self.index, random) else {
                 break;
             };
             let is_it =
@@ -56,13 +89,17 @@ impl<D: Disk> Engine<D> {
                 return Some(self.scan_entry(partition, &entry));
             }
         }
-        let own = self.pending.iter().filter(|(_, pending)| !self.partitions.is_hints(pending.partition));
+        let is_own = |partition: u16| !self.partitions.is_hints(partition) && is_wanted(partition);
+        let own = self.pending.iter().filter(|(_, pending)| is_own(pending.partition));
         own.into_iter().find_map(|(_, pending)| self.pending_entry(pending, now_ms))
     }
 
     fn pending_entry(&self, pending: &PendingWrite, now_ms: u64) -> Option<ScanEntry> {
         let record = pending.view();
-        let is_there = !record.deletes() && !is_expired(record.expires_at_ms(), now_ms);
+        let is_there = match self.config.is_alone {
+            true => !record.deletes() && !is_expired(record.expires_at_ms(), now_ms),
+            false => is_shown(&record, now_ms),
+        };
         (is_there && !self.is_flushed(record.dot().clock))
             .then(|| ScanEntry::InMemory(Rc::new(Record::new(Rc::clone(&pending.record)))))
     }
