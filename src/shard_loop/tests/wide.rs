@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 use annulus_net::resp::Protocol;
 
 use super::nodes::{Fleet, context_in, node_id};
-use super::{Random, bulk, encode, slot};
+use super::{Random, bulk, encode};
 use crate::core_inbox::PeerCore;
 use crate::mesh::RequestFlags;
 use crate::peers::Channel;
 use crate::remote;
+use crate::slot;
 
 impl Fleet {
     /// A client of a core's own port.
