@@ -1,7 +1,7 @@
 //! How far the clocks of other nodes are from this node's, as they were when a connection to them began: for whoever runs the
 //! cluster. Nothing is decided by it.
 //!
-//! Invariant: at most [`NODES_MAX`] nodes are kept in mind.
+//! Invariant: at most `NODES_MAX` nodes are kept in mind.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

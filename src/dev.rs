@@ -7,7 +7,7 @@
 //!               └─ control ◀──────── annulus dev kill|pause|cut|slow|heal N, annulus-load torture --faults
 //! ```
 //!
-//! [`plan`] places the nodes, [`supervisor`] runs them, [`relay`] fails between them, [`control`] takes commands, [`state`] is
+//! [`plan`] places the nodes, `supervisor` runs them, [`relay`] fails between them, `control` takes commands, `state` is
 //! the file by which they are found.
 //!
 //! Invariant: only processes that this process started are ended, and none outlives it unless it is killed itself; those are
