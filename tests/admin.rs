@@ -112,7 +112,7 @@ fn a_node_that_is_alone_tells_of_its_cluster() {
     );
     let table = said(admin(node.port, "ring"));
     assert!(
-        table.starts_with("ring\nmap_epoch        0\n") && table.contains("\n\nnodes\nnode          up"),
+        table.starts_with("ring\nmap_epoch        1\n") && table.contains("\n\nnodes\nnode          up"),
         "{table}"
     );
     let members = said(admin(node.core_port(0), "members"));
