@@ -213,7 +213,7 @@ fn before_authentication_little_is_accepted() {
     let directory = Directory::new("bad-auth");
     let file = directory.path().join("annulus.toml");
     let mut config = std::fs::File::create(&file).expect("a file");
-    config.write_all(b"requirepass = \"secret\"\n").expect("a file");
+    config.write_all(b"requirepass = \"hunter2\"\n").expect("a file");
     let options = Options::new(&directory.path().join("data"));
     let mut node = options.argument("--config").argument(&file.to_string_lossy()).start();
     let mut client = node.client();
@@ -221,20 +221,20 @@ fn before_authentication_little_is_accepted() {
     assert_pattern(&client.words("AUTH wrong"), "-WRONGPASS invalid username-password pair or user is disabled.");
     assert_pattern(&client.words("HELLO 3"), "-NOAUTH HELLO must be called with the client already authenticated*");
     assert_pattern(&client.words("NOSUCH"), "-*");
-    client.words("AUTH secret").expect_ok();
+    client.words("AUTH hunter2").expect_ok();
     client.words("SET k v").expect_ok();
-    assert_eq!(client.words("HELLO 3 AUTH default secret").items().len(), 14);
+    assert_eq!(client.words("HELLO 3 AUTH default hunter2").items().len(), 14);
     let mut client = node.client();
     client.send(b"*11\r\n").expect("the node reads");
     assert_pattern(&client.read_reply().expect("an error"), "-ERR Protocol error: unauthenticated multibulk length");
     let mut client = node.client();
     client.send(b"*2\r\n$4\r\nECHO\r\n$16385\r\n").expect("the node reads");
     assert_pattern(&client.read_reply().expect("an error"), "-ERR Protocol error: unauthenticated bulk length");
-    assert_eq!(Client::connect(node.port).words("AUTH default secret"), Reply::Simple("OK".into()));
+    assert_eq!(Client::connect(node.port).words("AUTH default hunter2"), Reply::Simple("OK".into()));
     let said = node.said();
-    assert!(!said.contains("secret"), "the password is in what the node prints:\n{said}");
+    assert!(!said.contains("hunter2"), "the password is in what the node prints:\n{said}");
     let mut client = node.client();
-    client.words("AUTH secret").expect_ok();
+    client.words("AUTH hunter2").expect_ok();
     assert_eq!(client.words("PING").to_string(), "+PONG");
     node.stop();
 }

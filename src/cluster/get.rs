@@ -374,7 +374,9 @@ impl Get {
 
     /// Owners that lack some of the answer get it.
     fn repair(&mut self, turn: &mut Turn<'_>) {
-        let stale = self.evidence.stale(self.tally.owners());
+        // Those too whose word does not count yet, because they have lost their disk.
+        let owners = turn.preference_list(self.partition, self.quorum.n).owners;
+        let stale = self.evidence.stale(self.tally.told().filter(|node| owners.contains(node)));
         if !stale.is_empty() {
             let key = Key { bytes: &self.key, partition: self.partition, hash: self.hash };
             repair(turn, &key, self.evidence.object(), stale.into_iter());

@@ -273,6 +273,11 @@ impl ReadTally {
         self.witnesses.iter().filter(|witness| witness.is_owner && witness.has_answered()).map(|witness| witness.node)
     }
 
+    /// The nodes that have answered, whatever they hold themselves for.
+    pub fn told(&self) -> impl Iterator<Item = NodeId> {
+        self.witnesses.iter().filter(|witness| witness.has_answered()).map(|witness| witness.node)
+    }
+
     /// Whether every owner that was asked has answered or failed, and so has everybody else.
     #[must_use]
     pub fn is_settled(&self) -> bool {

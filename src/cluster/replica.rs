@@ -185,7 +185,9 @@ pub(crate) fn is_owner(turn: &Turn<'_>, partition: u16) -> bool {
 
 /// The same, and what this node tells of the partition counts as an owner's word.
 pub(crate) fn counts_as_owner(turn: &Turn<'_>, partition: u16) -> bool {
-    is_owner(turn, partition) && turn.common.refill.is_whole(partition)
+    // Of what only this node owns there is nobody who could know better.
+    let is_only = turn.routes.owners(partition).len() == 1;
+    is_owner(turn, partition) && (is_only || turn.common.refill.is_whole(partition))
 }
 
 fn store(turn: &mut Turn<'_>, handle: Handle, home: Home, key: &Key<'_>, object: &[u8]) {

@@ -207,8 +207,6 @@ pub struct Setup {
     pub life: u32,
     /// The actor, if this life goes on stamping with one of an earlier life.
     pub earlier_actor: Option<Actor>,
-    /// Its disk was replaced in this life or before.
-    pub is_refilling: bool,
 }
 
 /// What a message says: words, the writes that it carries, words.

@@ -58,7 +58,7 @@ impl<S: Store> Protocol<S> for Production {
             node: setup.node,
             session,
             earlier_actor: setup.earlier_actor,
-            is_refilling: setup.is_refilling,
+            is_refilling: false,
             limits: setup.limits,
         };
         Self { shard: Shard::new(start), view: View::new(setup.node, setup.ring) }

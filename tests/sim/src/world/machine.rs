@@ -74,8 +74,6 @@ struct Meta {
     incarnation: u16,
     clock: Clock,
     is_clean: bool,
-    /// Its disk was replaced. For good: it refills itself in every later life.
-    is_refilling: bool,
 }
 
 /// What a process is doing.
@@ -134,7 +132,7 @@ impl<D: Disk, P> Machine<D, P> {
             meta_fails_until: 0,
             alarms: vec![0; shape.nodes],
             missed: vec![0; shape.nodes],
-            meta: Meta { incarnation: 1, clock: Clock::ZERO, is_clean: true, is_refilling: false },
+            meta: Meta { incarnation: 1, clock: Clock::ZERO, is_clean: true },
             incarnation: 1,
             wants_incarnation: false,
         }
@@ -199,12 +197,12 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         }
         machine.meta.is_clean = false;
         let earlier_actor = (machine.incarnation == incarnation && life > 1).then(|| machine.actor(node));
-        let (cores, is_refilling) = (machine.cores_wanted, machine.meta.is_refilling);
+        let cores = machine.cores_wanted;
         let (actor, clock) = (machine.actor(node), machine.meta.clock);
         let stores = machine.disk.open(Opening { cores, actor, interrupted, clock, now: machine.clock.read(now) });
         let protocol = |core| {
             let (ring, limits) = (ring.clone(), limits.clone());
-            P::new(Setup { node: node_id(node), core, cores, ring, limits, life, earlier_actor, is_refilling })
+            P::new(Setup { node: node_id(node), core, cores, ring, limits, life, earlier_actor })
         };
         let cores = stores.into_iter().zip(0..).map(|(store, core)| Core {
             store: Watched::new(store),
@@ -337,7 +335,6 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         machine.disk.wipe();
         machine.is_rotten = false;
         machine.meta.clock = Clock::ZERO;
-        machine.meta.is_refilling = true;
         machine.meta.is_clean = mutated(Mutation::SameActorAfterWipe);
         self.checkers.model.note_wiped(node);
         self.tell(None, || format!("n{node} gets an empty disk"));
