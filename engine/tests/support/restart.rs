@@ -115,7 +115,10 @@ impl Node {
                             self.finish_read(token).unwrap()
                         }
                     };
-                    keys.push(record.key().to_vec());
+                    // What has expired beside others only the record tells.
+                    if record.is_shown(self.now_ms) {
+                        keys.push(record.key().to_vec());
+                    }
                 }
             }
         }

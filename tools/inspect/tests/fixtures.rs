@@ -1,5 +1,6 @@
 //! Files of every format, as they were committed: every later version reads them, and writes the same as the newest of them as
-//! long as it writes that format. Format 2 is that of runs which hold siblings; all else is as in format 1.
+//! long as it writes that format. Format 2 is that of runs which hold siblings, format 3 that of a
+//! `node.meta` which knows of a cluster; all else is as in the one before.
 //!
 //! `ANNULUS_BLESS=1` writes the newest anew, which is a change of the format, and what is said of all.
 
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 use support::*;
 use tempfile::TempDir;
 
-const FORMATS: [&str; 2] = ["format-1", "format-2"];
+const FORMATS: [&str; 3] = ["format-1", "format-2", "format-3"];
 const NEWEST: &str = FORMATS[FORMATS.len() - 1];
 
 const COMMANDS: [(&str, &[&str]); 3] = [
