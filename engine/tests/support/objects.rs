@@ -21,7 +21,7 @@ use annulus_engine::{
     Commit, Engine, Found, Key, Merge, MergeTicket, ObjectFound, ReadError, ReadPlan, Record, Refusal, Versions,
     index::IndexHash,
 };
-use annulus_object::{Actor, Clock, Comparison, Context, Dot, HybridClock, Object, ObjectView, Sibling};
+use annulus_object::{Actor, Clock, Comparison, Context, Dot, HybridClock, Object, ObjectView};
 use std::collections::BTreeMap;
 
 use super::{Node, PARTITIONS, Random, owned, partition_of};
@@ -183,12 +183,6 @@ fn shown(object: &Object, now_ms: u64) -> Option<Vec<u8>> {
     let newest = object.newest()?;
     let is_expired = (1..=now_ms).contains(&newest.expires_at_ms);
     newest.value.clone().filter(|_| !is_expired)
-}
-
-/// Whether some sibling has a value to be shown.
-fn has_value(object: &Object, now_ms: u64) -> bool {
-    let is_live = |sibling: &Sibling| sibling.value.is_some() && !(1..=now_ms).contains(&sibling.expires_at_ms);
-    object.siblings().iter().any(is_live)
 }
 
 impl Objects {

@@ -1,5 +1,7 @@
 //! What must be seen: every key's object is one that the model allows, hints are listed once, sums agree.
 
+use annulus_object::Sibling;
+
 use super::*;
 
 impl Objects {
@@ -171,6 +173,12 @@ impl Objects {
         expected.sort();
         assert_eq!(self.node.scan_keys(3), expected, "keys scanned");
     }
+}
+
+/// Whether some sibling has a value to be shown.
+fn has_value(object: &Object, now_ms: u64) -> bool {
+    let is_live = |sibling: &Sibling| sibling.value.is_some() && !(1..=now_ms).contains(&sibling.expires_at_ms);
+    object.siblings().iter().any(is_live)
 }
 
 /// A crash leaves the last durable object, merged with some of those that were on their way.
