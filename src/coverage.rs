@@ -27,11 +27,6 @@ use crate::mesh::CoreMap;
 /// Low bits of a hash that a cursor does not carry, because the partition takes their place.
 const DROPPED_BITS: u32 = 14;
 
-/// The core that has a partition, on a node with that many cores: as [`CoreMap`] spreads them.
-pub fn core_of(partition: PartitionId, partitions: u32, cores: u16) -> u16 {
-    u16::try_from(u32::from(partition) * u32::from(cores) / partitions).expect("less than cores")
-}
-
 /// What a node announces, if clients can be sent there: it has a port for every core, and no more cores than there are partitions.
 pub fn reachable(member: &MemberView, partitions: u32) -> Option<&Announced> {
     let announced = member.announced.as_ref()?;
@@ -53,7 +48,7 @@ pub fn first_up_core(view: &ClusterView, map: &CoreMap, partition: PartitionId) 
     let node = first_up(view, map.partitions(), partition);
     let announced = view.member(node).filter(|_| node != view.own).and_then(|other| reachable(other, map.partitions()));
     let core = match announced {
-        Some(announced) => core_of(partition, map.partitions(), announced.cores),
+        Some(announced) => CoreMap::core_among(partition, map.partitions(), announced.cores),
         None => map.core_of(partition),
     };
     PeerCore { node, core }

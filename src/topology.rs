@@ -33,7 +33,7 @@ use smallvec::SmallVec;
 
 use crate::cluster_view::{ClusterView, MemberView};
 use crate::config::Announce;
-use crate::coverage::{self, core_of, reachable};
+use crate::coverage::{self, reachable};
 use crate::mesh::CoreMap;
 use crate::node::{Node, PEERS_PORT_OFFSET};
 use crate::quorums::Quorums;
@@ -196,7 +196,8 @@ impl Topology {
         let width = u32::from(SLOTS) / partitions;
         let place = |node: NodeId, partition: u16| {
             let (start, count) = *places.get(&node).filter(|(_, count)| *count > 0)?;
-            let core = core_of(partition, partitions, u16::try_from(count).expect("cores are counted in u16"));
+            let core =
+                CoreMap::core_among(partition, partitions, u16::try_from(count).expect("cores are counted in u16"));
             Some(u32::try_from(start + usize::from(core)).expect("a cluster has fewer cores than 2^32"))
         };
         for partition in 0..u16::try_from(partitions).expect("at most 16384 partitions") {

@@ -30,7 +30,7 @@ fn cores_of_other_nodes_have_the_partitions_that_those_nodes_give_them() {
     for (partitions, cores) in [(1024, 1), (1024, 3), (1024, 16), (16_384, 5), (64, 64)] {
         let map = CoreMap::new(partitions, cores);
         for partition in 0..u16::try_from(partitions).unwrap() {
-            assert_eq!(core_of(partition, partitions, cores), map.core_of(partition));
+            assert_eq!(CoreMap::core_among(partition, partitions, cores), map.core_of(partition));
         }
     }
 }
