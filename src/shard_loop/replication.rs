@@ -9,6 +9,7 @@
 //! Invariant: of every effect its store's part was carried out before the next event goes in, and all of it before the core
 //! sleeps.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use annulus_cluster::counters::Counters;
@@ -115,10 +116,11 @@ impl Replication {
         self.shard.in_flight() == (0, 0, 0) && self.effects.list().is_empty()
     }
 
-    /// Where a node's part of a partition is; `None` for a node that nobody has described.
-    fn peer_core(&self, node: NodeId, partition: u16, partitions: u32) -> Option<PeerCore> {
-        let cores = self.view.member(node)?.announced.as_ref()?.cores;
-        Some(PeerCore { node, core: CoreMap::core_among(partition, partitions, cores) })
+    /// Where a node's part of a partition is, and at which address; `None` for a node that nobody has described.
+    fn place_of(&self, node: NodeId, partition: u16, partitions: u32) -> Option<(PeerCore, Option<SocketAddr>)> {
+        let member = self.view.member(node)?;
+        let cores = member.announced.as_ref()?.cores;
+        Some((PeerCore { node, core: CoreMap::core_among(partition, partitions, cores) }, member.address))
     }
 }
 
@@ -278,10 +280,9 @@ impl<D: Disk> ShardLoop<D> {
     }
 
     fn send_to_peer(&mut self, to: NodeId, partition: u16, message: &[u8]) {
-        let Some(peer) = self.replication.peer_core(to, partition, self.map.partitions()) else {
+        let Some((peer, address)) = self.replication.place_of(to, partition, self.map.partitions()) else {
             return self.tell(Event::Unreachable { peer: to });
         };
-        let address = self.replication.view.member(to).and_then(|member| member.address);
         self.send_frame(peer, address, Channel::Data, message);
     }
 }

@@ -55,6 +55,11 @@ impl Fleet {
 
     /// Tells every node of all others, and who answers.
     pub(super) fn publish(&mut self) {
+        self.publish_as(Role::Active);
+    }
+
+    /// The same, of members that all have one role.
+    fn publish_as(&mut self, role: Role) {
         self.views += 1;
         let mut map = Membership::default();
         for (at, cluster) in self.nodes.iter().enumerate() {
@@ -62,7 +67,7 @@ impl Fleet {
             let mut announced = control::announced(&cluster.node.config, 1, cluster.cores.len() as u16);
             announced.peers.port += at as u16;
             map.announce(node, clock, announced).unwrap();
-            map.set_role(node, clock, node, Role::Active).unwrap();
+            map.set_role(node, clock, node, role).unwrap();
         }
         let ring = Ring::of(&map, 1024, 3);
         for (at, cluster) in self.nodes.iter().enumerate() {
@@ -187,6 +192,20 @@ impl Fleet {
         self.settle();
         self.nodes[node].replies(client)
     }
+}
+
+#[test]
+fn nobody_serves_keys_before_somebody_owns_them() {
+    let mut fleet = Fleet::new(3, 1);
+    fleet.publish_as(Role::Joining);
+    let client = fleet.nodes[0].connect(0);
+    for command in ["SET k v", "GET k", "DYN.GET k", "MSET a 1 b 2", "DBSIZE", "SCAN 0"] {
+        let said = fleet.ask((0, client), command);
+        assert!(said.len() == 1 && said[0].starts_with("-CLUSTERDOWN "), "{command}: {said:?}");
+    }
+    assert_eq!(fleet.ask((0, client), "PING"), ["+PONG|"]);
+    fleet.publish();
+    assert_eq!(fleet.ask((0, client), "GET k; SET k v; GET k"), ["$-1|", "+OK|", &bulk("v")]);
 }
 
 #[test]
