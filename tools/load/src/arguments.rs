@@ -17,6 +17,8 @@ use crate::workload::{Named, Sizes, Spread, Workload};
 const CONNECTIONS_MAX: u32 = 20_000;
 const PIPELINE_MAX: u32 = 100_000;
 const THREADS_MAX: u32 = 256;
+/// Replicas that a write may wait for.
+const WAIT_MAX: u32 = 100;
 /// Keys have twelve digits.
 const KEYS_MAX: u64 = 100_000_000_000;
 /// Bytes of a key or a value.
@@ -103,6 +105,9 @@ pub struct RunArguments {
     /// Write every key before the run
     #[arg(long)]
     preload: bool,
+    /// Send WAIT N behind every SET, in one piece with it; the write is done when that many replicas have it
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    wait: u32,
     /// Load before what is counted
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time)]
     warm_up: Duration,
@@ -192,6 +197,7 @@ impl RunArguments {
             key_sizes: self.key_bytes,
             value_sizes: self.value_bytes,
             preload: self.preload || self.verify,
+            wait: within("wait", self.wait, 0, WAIT_MAX)?,
             verify: self.verify,
             warm_up: within_times("warm-up", self.warm_up)?,
             duration: within_times("duration", self.duration.unwrap_or(unless_told))?,

@@ -37,6 +37,10 @@ pub enum Step {
         /// Which write of the key.
         sequence: u32,
     },
+    /// The WAIT behind a SET that was taken.
+    Wait,
+    /// The WAIT behind a SET that was refused: the operation is over, only its reply is to come.
+    Refused,
 }
 
 /// One connection, or the place of one that was lost.

@@ -16,35 +16,13 @@ use crate::content::{Content, head};
 use crate::endpoints::Endpoints;
 use crate::ledger::Ledger;
 use crate::reply::{Malformed, Reply};
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, Source};
 use crate::settings::{Mode, Settings};
 use crate::tally::Tally;
 use crate::workload::{KeyChoice, Operation, mix};
 
 /// Requests that may wait for room on a connection; what is due beyond is an error.
 const BACKLOG_MAX: usize = 1 << 20;
-
-/// Where requests come from.
-#[derive(Debug)]
-pub enum Source {
-    /// Nothing new; what is under way ends.
-    Nothing,
-    /// Every key once, from `next` on, with so many under way.
-    Each {
-        /// The next key within the thread.
-        next: u64,
-        /// Behind the last.
-        end: u64,
-        /// What is done.
-        operation: Operation,
-        /// Under way at a time.
-        window: usize,
-    },
-    /// The workload, when time says so.
-    Scheduled(Schedule),
-    /// The workload, with so many under way.
-    Windowed(usize),
-}
 
 #[derive(Debug, Clone, Copy)]
 struct Wanted {
@@ -97,6 +75,8 @@ pub struct Load {
     backlog: VecDeque<Wanted>,
     outstanding: usize,
     key: Vec<u8>,
+    /// What follows every SET: nothing, or a WAIT.
+    wait: Vec<u8>,
     /// Requests that may still be made.
     remaining: u64,
     /// Requests due from here to there are counted.
@@ -139,6 +119,7 @@ impl Load {
             backlog: VecDeque::new(),
             outstanding: 0,
             key: Vec::new(),
+            wait: settings.wait_behind_a_write(),
             remaining: settings.count.map_or(u64::MAX, |count| settings.part(count, thread)),
             measured: 0..0,
             setup_errors: Tally::default(),
@@ -213,7 +194,7 @@ impl Load {
     pub fn on_lost(&mut self, index: usize, kind: &str) {
         let lost = self.connections[index].lose();
         self.outstanding -= lost.len();
-        for one in lost {
+        for one in lost.into_iter().filter(|one| one.step != Step::Refused) {
             // Only here the end of a write is unknown; one that was refused comes before whatever is acknowledged later.
             if let (Step::Set { sequence }, Some(ledger)) = (one.step, &mut self.ledger) {
                 ledger.doubt_write(one.local, sequence);
@@ -247,8 +228,15 @@ impl Load {
     }
 
     fn on_reply(&mut self, connection: &mut Connection, index: usize, one: Outstanding, reply: Reply<'_>, now_ns: u64) {
+        if one.step == Step::Refused {
+            return;
+        }
         if let Reply::Error(text) = reply {
             let word = text.split(|byte| *byte == b' ').next().unwrap_or_default();
+            if matches!(one.step, Step::Set { .. }) && self.settings.wait > 0 {
+                connection.outstanding.push_front(Outstanding { step: Step::Refused, ..one });
+                self.outstanding += 1;
+            }
             return self.count_error(one.measured, &String::from_utf8_lossy(word));
         }
         match (one.step, reply) {
@@ -263,7 +251,15 @@ impl Load {
                 if let Some(ledger) = &mut self.ledger {
                     ledger.finish_write(one.local, sequence);
                 }
+                if self.settings.wait > 0 {
+                    // It left with the SET, so the next reply is its own.
+                    connection.outstanding.push_front(Outstanding { step: Step::Wait, ..one });
+                    self.outstanding += 1;
+                    return;
+                }
             }
+            (Step::Wait, Reply::Integer(copies)) if copies >= i64::from(self.settings.wait) => {}
+            (Step::Wait, Reply::Integer(_)) => return self.count_error(one.measured, "too-few-copies"),
             _ => return self.count_error(one.measured, "unexpected-reply"),
         }
         if one.operation == Operation::ReadThenWrite && matches!(one.step, Step::Get { .. }) {
@@ -380,6 +376,7 @@ impl Load {
         connection.out.extend_from_slice(&self.key);
         let (key, draw) = (self.global(local), self.random.random());
         self.content.value(key, sequence, draw, self.ledger.is_some(), &mut connection.out);
+        connection.out.extend_from_slice(&self.wait);
         Step::Set { sequence }
     }
 

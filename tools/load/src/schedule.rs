@@ -7,6 +7,8 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use rand_distr::{Distribution, Exp1};
 
+use crate::workload::Operation;
+
 /// How the gaps between requests are spread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Arrivals {
@@ -47,6 +49,28 @@ impl Schedule {
         };
         self.next_ns += self.gap_ns * factor;
     }
+}
+
+/// Where requests come from.
+#[derive(Debug)]
+pub enum Source {
+    /// Nothing new; what is under way ends.
+    Nothing,
+    /// Every key once, from `next` on, with so many under way.
+    Each {
+        /// The next key within the thread.
+        next: u64,
+        /// Behind the last.
+        end: u64,
+        /// What is done.
+        operation: Operation,
+        /// Under way at a time.
+        window: usize,
+    },
+    /// The workload, when time says so.
+    Scheduled(Schedule),
+    /// The workload, with so many under way.
+    Windowed(usize),
 }
 
 #[cfg(test)]

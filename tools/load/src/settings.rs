@@ -40,6 +40,8 @@ pub struct Settings {
     pub value_sizes: Sizes,
     /// Write every key before the run.
     pub preload: bool,
+    /// Copies beside the primary's that a WAIT behind every SET asks for; 0 without one.
+    pub wait: u32,
     /// Check every value.
     pub verify: bool,
     /// Load that is not counted.
@@ -59,5 +61,14 @@ impl Settings {
     pub fn part(&self, whole: u64, thread: u32) -> u64 {
         let threads = u64::from(self.threads);
         whole / threads + u64::from(u64::from(thread) < whole % threads)
+    }
+
+    /// The WAIT that follows every SET, encoded; nothing where none is wanted.
+    pub fn wait_behind_a_write(&self) -> Vec<u8> {
+        if self.wait == 0 {
+            return Vec::new();
+        }
+        let (copies, time) = (self.wait.to_string(), self.patience.as_millis().to_string());
+        format!("*3\r\n$4\r\nWAIT\r\n${}\r\n{copies}\r\n${}\r\n{time}\r\n", copies.len(), time.len()).into_bytes()
     }
 }

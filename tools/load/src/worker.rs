@@ -15,7 +15,8 @@ use annulus_net::ring::{Event, Ring, RingLimits, Wait};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::endpoints::{self, EndpointError, Endpoints};
-use crate::load::{Load, Source};
+use crate::load::Load;
+use crate::schedule::Source;
 use crate::settings::Settings;
 use crate::tally::SecondTally;
 use crate::workload::Operation;

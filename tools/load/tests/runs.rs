@@ -62,6 +62,18 @@ fn errors_are_counted_by_kind() {
 }
 
 #[test]
+fn a_write_that_waits_is_done_when_its_copies_are_there() {
+    let server = Server::start(Faults { refuses: Some(10), copies_less: Some(9), ..Faults::default() });
+    let options = "--closed --connections 2 --pipeline 3 --workload set --count 1000 --warm-up 0s --wait 2";
+    let (output, report) = run(server.port, options);
+    assert_eq!(output.status.code(), Some(0));
+    // A WAIT behind a write that was refused counts for nothing, whatever it says.
+    assert_eq!((server.requests(), server.waits(), number(&report, "/errors/OOM")), (2000, 1000, 100.0), "{report}");
+    let few = number(&report, "/errors/too-few-copies");
+    assert!((90.0..=111.0).contains(&few) && number(&report, "/replies") + few == 900.0, "{report}");
+}
+
+#[test]
 fn lost_connections_come_back_and_lose_no_acknowledged_write() {
     let server = Server::start(Faults { closes: Some(500), ..Faults::default() });
     let (output, report) = run(

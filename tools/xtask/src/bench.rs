@@ -6,6 +6,7 @@
 //! Invariant: every process ends by its own id and every directory of data goes, whatever fails; what was measured before
 //! a failure is stored and says that it is not complete.
 
+mod cluster;
 mod compaction;
 mod counters;
 mod figures;

@@ -21,6 +21,8 @@ pub struct Faults {
     pub flips: Option<u64>,
     /// Answers every n-th SET with an error.
     pub refuses: Option<u64>,
+    /// Copies fewer than WAIT asks for, at every n-th WAIT.
+    pub copies_less: Option<u64>,
     /// Does nothing at all for a while at the n-th request.
     pub pauses: Option<(u64, Duration)>,
     /// Closes the connection at every n-th request.
@@ -34,6 +36,7 @@ struct State {
     values: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
     sets: AtomicU64,
     gets: AtomicU64,
+    waits: AtomicU64,
     requests: AtomicU64,
     stopped: AtomicBool,
 }
@@ -58,6 +61,7 @@ impl Server {
             values: Mutex::default(),
             sets: AtomicU64::new(0),
             gets: AtomicU64::new(0),
+            waits: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
         });
@@ -72,6 +76,11 @@ impl Server {
             }
         });
         Self { port, state }
+    }
+
+    /// WAITs among them.
+    pub fn waits(&self) -> u64 {
+        self.state.waits.load(Ordering::SeqCst)
     }
 
     /// Requests that came.
@@ -133,6 +142,11 @@ fn serve(stream: TcpStream, state: &State) -> std::io::Result<()> {
                         out.write_all(&reply)?;
                     }
                 }
+            }
+            [name, copies, _] if name == b"WAIT" => {
+                let wanted: i64 = std::str::from_utf8(copies).ok().and_then(|text| text.parse().ok()).expect("a number");
+                let copied = wanted - i64::from(nth(&state.waits, state.faults.copies_less));
+                out.write_all(format!(":{copied}\r\n").as_bytes())?;
             }
             _ => out.write_all(b"-ERR unknown command\r\n")?,
         }

@@ -6,7 +6,7 @@
 //! Invariant: a turn "compacting" in which nothing was compacted, or one "paused" that goes on compacting, is an error.
 
 use super::figures::{self, Figures};
-use super::load::{self, Length, Load, Paced};
+use super::load::{self, Length, Load, Paced, WARM_UP_MS};
 use super::results::{Metric, Run, Table};
 use super::runner::{Context, contestant, remove, summary, under_load};
 use super::server::{Server, Setup};
@@ -104,6 +104,8 @@ fn turn(
         value_bytes: plan.value_bytes,
         length: Length::Seconds(plan.seconds),
         seed: round,
+        warm_up_ms: WARM_UP_MS,
+        extra: Vec::new(),
     };
     let before = Figures::of(server)?;
     let (mut values, remarks) = under_load(context, server, &load).map_err(|error| format!("{case}: {error}"))?;

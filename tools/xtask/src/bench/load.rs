@@ -51,6 +51,10 @@ pub struct Load {
     pub value_bytes: u64,
     pub length: Length,
     pub seed: u32,
+    /// Requests before those that are counted; of servers that cannot count theirs there are none.
+    pub warm_up_ms: u32,
+    /// options that the contestant brings
+    pub extra: Vec<&'static str>,
 }
 
 impl Load {
@@ -64,10 +68,11 @@ impl Load {
         words.extend(strings(&["--distribution", self.distribution, "--seed", &number(self.seed)]));
         words.extend(match self.length {
             Length::Seconds(seconds) => {
-                strings(&["--warm-up", &format!("{WARM_UP_MS}ms"), "--duration", &format!("{seconds}s")])
+                strings(&["--warm-up", &format!("{}ms", self.warm_up_ms), "--duration", &format!("{seconds}s")])
             }
             Length::Requests(count) => strings(&["--warm-up", "0ms", "--count", &count.to_string()]),
         });
+        words.extend(strings(&self.extra));
         words.extend(strings(&["--quiet", "--json", report]));
         words
     }
@@ -75,7 +80,7 @@ impl Load {
     /// Runs it against a server.
     pub fn run(&self, programs: &Programs, server: &mut Server, directory: &Path) -> Result<Report, String> {
         let length = match self.length {
-            Length::Seconds(seconds) => Duration::from_millis(u64::from(seconds) * 1000 + u64::from(WARM_UP_MS)),
+            Length::Seconds(seconds) => Duration::from_millis(u64::from(seconds) * 1000 + u64::from(self.warm_up_ms)),
             Length::Requests(count) => Duration::from_secs(count / REQUESTS_PER_SECOND),
         };
         let port = server.port();
@@ -162,6 +167,7 @@ pub struct Report {
 
 #[derive(Debug, Clone, Deserialize)]
 struct Latency {
+    mean: f64,
     p50: f64,
     p99: f64,
     p999: f64,
@@ -189,6 +195,7 @@ impl Report {
     pub fn values(&self) -> Values {
         Values::from([
             (Metric::Throughput, self.throughput),
+            (Metric::MeanUs, self.latency.mean),
             (Metric::P50Us, self.latency.p50),
             (Metric::P99Us, self.latency.p99),
             (Metric::P999Us, self.latency.p999),
@@ -232,7 +239,17 @@ mod tests {
         let paced = Paced::Closed { connections: 8, pipeline: 2 };
         let length = Length::Seconds(4);
         let distribution = "uniform";
-        let mut load = Load { workload: "get", distribution, paced, keys: 7, value_bytes: 100, length, seed: 3 };
+        let mut load = Load {
+            workload: "get",
+            distribution,
+            paced,
+            keys: 7,
+            value_bytes: 100,
+            length,
+            seed: 3,
+            warm_up_ms: WARM_UP_MS,
+            extra: Vec::new(),
+        };
         let words = load.arguments(99, "r.json").join(" ");
         let wanted = "run --endpoint 127.0.0.1:99 --workload get --threads 1 --keys 7 --value-bytes 100 --closed \
                       --connections 8 --pipeline 2 --distribution uniform --seed 3 --warm-up 300ms --duration 4s --quiet \

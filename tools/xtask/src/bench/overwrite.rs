@@ -9,7 +9,7 @@
 
 use super::counters::disk_usage;
 use super::figures::{self, Figures};
-use super::load::{self, Length, Load, Paced};
+use super::load::{self, Length, Load, Paced, WARM_UP_MS};
 use super::results::{Metric, Run, Table, Values};
 use super::runner::{Context, contestant, remove};
 use super::server::{Server, Setup};
@@ -117,6 +117,8 @@ fn measure(context: &Context, plan: &Overwrite, data: &Path, table: &mut Table) 
             value_bytes: plan.value_bytes,
             length: Length::Requests(plan.keys),
             seed: pass,
+            warm_up_ms: WARM_UP_MS,
+            extra: Vec::new(),
         };
         let (report, space) =
             watched(&Space { port: server.port(), data }, || load.run(context.programs, &mut server, context.scratch));

@@ -7,7 +7,7 @@
 //! Invariant: a start counts only if the stored value came back, and nothing else runs meanwhile.
 
 use super::figures::Figures;
-use super::load::{self, Length, Load, Paced};
+use super::load::{self, Length, Load, Paced, WARM_UP_MS};
 use super::results::{Metric, Run, Table, Values};
 use super::runner::{Context, contestant, remove};
 use super::server::{Product, START, Server, Setup};
@@ -159,6 +159,8 @@ fn finish(
             value_bytes: VALUE_BYTES,
             length: Length::Requests(keys / LAST_WRITES_SHARE),
             seed: round,
+            warm_up_ms: WARM_UP_MS,
+            extra: Vec::new(),
         };
         load.run(context.programs, &mut server, context.scratch)?;
     }

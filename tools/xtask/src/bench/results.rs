@@ -17,6 +17,7 @@ pub enum Metric {
     Throughput,
     CpuUs,
     KernelCpuUs,
+    MeanUs,
     P50Us,
     P99Us,
     P999Us,
@@ -41,6 +42,7 @@ impl Metric {
             Metric::Throughput => "throughput",
             Metric::CpuUs => "CPU/request",
             Metric::KernelCpuUs => "kernel threads/request",
+            Metric::MeanUs => "mean",
             Metric::P50Us => "p50",
             Metric::P99Us => "p99",
             Metric::P999Us => "p99.9",
@@ -63,7 +65,9 @@ impl Metric {
     pub fn unit(self) -> &'static str {
         match self {
             Metric::Throughput => "1/s",
-            Metric::CpuUs | Metric::KernelCpuUs | Metric::P50Us | Metric::P99Us | Metric::P999Us => "µs",
+            Metric::CpuUs | Metric::KernelCpuUs | Metric::MeanUs | Metric::P50Us | Metric::P99Us | Metric::P999Us => {
+                "µs"
+            }
             Metric::RecordReads
             | Metric::DeviceReads
             | Metric::QueueDepth

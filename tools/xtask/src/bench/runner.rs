@@ -157,7 +157,9 @@ impl Runner<'_> {
                 // Other keys in every case, or the next one would find what this one has read in the cache.
                 let number = self.block.cases.iter().position(|other| other.name == case.name).unwrap_or(0);
                 let seed = round + ROUNDS_MAX * u32::try_from(number).expect("few cases");
-                let load = Load { workload, distribution, paced, keys, value_bytes, length, seed };
+                let warm_up_ms = if setup.copies == 1 { WARM_UP_MS } else { 0 };
+                let extra = setup.load.clone();
+                let load = Load { workload, distribution, paced, keys, value_bytes, length, seed, warm_up_ms, extra };
                 under_load(self.context, server, &load).map_err(|error| format!("{}: {error}", case.name))?
             }
             _ => (idle(server, if self.context.options.quick { IDLE_QUICK } else { IDLE })?, Vec::new()),
@@ -185,34 +187,41 @@ pub fn under_load(context: &Context, server: &mut Server, load: &Load) -> Result
     let (commands, reads, machine) = (server.commands()?, server.record_reads()?, Machine::now());
     let (disk, kernel, cpu) = (Disk::of(context.scratch), Kernel::now(), server.cpu()?);
     let report = load.run(context.programs, server, context.scratch)?;
-    let (cpu_now, kernel_now, disk_now): (Cpu, Kernel, _) = (server.cpu()?, Kernel::now(), Disk::of(context.scratch));
+    let (cpu_now, kernel_now, disk_now) = (server.cpu()?, Kernel::now(), Disk::of(context.scratch));
     // The server's own count includes the warm-up, as its CPU time does.
-    let served = server.commands()?.saturating_sub(commands).max(report.replies) as f64;
+    let counted = server.commands()?.zip(commands).map_or(0, |(now, before)| now.saturating_sub(before));
+    let served = counted.max(report.replies) as f64;
     let mut values = report.values();
-    values.insert(Metric::CpuUs, cpu_now.since(&cpu) as f64 / 1000.0 / served);
+    values.insert(Metric::CpuUs, spent(&cpu, &cpu_now) as f64 / 1000.0 / served);
     values.insert(Metric::KernelCpuUs, kernel_now.since(&kernel) as f64 / 1000.0 / served);
     values.insert(Metric::StolenPercent, Machine::now().stolen_since(&machine));
     if let (Some(before), Some(after)) = (reads, server.record_reads()?) {
         values.insert(Metric::RecordReads, after.saturating_sub(before) as f64 / served);
     }
+    let seconds = report.elapsed_s + f64::from(load.warm_up_ms) / 1000.0;
     if let (Some(before), Some(after)) = (disk, disk_now) {
-        let seconds = report.elapsed_s + f64::from(WARM_UP_MS) / 1000.0;
         values.insert(Metric::DeviceReads, after.reads_since(&before) / served);
         values.insert(Metric::QueueDepth, after.depth_since(&before, seconds));
     }
     let mut remarks = report.remarks();
-    let waited = cpu_now.waited_since(&cpu) as f64 / 1e9 / (report.elapsed_s + f64::from(WARM_UP_MS) / 1000.0);
-    if waited > WAITED_MAX {
+    let waited = cpu_now[0].waited_since(&cpu[0]) as f64 / 1e9 / seconds;
+    // Servers that keep the same data share their CPU on purpose.
+    if waited > WAITED_MAX && cpu.len() == 1 {
         remarks.push(format!("disturbed: the server waited {:.0} % of the time for its CPU", waited * 100.0));
     }
     Ok((values, remarks))
+}
+
+/// CPU time of all processes between two looks, nanoseconds.
+fn spent(before: &[Cpu], after: &[Cpu]) -> u64 {
+    after.iter().zip(before).map(|(after, before)| after.since(before)).sum()
 }
 
 /// CPU time while nobody asks.
 fn idle(server: &Server, length: Duration) -> Result<Values, String> {
     let (before, started) = (server.cpu()?, Instant::now());
     std::thread::sleep(length);
-    let spent = server.cpu()?.since(&before) as f64 / 1e6;
+    let spent = spent(&before, &server.cpu()?) as f64 / 1e6;
     Ok(Values::from([(Metric::IdleCpuMs, spent / started.elapsed().as_secs_f64())]))
 }
 

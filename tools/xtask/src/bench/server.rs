@@ -1,6 +1,7 @@
-//! A server under measurement: which product, with which flags, started and ended.
+//! A server under measurement, or several that keep copies of the same data: which product, with which flags, started and
+//! ended.
 //!
-//! Invariant: a `Server` has answered PING, and its process ends with it.
+//! Invariant: a `Server` has answered PING, its copies are connected, and its processes end with it.
 
 use super::counters::{self, Cpu};
 use super::process::{Process, pinned};
@@ -23,6 +24,12 @@ const STOP: Duration = Duration::from_secs(60);
 pub const START: Duration = Duration::from_secs(300);
 /// Between two base ports: a node also listens on the ports next to its own.
 const PORT_STEP: u16 = 100;
+/// Between two servers that keep the same data.
+const COPY_STEP: u16 = 10;
+/// Servers that keep the same data, where there is more than one.
+pub const COPIES: u16 = 3;
+/// Of the nodes of one cluster; it guards nothing that outlives the run.
+const SECRET: &str = "known to every node of this bench";
 /// Below the range from which the kernel takes the ports of clients.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
@@ -42,11 +49,25 @@ pub struct Setup {
     pub flags: Vec<&'static str>,
     /// Of a node; with more than one it also gets the CPU of the load generator.
     pub cores: &'static str,
+    /// Servers that keep the same data: 1, or `COPIES`.
+    pub copies: u16,
+    /// What the load generator is told besides.
+    pub load: Vec<&'static str>,
 }
 
 impl Setup {
     pub fn new(name: &'static str, product: Product, flags: &[&'static str]) -> Setup {
-        Setup { name, product, flags: flags.to_vec(), cores: "1" }
+        Setup { name, product, flags: flags.to_vec(), cores: "1", copies: 1, load: Vec::new() }
+    }
+
+    /// Three that keep the same data: nodes of a cluster, or a primary and its replicas.
+    pub fn replicated(self) -> Setup {
+        Setup { copies: COPIES, ..self }
+    }
+
+    /// The same under a load with these options.
+    pub fn under(self, load: &[&'static str]) -> Setup {
+        Setup { load: load.to_vec(), ..self }
     }
 
     /// The same on so many cores: where no load runs beside it.
@@ -54,14 +75,34 @@ impl Setup {
         Setup { cores, ..self }
     }
 
-    /// Everything after the program's name.
-    fn arguments(&self, data: &str, port: &str) -> Vec<String> {
-        let listen = format!("127.0.0.1:{port}");
+    /// Everything after the program's name, of one of the servers.
+    fn arguments(&self, data: &str, ports: &[String], number: usize) -> Vec<String> {
+        let listen = format!("127.0.0.1:{}", ports[number]);
         let own: &[&str] = match self.product {
             Product::Annulus => &["serve", "--data", data, "--listen", &listen, "--cores", self.cores, "--http", "off"],
-            Product::Redis | Product::Valkey => &["--dir", data, "--port", port, "--bind", "127.0.0.1", "--save", ""],
+            Product::Redis | Product::Valkey => {
+                &["--dir", data, "--port", &ports[number], "--bind", "127.0.0.1", "--save", ""]
+            }
         };
-        own.iter().chain(&self.flags).map(|word| (*word).to_string()).collect()
+        let words = own.iter().chain(&self.flags).map(|word| (*word).to_string());
+        words.chain(self.companions(data, ports, number)).collect()
+    }
+
+    /// What tells one of several servers of the others.
+    fn companions(&self, data: &str, ports: &[String], number: usize) -> Vec<String> {
+        let (first, all) = (&ports[0], ports.iter().map(|port| format!("127.0.0.1:{port}")).collect::<Vec<_>>());
+        let words: &[&str] = match (self.product, number) {
+            _ if ports.len() == 1 => &[],
+            (Product::Annulus, _) => {
+                let (secret, count) = (format!("{data}.secret"), ports.len().to_string());
+                let named =
+                    ["--cluster", "bench", "--secret-file", &secret, "--found", &count, "--seeds", &all.join(",")];
+                return named.map(str::to_string).into();
+            }
+            (Product::Redis | Product::Valkey, 0) => &[],
+            (Product::Redis | Product::Valkey, _) => &["--replicaof", "127.0.0.1", first],
+        };
+        words.iter().map(|word| (*word).to_string()).collect()
     }
 
     /// What would be typed, without what differs from run to run.
@@ -72,8 +113,15 @@ impl Setup {
             Product::Valkey => "valkey-server",
         };
         let quoted = |word: String| if word.is_empty() { "''".into() } else { word };
-        let arguments = self.arguments("DIR", "PORT").into_iter().map(quoted);
-        std::iter::once(program.to_string()).chain(arguments).collect::<Vec<_>>().join(" ")
+        let ports: Vec<String> = match self.copies {
+            1 => vec!["PORT".into()],
+            copies => (1..=copies).map(|number| format!("PORT{number}")).collect(),
+        };
+        let last = ports.len() - 1;
+        let arguments = self.arguments("DIR", &ports, last).into_iter().map(quoted);
+        let words: Vec<String> = std::iter::once(program.to_string()).chain(arguments).collect();
+        let load = if self.load.is_empty() { String::new() } else { format!(", under {}", self.load.join(" ")) };
+        format!("{}{load}", words.join(" "))
     }
 }
 
@@ -118,57 +166,80 @@ impl Programs {
     }
 }
 
-/// One that answers.
+/// One that answers, with those that keep the same data.
 pub struct Server {
-    process: Process,
+    /// The first is the one that is asked.
+    processes: Vec<Process>,
     port: u16,
 }
 
 impl Server {
-    /// Starts it over a data directory, and waits until it answers PING.
+    /// Starts it over a data directory, and waits until it answers PING and every write reaches all copies.
     pub fn start(programs: &Programs, setup: &Setup, data: &Path) -> Result<Server, String> {
         let mut server = Server::spawn(programs, setup, data)?;
-        server.wait_until(START, |port| wire::ask(port, &["PING"], ANSWER).is_ok_and(|reply| reply == "PONG"))?;
+        let is_ok = |port, words: &[&str], wanted| wire::ask(port, words, ANSWER).is_ok_and(|reply| reply == wanted);
+        server.wait_until(START, |port| is_ok(port, &["PING"], "PONG"))?;
+        if setup.copies > 1 {
+            let others = (setup.copies - 1).to_string();
+            server.wait_until(START, |port| match setup.product {
+                Product::Annulus => ports(port, setup.copies).all(|port| is_ok(port, &["EXISTS", "bench"], "0")),
+                Product::Redis | Product::Valkey => is_ok(port, &["WAIT", &others, "100"], &others),
+            })?;
+        }
         Ok(server)
     }
 
     /// Only starts it.
     pub fn spawn(programs: &Programs, setup: &Setup, data: &Path) -> Result<Server, String> {
-        std::fs::create_dir_all(data).map_err(|error| format!("{}: {error}", data.display()))?;
         let program = programs.of(setup.product).ok_or_else(|| format!("{} is not there", setup.name))?;
         let port = free_port()?;
+        let names: Vec<String> = ports(port, setup.copies).map(|port| port.to_string()).collect();
         let cpus = [programs.server_cpu, programs.client_cpu];
-        let mut command: Command = pinned(if setup.cores == "1" { &cpus[..1] } else { &cpus }, program);
-        command.args(setup.arguments(&data.to_string_lossy(), &port.to_string()));
-        let process = Process::start(command, setup.name, &data.with_extension("log"))?;
-        Ok(Server { process, port })
+        let mut processes = Vec::new();
+        for number in 0..names.len() {
+            let own = if number == 0 { data.to_path_buf() } else { data.with_extension(number.to_string()) };
+            std::fs::create_dir_all(&own).map_err(|error| format!("{}: {error}", own.display()))?;
+            let own_text = own.to_string_lossy().into_owned();
+            if setup.product == Product::Annulus && names.len() > 1 {
+                write_secret(Path::new(&format!("{own_text}.secret")))?;
+            }
+            let mut command: Command = pinned(if setup.cores == "1" { &cpus[..1] } else { &cpus }, program);
+            command.args(setup.arguments(&own_text, &names, number));
+            let log = PathBuf::from(format!("{own_text}.log"));
+            processes.push(Process::start(command, setup.name, &log)?);
+        }
+        Ok(Server { processes, port })
     }
 
     /// Waits until it is as wanted; the time that took.
     pub fn wait_until(&mut self, deadline: Duration, wanted: impl Fn(u16) -> bool) -> Result<Duration, String> {
         let started = Instant::now();
         while !wanted(self.port) {
-            self.process.check_alive()?;
+            self.check_alive()?;
             if started.elapsed() > deadline {
-                return Err(self.process.failure(&format!("does not answer after {deadline:?}")));
+                return Err(self.first().failure(&format!("is not as wanted after {deadline:?}")));
             }
             std::thread::sleep(LOOK);
         }
         Ok(started.elapsed())
     }
 
+    fn first(&self) -> &Process {
+        self.processes.first().expect("spawned with at least one")
+    }
+
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// CPU time so far.
-    pub fn cpu(&self) -> Result<Cpu, String> {
-        Cpu::of(self.process.id())
+    /// CPU time so far, of each process.
+    pub fn cpu(&self) -> Result<Vec<Cpu>, String> {
+        self.processes.iter().map(|process| Cpu::of(process.id())).collect()
     }
 
     /// Bytes that it has had written to storage, as the kernel counts.
     pub fn written_bytes(&self) -> Result<u64, String> {
-        counters::written_bytes(self.process.id())
+        self.processes.iter().map(|process| counters::written_bytes(process.id())).sum()
     }
 
     /// Records that it has read from its disk so far; `None` of one that does not count them.
@@ -176,40 +247,58 @@ impl Server {
         Ok(wire::field(&self.ask(&["INFO", "stats"])?, "record_reads"))
     }
 
-    /// Commands that it has served so far, as it says itself.
-    pub fn commands(&self) -> Result<u64, String> {
+    /// Commands that it has served so far, as it says itself; `None` of several, where each counts what the others hand on.
+    pub fn commands(&self) -> Result<Option<u64>, String> {
+        if self.processes.len() > 1 {
+            return Ok(None);
+        }
         let info = self.ask(&["INFO", "stats"])?;
-        wire::field(&info, "total_commands_processed").ok_or_else(|| "INFO stats counts no commands".into())
+        wire::field(&info, "total_commands_processed").map(Some).ok_or_else(|| "INFO stats counts no commands".into())
     }
 
     /// One question.
     pub fn ask(&self, words: &[&str]) -> Result<String, String> {
         let deadline = if words == ["SAVE"] { SAVE } else { ANSWER };
-        wire::ask(self.port, words, deadline).map_err(|error| self.process.failure(&error))
+        wire::ask(self.port, words, deadline).map_err(|error| self.first().failure(&error))
     }
 
     /// An error when it has ended.
     pub fn check_alive(&mut self) -> Result<(), String> {
-        self.process.check_alive()
+        self.processes.iter_mut().try_for_each(Process::check_alive)
     }
 
     /// Ends it as an operator would.
     pub fn stop(self) -> Result<(), String> {
-        self.process.stop(STOP)
+        self.processes.into_iter().try_for_each(|process| process.stop(STOP))
     }
 
     /// `kill -9`.
     pub fn kill(self) -> Result<(), String> {
-        self.process.kill()
+        self.processes.into_iter().try_for_each(Process::kill)
     }
 }
 
-/// A base port with room for a core beside it.
+/// The ports of servers that keep the same data.
+fn ports(first: u16, copies: u16) -> impl Iterator<Item = u16> {
+    (0..copies).map(move |number| first + number * COPY_STEP)
+}
+
+/// As a node wants it: nobody else may read it.
+fn write_secret(path: &Path) -> Result<(), String> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
+    file.and_then(|mut file| file.write_all(SECRET.as_bytes())).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// A base port with room for a core beside it, and for its copies.
 fn free_port() -> Result<u16, String> {
     let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     let first = PORTS.start + (std::process::id() % 20) as u16 * PORT_STEP;
     let mut bases = (first..PORTS.end).step_by(usize::from(PORT_STEP));
-    bases.find(|&port| (port..port + 3).all(free)).ok_or_else(|| "no free block of ports on 127.0.0.1".into())
+    let room = |port| ports(port, COPIES).all(|port| (port..port + 3).all(free) && free(port + 10_000));
+    bases.find(|&port| room(port)).ok_or_else(|| "no free block of ports on 127.0.0.1".into())
 }
 
 #[cfg(test)]
@@ -223,6 +312,10 @@ mod tests {
         assert_eq!(setup.shown(), wanted);
         let setup = Setup::new("quiet", Product::Annulus, &["--durability", "sync"]);
         assert!(setup.shown().starts_with("annulus serve --data DIR --listen 127.0.0.1:PORT --cores 1"));
-        assert_eq!(setup.arguments("d", "9")[4], "127.0.0.1:9");
+        assert_eq!(setup.arguments("d", &["9".into()], 0)[4], "127.0.0.1:9");
+        let setup = Setup::new("copies", Product::Redis, &[]).replicated().under(&["--wait", "1"]);
+        assert!(setup.shown().ends_with("--replicaof 127.0.0.1 PORT1, under --wait 1"), "{}", setup.shown());
+        let nodes = Setup::new("nodes", Product::Annulus, &[]).replicated().shown();
+        assert!(nodes.contains("--listen 127.0.0.1:PORT3") && nodes.contains("--found 3 --seeds 127.0.0.1:PORT1,127"));
     }
 }

@@ -87,7 +87,8 @@ fn median(tables: &[Table], case: &str, contestant: &str, metric: Metric) -> Opt
     Spread::of(values.map(|(_, value)| value).collect()).map(|spread| spread.median)
 }
 
-fn at_most(what: &str, value: Option<f64>, most: f64) -> String {
+/// A promise of a ceiling, and whether it is kept.
+pub fn at_most(what: &str, value: Option<f64>, most: f64) -> String {
     judged(what, value, "at most", most, |value| value <= most)
 }
 
