@@ -2,8 +2,9 @@
 //!
 //! Every owner is sent the whole object at once. A slot whose owner is down, refuses, or does not answer in time is given to
 //! the next healthy node of the preference list, with a hint for that owner. When there is nobody left, or at the deadline,
-//! this node keeps a hint for the owner itself: that copy is not counted, since this node counts already. A copy of which not
-//! even a hint is kept is left to anti-entropy.
+//! this node keeps a hint for the owner itself: that copy is not counted, since this node counts already. Of a write that was
+//! answered it does so earlier when room for new ones runs short. A copy of which not even a hint is kept is left to
+//! anti-entropy.
 //!
 //! Invariant: no node is asked for two slots; a slot's hint is always for that slot's owner.
 
@@ -116,8 +117,8 @@ impl Copies {
         turn.store_object(id.token(OWN_COPY), home, self.hash, self.spans(message));
     }
 
-    /// The next healthy node is asked to keep the slot's copy, with a hint for its owner.
-    fn stand_in(&mut self, turn: &mut Turn<'_>, id: Handle, slot: usize) {
+    /// The next healthy node is asked to keep the slot's copy, with a hint for its owner; false when there is none.
+    fn stand_in(&mut self, turn: &mut Turn<'_>, id: Handle, slot: usize) -> bool {
         let list = turn.preference_list(self.partition, self.n);
         while let Some(node) = list.fallback(self.next_fallback) {
             self.next_fallback += 1;
@@ -130,12 +131,13 @@ impl Copies {
             turn.common.counters.sloppy_copies += 1;
             let message = self.write_message(turn, id, Some(self.owners[slot]));
             turn.send(node, self.partition, &message);
-            return;
+            return true;
         }
         self.tally.close(slot);
         if !self.tally.is_waiting(slot) {
             self.hint_here(turn, id, slot);
         }
+        false
     }
 
     /// Nobody else keeps the slot's copy for its owner: this node does, beside its own.
@@ -228,8 +230,9 @@ impl Copies {
         self.tally.answer(node, Keeping::Failed);
     }
 
-    /// Asks somebody else for every slot that nobody keeps and of which nobody has been heard for too long.
-    pub(crate) fn reroute(&mut self, turn: &mut Turn<'_>, id: Handle) {
+    /// Asks somebody else for every slot that nobody keeps and of which nobody has been heard for too long. In a hurry a hint
+    /// takes the place of what is still waited for, though it may yet arrive.
+    pub(crate) fn reroute(&mut self, turn: &mut Turn<'_>, id: Handle, hurries: bool) {
         let patience_us = turn.common.limits.reroute_after_us;
         for slot in 0..self.owners.len() {
             if self.tally.is_kept(slot) || self.own_hints >> slot & 1 == 1 {
@@ -244,7 +247,9 @@ impl Copies {
                     turn.avoid(node);
                 }
             }
-            self.stand_in(turn, id, slot);
+            if !self.stand_in(turn, id, slot) && hurries {
+                self.hint_here(turn, id, slot);
+            }
         }
     }
 

@@ -79,10 +79,11 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            requests_max: 4096,
+            // A third of a second of what a core takes on, for the time until a node that stopped counts as down.
+            requests_max: 32_768,
             request_bytes_max: 256 << 20,
-            buffer_keep_bytes: 64 << 10,
-            replica_operations_max: 8192,
+            buffer_keep_bytes: 4 << 10,
+            replica_operations_max: 32_768,
             siblings_warn: 16,
             siblings_max: 64,
             message_bytes_max: 64 << 20,

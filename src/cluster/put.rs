@@ -280,8 +280,8 @@ impl Put {
         }
     }
 
-    /// Its time has come, or a node is gone.
-    pub(crate) fn on_time(&mut self, turn: &mut Turn<'_>, id: Handle) {
+    /// Its time has come, or a node is gone. Where it is crowded, what was answered does not wait for copies that are late.
+    pub(crate) fn on_time(&mut self, turn: &mut Turn<'_>, id: Handle, is_crowded: bool) {
         let is_over = turn.now.steady_us >= self.deadline_us;
         match self.phase {
             Phase::Done => {}
@@ -295,7 +295,7 @@ impl Put {
                 if is_over {
                     self.copies.give_hints(turn, id);
                 } else {
-                    self.copies.reroute(turn, id);
+                    self.copies.reroute(turn, id, is_crowded && self.is_answered);
                 }
                 self.settle(turn);
             }

@@ -70,6 +70,12 @@ impl Requests {
         is_owner && takes && common.stamping.is_possible(turn.store, unix_ms, partition, turn.effects)
     }
 
+    /// Whether so many commands are under way that those which were answered have to end early.
+    fn is_crowded(&self, turn: &Turn<'_>) -> bool {
+        let limits = &turn.common.limits;
+        self.len() * 2 > limits.requests_max || turn.common.request_bytes * 2 > limits.request_bytes_max
+    }
+
     /// A client of this node writes.
     pub(crate) fn on_put(&mut self, turn: &mut Turn<'_>, command: &PutCommand<'_>) {
         let bytes = command.write.key.bytes.len() + command.write.value.map_or(0, <[u8]>::len);
@@ -359,8 +365,9 @@ impl Requests {
         while has_room(turn)
             && let Some(slot) = self.put_timers.pop_due(steady_us)
         {
-            let id = self.puts.at(slot).expect("a deadline is of a write under way");
-            self.puts.get(id).expect("it is there").on_time(turn, id);
+            let (id, is_crowded) =
+                (self.puts.at(slot).expect("a deadline is of a write under way"), self.is_crowded(turn));
+            self.puts.get(id).expect("it is there").on_time(turn, id, is_crowded);
             self.after_put(turn, id);
         }
         while has_room(turn)

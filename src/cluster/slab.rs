@@ -79,13 +79,14 @@ pub(crate) const NOBODY: StoreToken = StoreToken(0);
 struct Place<T> {
     thing: T,
     generation: u32,
-    is_live: bool,
 }
 
 /// Requests of one kind.
 pub(crate) struct Slab<T> {
     kind: Kind,
     places: Vec<Place<T>>,
+    /// One bit a place: in use. Apart from the places, so that a look through all of them touches little memory.
+    live: Vec<u64>,
     free: Vec<u32>,
     max: usize,
 }
@@ -94,7 +95,7 @@ impl<T: Default> Slab<T> {
     /// Room for `max`.
     pub(crate) fn new(kind: Kind, max: usize) -> Self {
         assert!(max <= crate::limits::SLOTS_MAX, "a slot has 20 bits");
-        Self { kind, places: Vec::new(), free: Vec::new(), max }
+        Self { kind, places: Vec::new(), live: Vec::new(), free: Vec::new(), max }
     }
 
     /// A place for a new request, with whatever the last one there left; `None` when all are taken.
@@ -102,49 +103,56 @@ impl<T: Default> Slab<T> {
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None if self.places.len() < self.max => {
-                self.places.push(Place { thing: T::default(), generation: 0, is_live: false });
+                if self.places.len().is_multiple_of(64) {
+                    self.live.push(0);
+                }
+                self.places.push(Place { thing: T::default(), generation: 0 });
                 self.places.len() as u32 - 1
             }
             None => return None,
         };
+        assert!(!self.is_live(slot), "a free place is free");
+        self.live[slot as usize / 64] |= 1 << (slot % 64);
         let place = &mut self.places[slot as usize];
-        assert!(!place.is_live, "a free place is free");
-        place.is_live = true;
         place.generation = place.generation.wrapping_add(1);
         Some(Handle { kind: self.kind, slot, generation: place.generation })
     }
 
     /// The request, if it is still under way.
     pub(crate) fn get(&mut self, handle: Handle) -> Option<&mut T> {
+        let is_live = self.is_live(handle.slot);
         let place = self.places.get_mut(handle.slot as usize)?;
-        (place.is_live && place.generation == handle.generation).then_some(&mut place.thing)
+        (is_live && place.generation == handle.generation).then_some(&mut place.thing)
+    }
+
+    fn is_live(&self, slot: u32) -> bool {
+        self.live.get(slot as usize / 64).is_some_and(|bits| bits >> (slot % 64) & 1 == 1)
     }
 
     /// The same request under a new number: what is still to come for the old one comes too late.
     pub(crate) fn renew(&mut self, handle: Handle) -> Handle {
+        assert!(self.get(handle).is_some(), "what is renewed is under way");
         let place = &mut self.places[handle.slot as usize];
-        assert!(place.is_live && place.generation == handle.generation, "what is renewed is under way");
         place.generation = place.generation.wrapping_add(1);
         Handle { generation: place.generation, ..handle }
     }
 
     /// The end of a request.
     pub(crate) fn release(&mut self, handle: Handle) {
-        let place = &mut self.places[handle.slot as usize];
-        assert!(place.is_live && place.generation == handle.generation, "a request ends once");
-        place.is_live = false;
+        assert!(self.get(handle).is_some(), "a request ends once");
+        self.live[handle.slot as usize / 64] &= !(1 << (handle.slot % 64));
         self.free.push(handle.slot);
     }
 
     /// All requests, by place.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.places.iter().filter(|place| place.is_live).map(|place| &place.thing)
+        let live = |(slot, _): &(usize, &Place<T>)| self.is_live(*slot as u32);
+        self.places.iter().enumerate().filter(live).map(|(_, place)| &place.thing)
     }
 
     /// The request in a place.
     pub(crate) fn at(&self, slot: u32) -> Option<Handle> {
-        let place = self.places.get(slot as usize).filter(|place| place.is_live)?;
-        Some(Handle { kind: self.kind, slot, generation: place.generation })
+        self.is_live(slot).then(|| Handle { kind: self.kind, slot, generation: self.places[slot as usize].generation })
     }
 
     /// Places that were ever in use.

@@ -2,9 +2,10 @@
 
 use annulus_cluster::effect::Failure;
 use annulus_cluster::event::StoreFailure;
+use annulus_cluster::limits::Limits;
 use annulus_object::{Comparison, Context};
 
-use crate::world::{Told, Wish, World, node, values};
+use crate::world::{Told, Wish, World, node, quiet_limits, values};
 
 fn set(value: &str) -> Wish<'_> {
     Wish { value: Some(value.as_bytes()), ..Wish::default() }
@@ -51,6 +52,29 @@ fn nothing_is_found_of_a_key_that_was_never_written_and_a_deleted_one_is_a_tombs
     let get = world.get(1, b"k", None);
     world.settle();
     assert_eq!(found(&world, get), ["(del)"]);
+}
+
+/// Of three nodes one is silent and nobody else may keep its copies: what waits for it must not fill the places for new writes.
+#[test]
+fn writes_go_on_while_the_third_owner_is_silent() {
+    let mut world = World::with_limits(3, Limits { requests_max: 16, ..quiet_limits() });
+    world.cuts.extend([(0, 2), (2, 0)]);
+    let keys: Vec<String> = (0..60).map(|number| format!("k{number}")).collect();
+    for key in &keys {
+        let put = world.put(0, key.as_bytes(), &set("v"));
+        world.wait_in_steps(20, 20);
+        assert!(matches!(world.told[&put], Told::Written { .. }), "{key}: {:?}", world.told[&put]);
+    }
+    assert!(
+        world.nodes[0].shard.as_ref().unwrap().counters().hints_own >= 50,
+        "for all but the last, which still wait"
+    );
+    world.cuts.clear();
+    world.wait_in_steps(30_000, 20);
+    for key in &keys {
+        assert_eq!(values(&world.owned(2, key.as_bytes())), ["v"]);
+    }
+    assert!(world.nodes.iter().all(|node| node.shard.as_ref().unwrap().in_flight() == (0, 0, 0)));
 }
 
 #[test]

@@ -144,7 +144,8 @@ fn serve(stream: TcpStream, state: &State) -> std::io::Result<()> {
                 }
             }
             [name, copies, _] if name == b"WAIT" => {
-                let wanted: i64 = std::str::from_utf8(copies).ok().and_then(|text| text.parse().ok()).expect("a number");
+                let wanted: i64 =
+                    std::str::from_utf8(copies).ok().and_then(|text| text.parse().ok()).expect("a number");
                 let copied = wanted - i64::from(nth(&state.waits, state.faults.copies_less));
                 out.write_all(format!(":{copied}\r\n").as_bytes())?;
             }
