@@ -145,6 +145,7 @@ metrics! {
     Counter LinkDialFailures "link_dial_failures" "Connections to other nodes that did not come about";
     Counter LinksBroken "links_broken" "Connections to other nodes that broke";
     Counter LinkMessagesDropped "link_messages_dropped" "Messages given up because too much waited for their node";
+    Gauge ClockSkewMilliseconds "clock_skew_milliseconds" "By how much the clock of any member was off at most, when it connected; the same for every core";
     Gauge HintsKept "hints_kept" "Keys that are kept for nodes that did not answer";
     Counter Turns "turns" "Turns of the core's loop";
     Counter Stalls "stalls" "Turns that took more than 100 ms";
