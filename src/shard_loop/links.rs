@@ -12,9 +12,9 @@ use super::ShardLoop;
 use annulus_cluster::message::partition_of;
 
 use crate::control::ToControl;
-use crate::core_inbox::{CoreEvent, PeerCore};
+use crate::core_inbox::{Connected, CoreEvent, PeerCore};
 use crate::operation::NotDone;
-use crate::peers::{Channel, Connected, Peers};
+use crate::peers::{Channel, Peers};
 
 /// Nodes that a turn finds unreachable at most; the rest waits for the next.
 const LOST_ROUNDS_MAX: usize = 64;
