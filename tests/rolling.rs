@@ -14,6 +14,8 @@ use support::wait_until;
 const NODES: usize = 3;
 /// Ended as soon as all is done; by itself it would take longer.
 const LOAD: &str = "--seconds 240 --clients 9 --keys 4 --rate 600 --settle 60 --patience 3000";
+/// Writes that a busy machine may take a second over.
+const DOUBTS_MAX: u64 = 5;
 /// What makes a node the next version.
 const NEXT: (&str, &str) = ("ANNULUS_NEXT_VERSION", "1");
 
@@ -124,8 +126,12 @@ fn to_the_next_version_and_one_back() {
     println!("{} restarts: acknowledged {acknowledged}, survived {acknowledged}, lost 0", steps.len());
     println!("{failed} attempts failed, {reconnects} connections anew");
     assert!(acknowledged > 1_000, "{acknowledged} writes are too few to show anything");
-    assert_eq!((outcome.errors("timeout"), outcome.errors("not-connected")), (0, 0));
     assert!(failed <= 2 * reconnects, "{failed} attempts failed");
+    // A connection that ends, and what a client is told that comes while its node goes or is not back yet.
+    let is_expected = |kind: &&str| ["disconnected", "TRYAGAIN", "LOADING", "INDOUBT"].contains(kind);
+    let unexpected: Vec<&str> = outcome.kinds().into_iter().filter(|kind| !is_expected(kind)).collect();
+    assert!(unexpected.is_empty(), "errors that no restart explains: {unexpected:?}");
+    assert!(outcome.errors("INDOUBT") <= DOUBTS_MAX, "{} writes in doubt", outcome.errors("INDOUBT"));
     cluster.wait_converged();
     (0..NODES).for_each(|number| cluster.node(number).expect_alive());
 }

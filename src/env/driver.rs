@@ -396,7 +396,7 @@ fn refuse(socket: &OwnedFd, phase: Phase) {
     let reply: &[u8] = match phase {
         Phase::Ready => b"-ERR max number of clients reached\r\n",
         Phase::Loading => b"-LOADING Annulus is loading the dataset\r\n",
-        Phase::Draining => b"-ERR the node is shutting down\r\n",
+        Phase::Draining => b"-TRYAGAIN the node is shutting down: connect to another one, or later\r\n",
     };
     let flags = rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL;
     let _ = rustix::net::send(socket, reply, flags);

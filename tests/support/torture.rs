@@ -83,6 +83,11 @@ impl Outcome {
         self.report["errors"][kind].as_u64().unwrap_or(0)
     }
 
+    /// In which ways attempts failed.
+    pub fn kinds(&self) -> Vec<&str> {
+        self.report["errors"].as_object().expect("by kind").keys().map(String::as_str).collect()
+    }
+
     /// How many attempts failed at all.
     pub fn failed(&self) -> u64 {
         self.report["errors"].as_object().expect("by kind").values().filter_map(Value::as_u64).sum()
