@@ -114,6 +114,7 @@ mod tests {
              $8|protocol|:2|$12|capabilities|$2|a1|*16|$9|direction|$2|to|"
         );
         assert!(text.starts_with(&expected), "{text}");
-        assert!(text.ends_with("$6|events|$2|rw|$21|send-buffer-allocated|:4096|$16|send-buffer-used|:8|"), "{text}");
+        let end = "$6|events|$2|rw|$21|send-buffer-allocated|:4096|$16|send-buffer-used|:8|$8|protocol|:2|$12|capabilities|$2|a1|";
+        assert!(text.ends_with(end), "{text}");
     }
 }

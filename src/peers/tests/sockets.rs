@@ -115,12 +115,12 @@ pub(super) fn plain(id: NodeId) -> TestNode {
 /// Core 2 of B is reached by core 1 of A; the test's sign that service is undisturbed.
 fn assert_links(a: &TestNode, b: &TestNode) {
     let wanted = PeerCore { node: B.node, core: 2 };
-    let (CoreEvent::PeerConnected { socket: out, .. }, CoreEvent::PeerConnected { socket: into, peer, .. }) =
+    let (CoreEvent::PeerConnected { socket: out, .. }, CoreEvent::PeerConnected { socket: into, connected }) =
         (a.dial(wanted, b.address), b.event(2))
     else {
         panic!("no link");
     };
-    assert_eq!(peer, PeerCore { node: A.node, core: 1 });
+    assert_eq!(connected.peer, PeerCore { node: A.node, core: 1 });
     let (mut out, mut into) = (TcpStream::from(out), TcpStream::from(into));
     out.write_all(b"first bytes").unwrap();
     into.set_nonblocking(false).unwrap();
