@@ -134,7 +134,7 @@ metrics! {
     Counter ExchangeObjectsReceived "exchange_objects_received" "Objects that other owners sent because this node lacked some of them";
     Counter ExchangeObjectsSkipped "exchange_objects_skipped" "Objects that were left to the next exchange";
     Counter DirtyDropped "dirty_dropped" "Pairs known to differ that were left to the regular exchanges";
-    Counter Oversized "oversized" "Objects too large for a message";
+    Counter Oversized "oversized" "Writes and objects that are too large";
     Gauge LinksOpen "links_open" "Connections to cores of other nodes";
     Gauge LinkQueuedBytes "link_queued_bytes" "Bytes that wait to be sent to other nodes";
     Counter LinkFramesSent "link_frames_sent" "Frames sent to other nodes";
