@@ -51,7 +51,7 @@ use deliver::Outgoing;
 use names::Names;
 use wishes::Wishes;
 
-pub use announced::{PROTOCOL_VERSION, announced};
+pub use announced::announced;
 pub use founding::why_unowned;
 pub use inbox::{ControlInbox, ControlSender, ToControl, channel};
 pub use names::resolve;

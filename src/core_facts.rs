@@ -36,6 +36,10 @@ pub struct LinkFact {
     pub direction: Direction,
     /// Since when it stands, Unix milliseconds.
     pub created_unix_ms: u64,
+    /// The newest version that both ends speak.
+    pub version: u16,
+    /// What both ends can do, one bit each.
+    pub capabilities: u64,
     /// Bytes that wait to be sent.
     pub queued_bytes: u64,
     /// Bytes of memory for those.

@@ -24,21 +24,30 @@ pub struct PeerCore {
     pub core: u16,
 }
 
+/// What is known of a connection when it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connected {
+    /// The other end.
+    pub peer: PeerCore,
+    /// The newest version that both ends speak.
+    pub version: u16,
+    /// What both ends can do.
+    pub capabilities: u64,
+    /// This end has dialled.
+    pub is_dialled: bool,
+    /// How far the other node's clock is ahead of this one's, in milliseconds.
+    pub skew_ms: i64,
+}
+
 /// One thing that a core is told.
 #[derive(Debug)]
 pub enum CoreEvent {
     /// A connection to another node's core stands: both have shown that they know the secret, and no byte of a frame was sent.
     PeerConnected {
-        /// The other end.
-        peer: PeerCore,
-        /// What both ends can do.
-        capabilities: u64,
+        /// What is known of it.
+        connected: Connected,
         /// The socket, non-blocking.
         socket: OwnedFd,
-        /// This end has dialled.
-        is_dialled: bool,
-        /// How far the other node's clock is ahead of this one's, in milliseconds.
-        skew_ms: i64,
     },
     /// A connection that this core has asked for does not come about.
     DialFailed {

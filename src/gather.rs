@@ -65,7 +65,11 @@ impl Gather {
         }
         out.extend_from_slice(&self.head);
         match self.kind {
-            Kind::Sum => writer::integer(out, parts().map(|part| reader::read_integer(part).unwrap_or(0)).sum()),
+            Kind::Sum => {
+                // Another node may say any number.
+                let counts = parts().map(|part| reader::read_integer(part).unwrap_or(0));
+                writer::integer(out, counts.fold(0, i64::saturating_add));
+            }
             Kind::AllOk => writer::simple(out, "OK"),
             Kind::Positions => {
                 writer::array_header(out, self.parts.len());
@@ -128,6 +132,8 @@ mod tests {
     #[test]
     fn parts_become_one_reply() {
         assert_eq!(gathered(Kind::Sum, &[b":2\r\n", b":40\r\n"]), ":42\r\n");
+        let most = b":9223372036854775807\r\n";
+        assert_eq!(gathered(Kind::Sum, &[most, b":1\r\n", most]).as_bytes(), most);
         assert_eq!(gathered(Kind::AllOk, &[b"+OK\r\n", b"+OK\r\n"]), "+OK\r\n");
         assert_eq!(gathered(Kind::AllOk, &[b"+OK\r\n", b"-OOM no\r\n"]), "-OOM no\r\n");
         assert_eq!(gathered(Kind::Positions, &[b"$1\r\na\r\n", b"$-1\r\n"]), "*2\r\n$1\r\na\r\n$-1\r\n");

@@ -18,6 +18,7 @@ mod channel;
 pub mod dialer;
 mod handshaking;
 pub mod limits;
+mod offered;
 mod outgoing;
 mod peer;
 mod refusal_log;
@@ -33,17 +34,15 @@ use annulus_cluster::random::Random;
 use annulus_net::link::{Link, LinkCounts, Standing};
 use annulus_net::ring::ConnectionId;
 
-use crate::core_inbox::PeerCore;
+use crate::core_inbox::{Connected, PeerCore};
 use limits::PeersLimits;
 use peer::Peer;
 
 pub use channel::Channel;
 pub use handshaking::{HandshakeContext, HandshakeCounters, HandshakeFailed};
+pub use offered::Offered;
 pub use outgoing::Unsent;
 pub use status::{LinkState, LinkStatus, PeersCounters};
-
-/// What this build can do beyond the version that both ends speak, one bit each; none so far.
-pub const CAPABILITIES: u64 = 0;
 
 /// A connection that is wanted; for [`dialer::Dialer::dial`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,19 +51,6 @@ pub struct DialRequest {
     pub peer: PeerCore,
     /// The peers' port of its node.
     pub address: SocketAddr,
-}
-
-/// What is known of a connection when it stands: the fields of [`crate::core_inbox::CoreEvent::PeerConnected`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Connected {
-    /// The other end.
-    pub peer: PeerCore,
-    /// What both ends can do.
-    pub capabilities: u64,
-    /// This end has dialled.
-    pub is_dialled: bool,
-    /// How far the other node's clock is ahead, in milliseconds.
-    pub skew_ms: i64,
 }
 
 /// A connection of the ring that is a link.

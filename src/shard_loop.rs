@@ -176,7 +176,8 @@ impl<D: Disk> ShardLoop<D> {
         let core = mesh.core();
         let runtime = node.config.runtime.clone();
         let durability = engine.durability();
-        let replication = Replication::new(life.start(&node), node.view.get(), (&node.map, core));
+        let start = life.start(&node, engine.value_bytes_max());
+        let replication = Replication::new(start, node.view.get(), (&node.map, core));
         let peers = Peers::new(PeersLimits::PRODUCTION, life.session, steady_clock() / 1000);
         let mut slowlog = SlowLog::new(core, node.map.cores());
         slowlog.set_entries_max(runtime.slowlog_entries_max as usize);

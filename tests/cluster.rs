@@ -8,7 +8,7 @@ mod support;
 use redis::Commands;
 use rustix::process::Signal;
 use std::time::Duration;
-use support::cluster::Cluster;
+use support::cluster::{Cluster, status};
 use support::torture::Outcome;
 
 /// Of load, long enough for what happens within.
@@ -180,6 +180,18 @@ fn every_node_shows_the_same_slots() {
         reply.items().iter().map(|range| range.items()[1].integer() - range.items()[0].integer() + 1).sum()
     };
     assert_eq!(covered, 16_384);
+}
+
+#[test]
+fn every_node_shows_the_same_cluster() {
+    let cluster = Cluster::start("cluster-identity", 3);
+    let shown: Vec<_> = (0..3).map(|number| status(&mut cluster.client(number))).collect();
+    for status in &shown {
+        assert_eq!(status["cluster_name"].bytes(), b"test");
+        assert_eq!(status["cluster_id"], shown[0]["cluster_id"]);
+        let id = status["cluster_id"].bytes();
+        assert!(id.len() == 32 && id.iter().any(|digit| *digit != b'0'), "{}", id.escape_ascii());
+    }
 }
 
 #[test]

@@ -229,6 +229,11 @@ impl<D: Disk> Engine<D> {
         self.config.durability
     }
 
+    /// Bytes of a value, or of several siblings with their context, that can be stored whatever their key is.
+    pub fn value_bytes_max(&self) -> usize {
+        self.config.limits.value_bytes_max()
+    }
+
     /// What recovery found.
     pub fn recovery(&self) -> &RecoveryReport {
         &self.recovery

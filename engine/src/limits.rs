@@ -1,7 +1,7 @@
 //! Every size and count of a core's store, as a value, so that tests pass small ones.
 
 use crate::frame::{BLOCK_BYTES, FRAME_HEADER_BYTES};
-use crate::record::RECORD_BYTES_MAX;
+use crate::record::{RECORD_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::segment::SEGMENT_HEADER_BYTES;
 
 /// Sizes and counts of one core.
@@ -138,6 +138,11 @@ impl Limits {
         assert!(self.scrub_cycle_s > 0 && self.scrub_rate_max > 0 && self.scrub_judge_entries > 0);
         let longest = self.partition_file_bytes_max + (self.record_bytes_max() + BLOCK_BYTES) as u64;
         assert!(longest < crate::index::Place::FILE_BYTES_MAX, "places name every record of a file");
+    }
+
+    /// The longest value, and the longest encoded set of siblings, that can be stored whatever its key and its context are.
+    pub fn value_bytes_max(&self) -> usize {
+        self.record_bytes_max().saturating_sub(RECORD_BYTES_MAX - VALUE_BYTES_MAX).min(VALUE_BYTES_MAX)
     }
 
     /// The longest record that can be stored.

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use annulus_cluster::ids::NodeId;
-use annulus_net::handshake::{self, Gate, Keys, VERSIONS};
+use annulus_net::handshake::{self, Gate, Keys};
 
 use super::BootError;
 use super::introduction::{Applicant, Introduced, KnownNode};
@@ -16,10 +16,9 @@ use crate::core_inbox::CoreSender;
 use crate::env::driver::now;
 use crate::node::{Node, Phase};
 use crate::node_meta::NodeMeta;
-use crate::peers::CAPABILITIES;
 use crate::peers::acceptor::Acceptor;
 use crate::peers::dialer::{self, Dialer};
-use crate::peers::{HandshakeContext, HandshakeCounters};
+use crate::peers::{HandshakeContext, HandshakeCounters, Offered};
 use crate::secrets::ClusterSecrets;
 
 /// Asks a node which cluster it is of, by a handshake.
@@ -29,6 +28,7 @@ pub(super) fn introducer(
     let keys = secrets.map(|secrets| Keys::new(secrets.handshake()));
     move |applicant, address| {
         let keys = keys.clone().ok_or("this node has no secret of a cluster")?;
+        let offered = Offered::here();
         let identity = handshake::Identity {
             node: applicant.node.raw(),
             generation: 0,
@@ -38,8 +38,8 @@ pub(super) fn introducer(
             copies: applicant.copies.into(),
             host: applicant.peers.host.to_string(),
             port: applicant.peers.port,
-            versions: VERSIONS,
-            capabilities: CAPABILITIES,
+            versions: offered.versions,
+            capabilities: offered.capabilities,
         };
         let context = HandshakeContext {
             identity,
@@ -72,6 +72,7 @@ impl Links {
     pub(super) fn of(node: &Arc<Node>, meta: &NodeMeta, secrets: Option<&ClusterSecrets>) -> Option<Self> {
         let secrets = secrets?;
         let peers = control::announced(&node.config, meta.incarnation, meta.cores).peers;
+        let offered = Offered::here();
         let identity = handshake::Identity {
             node: meta.node_id,
             generation: meta.cluster.generation.into(),
@@ -81,8 +82,8 @@ impl Links {
             copies: meta.cluster.copies.into(),
             host: peers.host.to_string(),
             port: peers.port,
-            versions: VERSIONS,
-            capabilities: CAPABILITIES,
+            versions: offered.versions,
+            capabilities: offered.capabilities,
         };
         let of_node = Arc::clone(node);
         let gate = move || match of_node.phase() {

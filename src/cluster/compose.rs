@@ -21,9 +21,6 @@ use crate::mutation::{Mutation, mutated};
 use crate::stamping::NotNow;
 use crate::turn::Turn;
 
-/// What a message has beside key and object, generously.
-const MESSAGE_OVERHEAD_MAX: usize = 256;
-
 /// A client's write, borrowed from wherever it is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WriteRef<'a> {
@@ -117,6 +114,8 @@ pub(crate) enum Obstacle {
     NotNow,
     /// The client would add a sibling where there are as many as it may make.
     TooManySiblings,
+    /// It is more than stores take, alone or with what stays beside it.
+    TooLarge,
 }
 
 /// Stamps a write and puts its object into `object`. `seen` is what was learned of other owners (rule S7), `loaded` what was
@@ -131,6 +130,9 @@ pub(crate) fn compose(
     let nothing = Context::default();
     let write = &mutate(*write, &nothing);
     let common = &mut *turn.common;
+    if !common.limits.takes_value(write.value) {
+        return Err(Obstacle::TooLarge);
+    }
     common.held.look_up(&*turn.store, &write.key);
     let versions = &mut common.held.versions;
     if mutated(Mutation::BlindContextLiveOnly) && write.context.is_none() {
@@ -165,8 +167,8 @@ pub(crate) fn compose(
         .filter(|sibling| stays.contains(&sibling.dot) && !mutated(Mutation::SingleVersionOnWire));
     object.clear();
     encode_object(context, kept.chain([new]), object);
-    if object.len() + write.key.bytes.len() + MESSAGE_OVERHEAD_MAX > common.limits.message_bytes_max {
-        return Err(Obstacle::TooManySiblings);
+    if !stays.is_empty() && object.len() > common.limits.object_bytes_max {
+        return Err(Obstacle::TooLarge);
     }
     common.counters.siblings_warned += u64::from(stays.len() >= common.limits.siblings_warn);
     Ok(Composed { dot, is_alone: stays.is_empty() })

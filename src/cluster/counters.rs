@@ -79,6 +79,6 @@ pub struct Counters {
     pub exchange_objects_skipped: u64,
     /// Pairs known to differ that were left to the regular exchanges.
     pub dirty_dropped: u64,
-    /// Objects too large for a message.
+    /// Clients' writes that are more than stores take, and objects too large for a message.
     pub oversized: u64,
 }

@@ -71,6 +71,9 @@ pub enum Failure {
     /// The key has as many siblings as a client may make: read it, and write with the context that was read.
     #[error("the key has too many siblings: read it and write with its context")]
     TooManySiblings,
+    /// The value, or it and the siblings that would stay beside it, are more bytes than stores take.
+    #[error("the value is too large, or the siblings that would stay beside it are")]
+    TooLarge,
     /// The core has as much to do as it may.
     #[error("too much is under way")]
     Busy,

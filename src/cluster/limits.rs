@@ -11,6 +11,8 @@ pub const MEMBERS_MAX: usize = 4_096;
 pub const FORGOTTEN_MAX: usize = 1_024;
 /// Requests of one kind that a core can have under way at all.
 pub(crate) const SLOTS_MAX: usize = 1 << 20;
+/// What a message has beside a value or several siblings, generously: a key, a context, and the message's own.
+const OBJECT_OVERHEAD_MAX: usize = 256 << 10;
 /// Copies of an object that anybody may ask for.
 pub const COPIES_MAX: usize = 16;
 /// No clock of a stamp is beyond this: 2150-01-01. What comes from outside with a later one is refused, so that stamps above
@@ -32,6 +34,9 @@ pub struct Limits {
     pub siblings_warn: usize,
     /// Siblings at which a client's write that would add one is refused. Never binds merges (rule S14).
     pub siblings_max: usize,
+    /// Bytes of a value, or of several siblings with their context, that stores take. A client's write of more is refused before
+    /// anything is sent: owners that cannot store it would leave it in doubt.
+    pub object_bytes_max: usize,
     /// Bytes of a message between nodes.
     pub message_bytes_max: usize,
     /// Bytes of messages that one event makes before the rest waits for the next.
@@ -86,6 +91,7 @@ impl Default for Limits {
             replica_operations_max: 32_768,
             siblings_warn: 16,
             siblings_max: 64,
+            object_bytes_max: 32 << 20,
             message_bytes_max: 64 << 20,
             turn_bytes_max: 256 << 20,
             hints_per_target_max: 1 << 20,
@@ -112,6 +118,11 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Whether stores take a value of this length.
+    pub(crate) fn takes_value(&self, value: Option<&[u8]>) -> bool {
+        value.is_none_or(|value| value.len() <= self.object_bytes_max)
+    }
+
     /// Panics where limits contradict each other.
     pub fn assert_valid(&self) {
         assert!(self.requests_max > 0 && self.hints_in_flight_max > 0, "something must be possible");
@@ -119,6 +130,7 @@ impl Limits {
         assert!(self.replica_operations_max > 0 && self.forwarders_max > 0, "others are served");
         assert!(self.requests_max <= SLOTS_MAX && self.replica_operations_max <= SLOTS_MAX, "places have 20 bits");
         assert!(self.message_bytes_max <= 1 << 30, "a message fits a span");
+        assert!(self.object_bytes_max + OBJECT_OVERHEAD_MAX <= self.message_bytes_max, "what is stored can travel");
         assert!(self.turn_bytes_max <= 1 << 30, "what one event makes fits a span, the last message included");
         assert!(self.hint_backoff_us.0 > 0 && self.hint_backoff_us.0 <= self.hint_backoff_us.1, "waiting grows");
         assert!(self.reroute_after_us > 0 && self.hint_timeout_us > 0, "time for an answer");

@@ -287,13 +287,14 @@ mod flag {
 
 /// Numbers of the detail, the same on both ways.
 const REFUSALS: [Refusal; 4] = [Refusal::Store, Refusal::Hints, Refusal::NotOwner, Refusal::Busy];
-const FAILURES: [Failure; 6] = [
+const FAILURES: [Failure; 7] = [
     Failure::NoReplicas,
     Failure::InDoubt,
     Failure::ReadTimeout,
     Failure::TooManySiblings,
     Failure::Busy,
     Failure::NotCoordinating,
+    Failure::TooLarge,
 ];
 const NOT_CARRIED_OUT: [NotCarriedOut; 3] =
     [NotCarriedOut::NotOwner, NotCarriedOut::NotCoordinating, NotCarriedOut::Expired];

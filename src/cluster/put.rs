@@ -202,6 +202,7 @@ impl Put {
                 self.settle(turn);
             }
             Err(Obstacle::TooManySiblings) => self.refuse(turn, Failure::TooManySiblings),
+            Err(Obstacle::TooLarge) => self.refuse(turn, Failure::TooLarge),
             Err(obstacle) => {
                 if let Some(write) = fresh {
                     self.saved.save(write);

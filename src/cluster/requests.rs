@@ -79,7 +79,9 @@ impl Requests {
     /// A client of this node writes.
     pub(crate) fn on_put(&mut self, turn: &mut Turn<'_>, command: &PutCommand<'_>) {
         let bytes = command.write.key.bytes.len() + command.write.value.map_or(0, <[u8]>::len);
-        if !self.has_room(turn, bytes) {
+        if !turn.common.limits.takes_value(command.write.value) {
+            turn.answer_failed((command.origin, command.write.key.partition), Failure::TooLarge);
+        } else if !self.has_room(turn, bytes) {
             turn.answer_failed((command.origin, command.write.key.partition), Failure::Busy);
         } else if Self::is_put_coordinator(turn, command) {
             self.coordinate_put(turn, command);

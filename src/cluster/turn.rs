@@ -208,6 +208,7 @@ impl<'a> Turn<'a> {
             Failure::InDoubt => counters.in_doubt += 1,
             Failure::ReadTimeout => counters.read_timeouts += 1,
             Failure::TooManySiblings => counters.siblings_refused += 1,
+            Failure::TooLarge => counters.oversized += 1,
             Failure::Busy => counters.busy += 1,
             Failure::NotCoordinating => {}
         }

@@ -178,6 +178,7 @@ fn node_status(context: &SessionCommand<'_>) -> Fields {
     let in_force = node.wanted.in_force(&view);
     Fields::new(context.session.protocol)
         .text("node_id", format_args!("{:012x}", node.node_id))
+        .optional("cluster_name", node.config.cluster.as_ref().map(|cluster| &cluster.name))
         .text("cluster_id", cluster_id)
         .number("incarnation", node.incarnation().into())
         .text("version", env!("CARGO_PKG_VERSION"))
@@ -346,6 +347,14 @@ impl Fields {
 
     fn text(self, name: &str, value: impl Display) -> Self {
         self.field(name, |out| writer::bulk(out, value.to_string().as_bytes()))
+    }
+
+    fn optional(self, name: &str, value: Option<impl Display>) -> Self {
+        let protocol = self.protocol;
+        self.field(name, |out| match value {
+            Some(value) => writer::bulk(out, value.to_string().as_bytes()),
+            None => writer::null(out, protocol),
+        })
     }
 
     fn number(self, name: &str, value: u64) -> Self {

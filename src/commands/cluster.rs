@@ -63,13 +63,16 @@ pub fn links_part(cluster_id: &[u8; 16], links: &[LinkFact], protocol: Protocol,
             writer::bulk(out, name.as_bytes());
             writer::integer(out, i64::try_from(value).unwrap_or(i64::MAX));
         };
-        writer::map_header(out, protocol, 6);
+        writer::map_header(out, protocol, 8);
         text(out, "direction", if link.direction == Direction::Dialled { "to" } else { "from" });
         text(out, "node", &topology::core_id(cluster_id, link.peer.node.raw(), link.peer.core));
         number(out, "create-time", link.created_unix_ms);
         text(out, "events", if link.queued_bytes > 0 { "rw" } else { "r" });
         number(out, "send-buffer-allocated", link.buffer_bytes);
         number(out, "send-buffer-used", link.queued_bytes);
+        // Not of Redis: what the two ends have agreed on.
+        number(out, "protocol", link.version.into());
+        text(out, "capabilities", &format!("{:x}", link.capabilities));
     }
 }
 
@@ -91,6 +94,8 @@ mod tests {
             peer: PeerCore { node: NodeId::new(7), core: 3 },
             direction: Direction::Accepted,
             created_unix_ms: 1_800_000_000_000,
+            version: 2,
+            capabilities: 0xa1,
             queued_bytes: 0,
             buffer_bytes: 4096,
         };
@@ -104,10 +109,12 @@ mod tests {
         let text = String::from_utf8(out).unwrap().replace("\r\n", "|");
         let id = topology::core_id(&[9; 16], 7, 3);
         let expected = format!(
-            "*2|*12|$9|direction|$4|from|$4|node|$40|{id}|$11|create-time|:1800000000000|$6|events|$1|r|\
-             $21|send-buffer-allocated|:4096|$16|send-buffer-used|:0|*12|$9|direction|$2|to|"
+            "*2|*16|$9|direction|$4|from|$4|node|$40|{id}|$11|create-time|:1800000000000|$6|events|$1|r|\
+             $21|send-buffer-allocated|:4096|$16|send-buffer-used|:0|\
+             $8|protocol|:2|$12|capabilities|$2|a1|*16|$9|direction|$2|to|"
         );
         assert!(text.starts_with(&expected), "{text}");
-        assert!(text.ends_with("$6|events|$2|rw|$21|send-buffer-allocated|:4096|$16|send-buffer-used|:8|"), "{text}");
+        let end = "$6|events|$2|rw|$21|send-buffer-allocated|:4096|$16|send-buffer-used|:8|$8|protocol|:2|$12|capabilities|$2|a1|";
+        assert!(text.ends_with(end), "{text}");
     }
 }

@@ -27,6 +27,10 @@ fn text(failure: Failure) -> &'static str {
             "TOOMANYSIBLINGS the key has as many siblings as it may have; nothing was written: read it with DYN.GET and \
              write with the context that comes with it, or DEL it"
         }
+        Failure::TooLarge => {
+            "ERR the value is too long to be stored, or it and the siblings that would stay beside it are; nothing was \
+             written: with the context of DYN.GET a write replaces the siblings"
+        }
         Failure::Busy => "BUSY this core has as much under way as it may; nothing was changed: send it again later",
         Failure::NotCoordinating => {
             "TRYAGAIN this node coordinates no writes now: it waits for a new incarnation, or its disk takes no writes; \
@@ -46,6 +50,7 @@ mod tests {
             (Failure::InDoubt, "-INDOUBT "),
             (Failure::ReadTimeout, "-TRYAGAIN "),
             (Failure::TooManySiblings, "-TOOMANYSIBLINGS "),
+            (Failure::TooLarge, "-ERR the value is too long "),
             (Failure::Busy, "-BUSY "),
             (Failure::NotCoordinating, "-TRYAGAIN "),
         ];

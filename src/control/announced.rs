@@ -5,9 +5,7 @@
 use annulus_cluster::membership::{Announced, Endpoint, Holdings};
 
 use crate::config::Config;
-
-/// The newest messages that this build understands.
-pub const PROTOCOL_VERSION: u32 = 1;
+use crate::peers::Offered;
 
 /// Of this node as it is configured, when it holds nothing yet. The host of clients is empty where each knows it better.
 pub fn announced(config: &Config, incarnation: u16, cores: u16) -> Announced {
@@ -23,7 +21,7 @@ pub fn announced(config: &Config, incarnation: u16, cores: u16) -> Announced {
         },
         cores,
         incarnation,
-        version: PROTOCOL_VERSION,
+        version: (*Offered::here().versions.end()).into(),
         founding: 0,
         holdings: Holdings::default(),
     }

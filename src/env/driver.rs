@@ -25,7 +25,7 @@ use crate::logging::LogHandle;
 use crate::mesh::{Doorbell, Message};
 use crate::node::{Node, Phase};
 use crate::operation::{NotDone, Operation};
-use crate::peers::{Connected, DialRequest};
+use crate::peers::DialRequest;
 use crate::shard_loop::{Now, Progress, ShardLoop};
 
 /// Number of the base port's listener; a core's own has 1.
@@ -287,9 +287,8 @@ impl Driver {
     fn take_inbox(&mut self) {
         while let Some(event) = self.inbox.next() {
             match event {
-                CoreEvent::PeerConnected { peer, capabilities, socket, is_dialled, skew_ms } => {
+                CoreEvent::PeerConnected { connected, socket } => {
                     let connection = self.ring.adopt(socket);
-                    let connected = Connected { peer, capabilities, is_dialled, skew_ms };
                     self.shard.on_peer_connected(connection, connected);
                 }
                 other => self.shard.on_core_event(other),
@@ -397,7 +396,7 @@ fn refuse(socket: &OwnedFd, phase: Phase) {
     let reply: &[u8] = match phase {
         Phase::Ready => b"-ERR max number of clients reached\r\n",
         Phase::Loading => b"-LOADING Annulus is loading the dataset\r\n",
-        Phase::Draining => b"-ERR the node is shutting down\r\n",
+        Phase::Draining => b"-TRYAGAIN the node is shutting down: connect to another one, or later\r\n",
     };
     let flags = rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL;
     let _ = rustix::net::send(socket, reply, flags);

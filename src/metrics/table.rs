@@ -134,7 +134,7 @@ metrics! {
     Counter ExchangeObjectsReceived "exchange_objects_received" "Objects that other owners sent because this node lacked some of them";
     Counter ExchangeObjectsSkipped "exchange_objects_skipped" "Objects that were left to the next exchange";
     Counter DirtyDropped "dirty_dropped" "Pairs known to differ that were left to the regular exchanges";
-    Counter Oversized "oversized" "Objects too large for a message";
+    Counter Oversized "oversized" "Writes and objects that are too large";
     Gauge LinksOpen "links_open" "Connections to cores of other nodes";
     Gauge LinkQueuedBytes "link_queued_bytes" "Bytes that wait to be sent to other nodes";
     Counter LinkFramesSent "link_frames_sent" "Frames sent to other nodes";
@@ -145,6 +145,7 @@ metrics! {
     Counter LinkDialFailures "link_dial_failures" "Connections to other nodes that did not come about";
     Counter LinksBroken "links_broken" "Connections to other nodes that broke";
     Counter LinkMessagesDropped "link_messages_dropped" "Messages given up because too much waited for their node";
+    Gauge ClockSkewMilliseconds "clock_skew_milliseconds" "By how much the clock of any member was off at most, when it connected; the same for every core";
     Gauge HintsKept "hints_kept" "Keys that are kept for nodes that did not answer";
     Counter Turns "turns" "Turns of the core's loop";
     Counter Stalls "stalls" "Turns that took more than 100 ms";

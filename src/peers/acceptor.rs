@@ -17,7 +17,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use super::handshaking::{HandshakeContext, HandshakeCounters, HandshakeFailed, Wire, hand_over, nonce};
 use super::limits;
-use crate::core_inbox::{CoreEvent, CoreSender, PeerCore};
+use crate::core_inbox::{Connected, CoreEvent, CoreSender, PeerCore};
 
 /// Says who of the cluster was at a host and port, and is not there any more: for a node that comes back with nothing.
 pub type Lookup = dyn Fn(&str, u16) -> Option<KnownNode> + Send + Sync;
@@ -171,18 +171,19 @@ impl Shared {
     }
 
     fn hand_over(&self, stream: TcpStream, established: handshake::Established) -> Result<(), HandshakeFailed> {
-        let handshake::Established { node, from_core, to_core, capabilities, skew_ms, .. } = established;
+        let handshake::Established { node, from_core, to_core, version, capabilities, skew_ms, .. } = established;
         let node = NodeId::checked(node).expect("checked before the welcome");
         let peer = PeerCore { node, core: from_core };
         let socket = hand_over(stream)?;
-        let event = CoreEvent::PeerConnected { peer, capabilities, socket, is_dialled: false, skew_ms };
+        let connected = Connected { peer, version, capabilities, is_dialled: false, skew_ms };
+        let event = CoreEvent::PeerConnected { connected, socket };
         // The handshake has checked that the core is there.
         if self.senders[usize::from(to_core)].send(event).is_err() {
             HandshakeCounters::count(&self.context.counters.not_taken);
             return Err(HandshakeError::ours(RefusalCode::TooMany, "the core's inbox is full").into());
         }
         HandshakeCounters::count(&self.context.counters.established);
-        tracing::info!(node = %peer.node, core = peer.core, to_core, skew_ms, "a peer has connected");
+        tracing::info!(node = %peer.node, core = peer.core, to_core, version, skew_ms, "a peer has connected");
         Ok(())
     }
 }

@@ -19,7 +19,7 @@ use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
 use super::DialRequest;
 use super::handshaking::{HandshakeContext, HandshakeCounters, HandshakeFailed, Wire, hand_over, nonce};
 use super::limits;
-use crate::core_inbox::{CoreEvent, CoreSender, PeerCore};
+use crate::core_inbox::{Connected, CoreEvent, CoreSender, PeerCore};
 
 /// Too many dials wait already, or there is no thread for them: the dial has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -123,9 +123,10 @@ impl Shared {
         let event = match connect(&self.context, core, request) {
             Ok((socket, established)) => {
                 HandshakeCounters::count(&self.context.counters.established);
-                let Established { capabilities, skew_ms, .. } = established;
-                tracing::info!(node = %peer.node, core = peer.core, %address, skew_ms, "a peer is connected");
-                CoreEvent::PeerConnected { peer, capabilities, socket, is_dialled: true, skew_ms }
+                let Established { version, capabilities, skew_ms, .. } = established;
+                tracing::info!(node = %peer.node, core = peer.core, %address, version, skew_ms, "a peer is connected");
+                let connected = Connected { peer, version, capabilities, is_dialled: true, skew_ms };
+                CoreEvent::PeerConnected { connected, socket }
             }
             Err(failed) => {
                 self.context.counters.count_failure(&failed);

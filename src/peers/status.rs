@@ -17,6 +17,8 @@ pub enum LinkState {
         since_us: u64,
         /// The other end was asked whether it is there, and has not answered yet.
         is_doubtful: bool,
+        /// The newest version that both ends speak.
+        version: u16,
         /// What both ends can do.
         capabilities: u64,
         /// How far the other node's clock was ahead of this one's when they connected, in milliseconds.
@@ -138,6 +140,7 @@ fn status<'a>(peer: &'a Peer, slot: &Slot, link: &Link) -> LinkStatus<'a> {
             is_dialled: slot.facts.is_dialled,
             since_us: slot.since_us,
             is_doubtful: link.is_doubtful(),
+            version: slot.facts.version,
             capabilities: slot.facts.capabilities,
             skew_ms: slot.facts.skew_ms,
         },

@@ -25,7 +25,7 @@ fn connection(number: usize) -> ConnectionId {
 }
 
 fn dialled(peer: PeerCore) -> Connected {
-    Connected { peer, capabilities: 5, is_dialled: true, skew_ms: -3 }
+    Connected { peer, version: 2, capabilities: 5, is_dialled: true, skew_ms: -3 }
 }
 
 fn accepted(peer: PeerCore) -> Connected {
@@ -84,8 +84,14 @@ fn the_first_message_dials_and_the_next_wait_with_it() {
     assert!(peers.owns(connection(4)) && !peers.owns(connection(3)) && !peers.owns(connection(5)));
     assert_eq!(sent(&mut peers), [(4, vec![(1, b"one".to_vec()), (2, b"two".to_vec())])]);
     assert!(peers.is_flushed() && lost(&mut peers).is_empty());
-    let expected =
-        LinkState::Connected { is_dialled: true, since_us: 10 * MS, is_doubtful: false, capabilities: 5, skew_ms: -3 };
+    let expected = LinkState::Connected {
+        is_dialled: true,
+        since_us: 10 * MS,
+        is_doubtful: false,
+        version: 2,
+        capabilities: 5,
+        skew_ms: -3,
+    };
     assert_eq!((state(&peers, A), peers.len()), (expected, 1));
 }
 

@@ -187,8 +187,16 @@ impl<D: Disk> ShardLoop<D> {
         if now - self.last_slow_tick_ns >= 1_000_000_000 {
             self.last_slow_tick_ns = now;
             self.close_idle();
+            self.look_at_skews();
             self.maybe_end_refilling();
         }
+    }
+
+    /// Only members count: who was removed may have had any clock.
+    fn look_at_skews(&mut self) {
+        let view = &self.replication.view;
+        let farthest_ms = self.node.skews.farthest_ms(|node| view.member(node).is_some());
+        self.counts.set(Metric::ClockSkewMilliseconds, farthest_ms);
     }
 
     /// Lets everybody see this core's figures.

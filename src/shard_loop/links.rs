@@ -12,9 +12,9 @@ use super::ShardLoop;
 use annulus_cluster::message::partition_of;
 
 use crate::control::ToControl;
-use crate::core_inbox::{CoreEvent, PeerCore};
+use crate::core_inbox::{Connected, CoreEvent, PeerCore};
 use crate::operation::NotDone;
-use crate::peers::{Channel, Connected, Peers};
+use crate::peers::{Channel, Peers};
 
 /// Nodes that a turn finds unreachable at most; the rest waits for the next.
 const LOST_ROUNDS_MAX: usize = 64;
@@ -23,7 +23,10 @@ impl<D: Disk> ShardLoop<D> {
     /// A connection to another node's core stands, and this core's ring has it.
     pub fn on_peer_connected(&mut self, connection: ConnectionId, connected: Connected) {
         let now_us = self.now.steady_ns / 1000;
-        self.node.skews.note(connected.peer.node, connected.skew_ms);
+        let Connected { peer, skew_ms, .. } = connected;
+        if self.node.skews.note(peer.node, skew_ms) {
+            tracing::warn!(node = %peer.node, skew_ms, "the clocks of this node and another one are apart");
+        }
         self.links().on_connected(connection, connected, now_us);
     }
 

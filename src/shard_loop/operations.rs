@@ -73,12 +73,14 @@ impl<D: Disk> ShardLoop<D> {
 
 /// A connection that stands; `None` of a peer that has none.
 fn link_fact(link: &LinkStatus<'_>, (unix_ms, now_us): (u64, u64)) -> Option<LinkFact> {
-    let LinkState::Connected { is_dialled, since_us, .. } = link.state else { return None };
+    let LinkState::Connected { is_dialled, since_us, version, capabilities, .. } = link.state else { return None };
     let queued_bytes = link.queued_bytes as u64;
     Some(LinkFact {
         peer: link.peer,
         direction: if is_dialled { Direction::Dialled } else { Direction::Accepted },
         created_unix_ms: unix_ms.saturating_sub(now_us.saturating_sub(since_us) / 1000),
+        version,
+        capabilities,
         queued_bytes,
         buffer_bytes: queued_bytes,
     })

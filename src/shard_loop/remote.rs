@@ -46,6 +46,12 @@ impl Remote {
         self.asked.has_room(parts)
     }
 
+    /// As if a core of another node had asked for a part that is at work on; for [`ShardLoop::answer_peer`].
+    #[cfg(test)]
+    pub(super) fn serve(&mut self, peer: PeerCore, token: u64) -> u32 {
+        self.served.insert((peer, token))
+    }
+
     /// Nothing is under way, neither for this node's clients nor for others.
     #[cfg(test)]
     pub(super) fn is_idle(&self) -> bool {

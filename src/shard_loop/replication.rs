@@ -50,10 +50,12 @@ pub struct Life {
 }
 
 impl Life {
-    pub(super) fn start(self, node: &Node) -> Start {
+    /// `object_bytes_max`: what this core's store takes, as those of the others.
+    pub(super) fn start(self, node: &Node, object_bytes_max: usize) -> Start {
         let Self { session, earlier_actor, is_refilling } = self;
         let node = NodeId::new(node.node_id);
-        Start { node, session: Session(session), earlier_actor, is_refilling, limits: Limits::default() }
+        let limits = Limits { object_bytes_max, ..Limits::default() };
+        Start { node, session: Session(session), earlier_actor, is_refilling, limits }
     }
 }
 

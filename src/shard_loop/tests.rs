@@ -10,6 +10,7 @@ mod cluster;
 mod disk_reads;
 mod endings;
 mod failures;
+mod large;
 mod nodes;
 mod pipelines;
 mod random;

@@ -144,8 +144,13 @@ impl Cluster {
 
     /// Starts a node that was killed or stopped; it serves when this returns.
     pub fn restart(&mut self, number: usize) {
+        self.restart_with(number, |options| options);
+    }
+
+    /// The same, with options that `change` makes of the usual ones.
+    pub fn restart_with(&mut self, number: usize, change: impl FnOnce(Options) -> Options) {
         assert!(self.nodes[number].is_none(), "the node does not run");
-        self.nodes[number] = Some(self.options(number).start());
+        self.nodes[number] = Some(change(self.options(number)).start());
     }
 
     /// Takes a node's disk away.
@@ -217,6 +222,13 @@ pub fn fields(reply: &Reply) -> BTreeMap<String, Reply> {
 pub fn status(client: &mut Client) -> BTreeMap<String, Reply> {
     let reply = client.words("DYN.ADMIN STATUS");
     fields(fields(&reply).get("node").unwrap_or_else(|| panic!("no node in {reply}")))
+}
+
+/// What a node says of the cluster's members, each by its fields.
+pub fn members_status(client: &mut Client) -> Vec<BTreeMap<String, Reply>> {
+    let reply = client.words("DYN.ADMIN STATUS");
+    let members = fields(&reply).remove("members").unwrap_or_else(|| panic!("no members in {reply}"));
+    members.items().iter().map(fields).collect()
 }
 
 /// How many hints a node keeps for others.

@@ -15,6 +15,7 @@ pub mod mirror;
 pub mod node;
 pub mod random;
 pub mod resp;
+pub mod shifted_clock;
 pub mod tool;
 pub mod torture;
 pub mod writers;

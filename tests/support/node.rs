@@ -55,13 +55,22 @@ pub struct Options {
     pub port: u16,
     /// further arguments, as given
     pub arguments: Vec<String>,
+    /// variables of its environment, beside ours
+    pub environment: Vec<(String, String)>,
 }
 
 impl Options {
     /// Two cores (or what the machine has), `sync`, HTTP off.
     pub fn new(data: &Path) -> Self {
         let cores = super::processors().min(2);
-        Options { data: data.into(), cores, durability: "sync", port: 0, arguments: Vec::new() }
+        Options {
+            data: data.into(),
+            cores,
+            durability: "sync",
+            port: 0,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+        }
     }
 
     /// With this many cores.
@@ -82,6 +91,12 @@ impl Options {
         self
     }
 
+    /// With one more variable of its environment.
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
     /// The command that a shell would run, not started yet.
     pub fn command(&self, port: u16) -> Command {
         let mut command = Command::new(binary());
@@ -95,7 +110,7 @@ impl Options {
         if !is_given("--http") {
             command.args(["--http", "off"]);
         }
-        command.args(&self.arguments);
+        command.args(&self.arguments).envs(self.environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

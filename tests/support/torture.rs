@@ -5,6 +5,7 @@
 //! Invariant: a run that lost something, or compared nothing, fails the test that asked for it.
 
 use super::tool;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -43,6 +44,18 @@ impl Torture {
         Self { child: command.spawn().expect("the load can be started"), json }
     }
 
+    /// Ends it before its time; what it did until now is verified as ever. Panics unless it was under way.
+    pub fn end(mut self) -> Outcome {
+        let has_ended = self.child.try_wait().expect("our own child").is_some();
+        if !has_ended {
+            let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+            kill_process(id, Signal::TERM).expect("our own child");
+        }
+        let outcome = self.finish();
+        assert!(!has_ended, "the load was over before its end was wanted");
+        outcome
+    }
+
     /// Waits for its end; panics when anything was lost, or nothing was compared.
     pub fn finish(self) -> Outcome {
         let output = self.child.wait_with_output().expect("our own child");
@@ -68,6 +81,11 @@ impl Outcome {
     /// How many attempts failed in that way.
     pub fn errors(&self, kind: &str) -> u64 {
         self.report["errors"][kind].as_u64().unwrap_or(0)
+    }
+
+    /// In which ways attempts failed.
+    pub fn kinds(&self) -> Vec<&str> {
+        self.report["errors"].as_object().expect("by kind").keys().map(String::as_str).collect()
     }
 
     /// How many attempts failed at all.

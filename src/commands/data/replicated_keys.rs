@@ -74,6 +74,11 @@ fn is_live(sibling: &SiblingRef<'_>, now_ms: u64) -> bool {
     sibling.value.is_some() && !has_come(sibling.expires_at_ms, now_ms)
 }
 
+/// Whether any sibling has a value, be its instant over or not.
+fn has_values(object: &[u8]) -> bool {
+    !object.is_empty() && ObjectView::checked_before(object).siblings().any(|sibling| sibling.value.is_some())
+}
+
 fn newest_live(object: &[u8], now_ms: u64) -> Option<ValueRef<'_>> {
     if object.is_empty() {
         return None;
@@ -111,7 +116,9 @@ impl<'v> Keys<'v> for ReplicatedKeys<'v> {
 
     fn delete(&mut self, _key: &Key<'_>, now_ms: u64) -> Result<Deleted, Stop> {
         let existed = self.live(now_ms)?.is_some();
-        if existed {
+        // A value whose instant has come by this clock stays where others have it, and may be there yet by theirs.
+        let is_held = self.object.is_some_and(has_values);
+        if is_held {
             self.intend(None, 0);
         }
         Ok(Deleted { existed, after: None })

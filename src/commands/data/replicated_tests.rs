@@ -92,9 +92,19 @@ fn a_first_run_asks_unless_it_needs_nothing() {
 }
 
 #[test]
-fn what_is_not_there_is_answered_and_nothing_is_deleted() {
+fn what_is_not_there_is_answered_and_deleted_only_where_it_may_be_there_for_others() {
     let deleted = object(&[(7, None, 0)]);
     let expired = object(&[(7, Some("old"), NOW), (8, None, 0)]);
+    for object in [&[][..], &deleted] {
+        check(Some(object), "DEL k > :0|\n EXPIRE k -1 > :0|\n SET k v PXAT 1 > +OK|");
+    }
+    // By another node's clock it has not expired yet.
+    check(
+        Some(&expired),
+        "DEL k > :0| <- (deleted) seen
+         EXPIRE k -1 > :0| <- (deleted) seen
+         SET k v PXAT 1 > +OK| <- (deleted) seen",
+    );
     for object in [&[][..], &deleted, &expired] {
         check(
             Some(object),
@@ -104,13 +114,10 @@ fn what_is_not_there_is_answered_and_nothing_is_deleted() {
              TYPE k > +none|
              TTL k > :-2|
              MEMORY USAGE k > $-1|
-             DEL k > :0|
              EXPIRE k 10 > :0|
-             EXPIRE k -1 > :0|
              PERSIST k > :0|
              GETEX k EX 10 > $-1|
              GETDEL k > $-1|
-             SET k v PXAT 1 > +OK|
              SET k v KEEPTTL > +OK| <- v seen
              GETSET k v > $-1| <- v seen",
         );

@@ -49,10 +49,9 @@ impl Core {
         }
         while let Some(event) = self.inbox.next() {
             match event {
-                CoreEvent::PeerConnected { peer, capabilities, socket, is_dialled, skew_ms } => {
+                CoreEvent::PeerConnected { connected, socket } => {
                     let connection = self.ring.adopt(socket);
-                    let facts = Connected { peer, capabilities, is_dialled, skew_ms };
-                    self.peers.on_connected(connection, facts, now_us);
+                    self.peers.on_connected(connection, connected, now_us);
                 }
                 CoreEvent::DialFailed { peer, why, is_refused } => {
                     self.peers.on_dial_failed(peer, why, is_refused, now_us)
@@ -107,12 +106,10 @@ fn run(node: super::sockets::TestNode, number: u16, other: PeerCore, place: Sock
     loop {
         assert!(core.began.elapsed() < Duration::from_secs(60), "it hangs: {} of {MESSAGES}", core.got.len());
         core.turn();
-        while let Some(CoreEvent::PeerConnected { peer, capabilities, socket, is_dialled, skew_ms }) =
-            node.inboxes[usize::from(number)].next()
-        {
+        while let Some(CoreEvent::PeerConnected { connected, socket }) = node.inboxes[usize::from(number)].next() {
             let connection = core.ring.adopt(socket);
             let now_us = core.now_us();
-            core.peers.on_connected(connection, Connected { peer, capabilities, is_dialled, skew_ms }, now_us);
+            core.peers.on_connected(connection, connected, now_us);
         }
         for _ in 0..50 {
             if next == MESSAGES

@@ -115,12 +115,12 @@ pub(super) fn plain(id: NodeId) -> TestNode {
 /// Core 2 of B is reached by core 1 of A; the test's sign that service is undisturbed.
 fn assert_links(a: &TestNode, b: &TestNode) {
     let wanted = PeerCore { node: B.node, core: 2 };
-    let (CoreEvent::PeerConnected { socket: out, .. }, CoreEvent::PeerConnected { socket: into, peer, .. }) =
+    let (CoreEvent::PeerConnected { socket: out, .. }, CoreEvent::PeerConnected { socket: into, connected }) =
         (a.dial(wanted, b.address), b.event(2))
     else {
         panic!("no link");
     };
-    assert_eq!(peer, PeerCore { node: A.node, core: 1 });
+    assert_eq!(connected.peer, PeerCore { node: A.node, core: 1 });
     let (mut out, mut into) = (TcpStream::from(out), TcpStream::from(into));
     out.write_all(b"first bytes").unwrap();
     into.set_nonblocking(false).unwrap();
@@ -139,18 +139,22 @@ fn failed(event: CoreEvent) -> (String, bool) {
 #[test]
 fn a_link_stands_between_the_cores_that_were_named() {
     let a = plain(A.node);
-    let b = node(B.node, 90_000, |identity, _| identity.capabilities = 0b111);
+    // It is newer, and can do more.
+    let b = node(B.node, 90_000, |identity, _| {
+        (identity.versions, identity.capabilities) = (1..=*VERSIONS.end() + 1, 0b111);
+    });
     let wanted = PeerCore { node: B.node, core: 2 };
-    let CoreEvent::PeerConnected { peer, capabilities, socket, is_dialled, skew_ms } = a.dial(wanted, b.address) else {
-        panic!("no link");
-    };
-    assert_eq!((peer, capabilities, is_dialled, skew_ms), (wanted, 1, true, 90_000));
+    let CoreEvent::PeerConnected { connected, socket } = a.dial(wanted, b.address) else { panic!("no link") };
+    let version = *VERSIONS.end();
+    let expected = Connected { peer: wanted, version, capabilities: 1, is_dialled: true, skew_ms: 90_000 };
+    assert_eq!(connected, expected);
     let mut socket = TcpStream::from(socket);
     let nothing = socket.read(&mut [0; 1]).unwrap_err();
     assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock, "it does not wait, and holds no byte of the handshake");
     assert!(socket.nodelay().unwrap());
-    let CoreEvent::PeerConnected { peer, is_dialled, skew_ms, .. } = b.event(2) else { panic!("no link") };
-    assert_eq!((peer, is_dialled, skew_ms), (PeerCore { node: A.node, core: 1 }, false, -90_000));
+    let CoreEvent::PeerConnected { connected, .. } = b.event(2) else { panic!("no link") };
+    let peer = PeerCore { node: A.node, core: 1 };
+    assert_eq!(connected, Connected { peer, is_dialled: false, skew_ms: -90_000, ..expected });
     assert_links(&a, &b);
     assert_eq!((a.count(|counters| &counters.established), b.count(|counters| &counters.established)), (2, 2));
 }

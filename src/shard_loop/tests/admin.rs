@@ -25,7 +25,11 @@ fn status_of_the_node_and_of_every_core() {
     let (mut cluster, clients) = filled();
     for client in clients {
         let reply = cluster.ask(client, "DYN.ADMIN STATUS").remove(0);
-        assert!(reply.starts_with("*6|$4|node|*38|$7|node_id|$12|00000000004d|$10|cluster_id|$32|0909"), "{reply}");
+        assert!(
+            reply
+                .starts_with("*6|$4|node|*40|$7|node_id|$12|00000000004d|$12|cluster_name|$-1|$10|cluster_id|$32|0909"),
+            "{reply}"
+        );
         assert!(reply.contains("|$5|cores|*2|*16|$4|core|:0|$4|keys|:3|"), "{reply}");
         for (name, expected) in [
             ("incarnation", vec![":1"; 2]),
@@ -50,7 +54,7 @@ fn status_of_the_node_and_of_every_core() {
         assert!(segments.iter().all(|segments| *segments > 0), "{reply}");
     }
     let reply = cluster.ask(clients[1], "HELLO 3; DYN.ADMIN STATUS").remove(1);
-    assert!(reply.starts_with("%3|$4|node|%19|") && reply.contains("|$5|cores|*2|%8|$4|core|:0|"), "{reply}");
+    assert!(reply.starts_with("%3|$4|node|%20|") && reply.contains("|$5|cores|*2|%8|$4|core|:0|"), "{reply}");
     assert_eq!(values(&reply, "read_only"), ["#f", "#f"]);
 }
 

@@ -15,8 +15,7 @@ use annulus_object::Clock;
 use super::{Cluster, LinkEnd, bulk, limits};
 use crate::cluster_view::ClusterView;
 use crate::control;
-use crate::core_inbox::{CoreEvent, PeerCore};
-use crate::peers::Connected;
+use crate::core_inbox::{Connected, CoreEvent, PeerCore};
 use crate::shard_loop::ShardLoop;
 
 /// Two ends of a link: node and index of each.
@@ -120,7 +119,7 @@ impl Fleet {
     fn link(&mut self, node: usize, core: usize, peer: PeerCore, is_dialled: bool) -> (usize, usize) {
         let cluster = &mut self.nodes[node];
         let connection = cluster.new_connection(core);
-        let connected = Connected { peer, capabilities: 0, is_dialled, skew_ms: 0 };
+        let connected = Connected { peer, version: 1, capabilities: 0, is_dialled, skew_ms: 0 };
         cluster.cores[core].shard.on_peer_connected(connection, connected);
         cluster.links.push(LinkEnd { core, connection, in_flight: None, closing: false });
         (node, cluster.links.len() - 1)

@@ -27,6 +27,8 @@ use history::{History, Key, Outcome};
 use options::{Options, Settings};
 use reach::Reach;
 use report::Report;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 use workload::{Attempt, Keys};
 
 /// How long nodes that are there may take to answer at all.
@@ -46,6 +48,17 @@ pub fn run(options: &Options) -> Result<ExitCode, Box<dyn std::error::Error>> {
     Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Set by SIGINT and SIGTERM: the load ends, and what it did is verified. The second one ends the process.
+fn ended_by_signals() -> Result<Arc<AtomicBool>, String> {
+    let ended = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        flag::register_conditional_shutdown(signal, 1, Arc::clone(&ended))
+            .and_then(|_| flag::register(signal, Arc::clone(&ended)))
+            .map_err(|error| format!("signals cannot be taken: {error}"))?;
+    }
+    Ok(ended)
+}
+
 fn torture(settings: &Settings, run: String) -> Result<Report, String> {
     for endpoint in &settings.endpoints {
         if !faults::answers(*endpoint, PRESENT_PATIENCE) {
@@ -63,7 +76,7 @@ fn torture(settings: &Settings, run: String) -> Result<Report, String> {
         patience: settings.patience,
         rate: settings.rate,
         stays: settings.stays,
-        stopped: AtomicBool::new(false),
+        stopped: ended_by_signals()?,
         attempts: AtomicU64::new(0),
         attempts_max: settings.attempts_max,
         seed: settings.seed,

@@ -43,8 +43,8 @@ pub struct Shared {
     pub rate: Option<f64>,
     /// Clients never go to another node than their own.
     pub stays: bool,
-    /// Set when the run is over early.
-    pub stopped: AtomicBool,
+    /// Set when the run is over early, by a signal too.
+    pub stopped: Arc<AtomicBool>,
     /// Attempts made so far, and at most.
     pub attempts: AtomicU64,
     /// See `attempts`.
