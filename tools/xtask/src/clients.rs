@@ -17,31 +17,25 @@ use std::process::Command;
 
 #[derive(clap::Args, Default)]
 pub struct Arguments {
-    /// Only these: redis-py, ioredis, redis-cli, go-redis
+    /// Only these: redis-py, ioredis, redis-cli; all of them unless told
     names: Vec<String>,
-    /// Also those that are left out of `cargo xtask ci` because they take long to install: go-redis
-    #[arg(long)]
-    all: bool,
 }
 
 /// What a client is checked with.
 struct Scripts {
-    node: Option<Command>,
+    node: Command,
     cluster: Command,
 }
 
 struct Client {
     name: &'static str,
     install: fn(&Path) -> Result<Scripts, String>,
-    /// Left out unless it is asked for.
-    is_slow: bool,
 }
 
 const CLIENTS: &[Client] = &[
-    Client { name: "redis-py", install: install::python, is_slow: false },
-    Client { name: "ioredis", install: install::node, is_slow: false },
-    Client { name: "redis-cli", install: install::cli, is_slow: false },
-    Client { name: "go-redis", install: install::go, is_slow: true },
+    Client { name: "redis-py", install: install::python },
+    Client { name: "ioredis", install: install::node },
+    Client { name: "redis-cli", install: install::cli },
 ];
 
 /// Builds, installs, runs.
@@ -56,20 +50,15 @@ pub fn run_for_results(arguments: &Arguments) -> Result<Vec<String>, String> {
         let known: Vec<&str> = CLIENTS.iter().map(|client| client.name).collect();
         return Err(format!("there is no client {unknown}; there are {}", known.join(", ")));
     }
-    let is_wanted = |client: &&Client| match names.is_empty() {
-        true => arguments.all || !client.is_slow,
-        false => names.iter().any(|name| name == client.name),
-    };
+    let is_wanted = |client: &&Client| names.is_empty() || names.iter().any(|name| name == client.name);
     shell::run(&mut shell::cargo(&["build", "--release", "--locked"]))?;
     let place = shell::target().join("clients");
     std::fs::create_dir_all(&place).map_err(|error| format!("{}: {error}", place.display()))?;
     let mut results = Vec::new();
-    for Client { name, install, .. } in CLIENTS.iter().filter(is_wanted) {
+    for Client { name, install } in CLIENTS.iter().filter(is_wanted) {
         match install(&place) {
             Ok(Scripts { node, cluster }) => {
-                if let Some(script) = node {
-                    results.push(with_node(&place, name, script)?);
-                }
+                results.push(with_node(&place, name, node)?);
                 results.push(with_cluster(&place, name, cluster)?);
             }
             Err(why) if shell::is_ci() => return Err(format!("{name} could not be installed: {why}")),

@@ -1,5 +1,5 @@
-//! Clients from their registries, in pinned versions, into `target/clients`; `redis-cli` and go-redis from the system's packages,
-//! through apt where they are missing.
+//! Clients from their registries, in pinned versions, into `target/clients`; `redis-cli` from the system's packages, through apt
+//! where it is missing.
 //!
 //! Invariant: what is returned can be run; it ends by itself, or is ended.
 
@@ -10,9 +10,6 @@ use std::process::Command;
 
 /// A script that takes longer hangs.
 const SCRIPT_SECONDS: &str = "300";
-/// Where Debian keeps Go's libraries, and go-redis there.
-const GO_PATH: &str = "/usr/share/gocode";
-const GO_REDIS: &str = "/usr/share/gocode/src/gopkg.in/redis.v5";
 
 fn scripts() -> PathBuf {
     shell::root().join("tools/clients")
@@ -45,7 +42,7 @@ pub fn python(place: &Path) -> Result<Scripts, String> {
         command.env("PYTHONDONTWRITEBYTECODE", "1");
         command
     };
-    Ok(Scripts { node: Some(run("redis_py.py")), cluster: run("redis_py_cluster.py") })
+    Ok(Scripts { node: run("redis_py.py"), cluster: run("redis_py_cluster.py") })
 }
 
 /// `node_modules` beside copies of the scripts and their manifest, since node looks for modules beside the script.
@@ -65,27 +62,14 @@ pub fn node(place: &Path) -> Result<Scripts, String> {
         command.current_dir(&directory);
         command
     };
-    Ok(Scripts { node: Some(run("ioredis.mjs")), cluster: run("ioredis_cluster.mjs") })
+    Ok(Scripts { node: run("ioredis.mjs"), cluster: run("ioredis_cluster.mjs") })
 }
 
 pub fn cli(_place: &Path) -> Result<Scripts, String> {
     if !shell::exists("redis-cli") {
         apt("redis-tools")?;
     }
-    Ok(Scripts { node: Some(script("bash", "redis_cli.sh")), cluster: script("bash", "redis_cli_cluster.sh") })
-}
-
-/// The system's Go and its go-redis, of whatever version the distribution has: Go's own registry may be out of reach.
-pub fn go(place: &Path) -> Result<Scripts, String> {
-    if !shell::exists("go") || !Path::new(GO_REDIS).exists() {
-        apt("golang-go golang-gopkg-redis.v5-dev")?;
-    }
-    let program = place.join("go_redis").to_string_lossy().into_owned();
-    let source = scripts().join("go_redis.go").to_string_lossy().into_owned();
-    let mut build = shell::command("go", &["build", "-o", &program, &source]);
-    build.env("GO111MODULE", "off").env("GOPATH", GO_PATH).env("GOCACHE", place.join("go-cache"));
-    shell::run(&mut build)?;
-    Ok(Scripts { node: None, cluster: shell::command("timeout", &[SCRIPT_SECONDS, &program]) })
+    Ok(Scripts { node: script("bash", "redis_cli.sh"), cluster: script("bash", "redis_cli_cluster.sh") })
 }
 
 fn apt(packages: &str) -> Result<(), String> {
