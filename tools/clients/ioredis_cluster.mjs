@@ -12,8 +12,9 @@ const host = "127.0.0.1";
 const ports = process.env.ANNULUS_PORTS.split(",").map(Number);
 const cores = Number(process.env.ANNULUS_CORES);
 const victim = 2;
-// Writes that the cluster may call in doubt while a node dies; the client is told, and sends them again.
-const doubtsMax = 5;
+// Each may be told once, while a node dies, that a write is in doubt, and sends it again.
+const writers = 8;
+const doubtsMax = writers;
 const announced = ports.flatMap((port) => [...Array(cores).keys()].map((core) => port + 1 + core)).sort();
 const count = (length) => [...Array(length).keys()];
 const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
@@ -22,11 +23,11 @@ const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 const plain = ports.map((port) => new Redis({ host, port, lazyConnect: true }));
 plain.forEach((redis) => redis.on("error", () => {}));
 
-async function connect() {
+async function connect(protocol = 3) {
   const options = {
     // Every 100 ms, for as long as it may take the other nodes to notice that one has died.
     maxRedirections: 100,
-    redisOptions: { connectTimeout: 5000 },
+    redisOptions: { protocol, connectTimeout: 5000 },
   };
   const cluster = new Cluster(
     ports.map((port) => ({ host, port })),
@@ -240,7 +241,7 @@ async function waitMembers(number, up) {
 }
 
 async function failures(cluster) {
-  const loads = count(8).map((n) => new Load(cluster, `load${n}`));
+  const loads = count(writers).map((n) => new Load(cluster, `load${n}`));
   const running = loads.map((load) => load.run());
   const operations = () => loads.reduce((sum, load) => sum + load.operations, 0);
   await sleep(1000);
@@ -287,10 +288,15 @@ async function verify(acknowledged) {
   return lost;
 }
 
-await attempt("connect", async () => {
-  const cluster = await connect();
-  for (const part of [topology, strings, pipelines, expiry, scans, siblings, acrossNodes, forwards, failures]) {
-    await attempt(part.name, () => part(cluster));
-  }
-});
+for (const protocol of [2, 3]) {
+  await attempt(`RESP${protocol}`, async () => {
+    console.log(`RESP${protocol}`);
+    const cluster = await connect(protocol);
+    for (const part of [topology, strings, pipelines, expiry, scans, siblings, acrossNodes, forwards]) {
+      await attempt(part.name, () => part(cluster));
+    }
+    cluster.disconnect();
+  });
+}
+await attempt("failures", async () => failures(await connect()));
 finish();

@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 
 /// For getting ready, and for ending.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Of a cluster's commands. A machine that is busy otherwise may take more than the usual second over a write, which its client is
+/// then told is in doubt: right, and not what is looked at here.
+const DEADLINE: &str = "5s";
 /// From a node's base port to the next node's, as `annulus dev` places them.
 const NODE_STEP: u16 = 100;
 /// From a node's base port to where its peers find its relay, and from there to where it listens for them.
@@ -77,7 +80,9 @@ impl Server {
     pub fn cluster(directory: &Path, port: u16) -> Result<Server, String> {
         let (port, cores) = (port.to_string(), cores().to_string());
         let flags = ["--nodes", "3", "--base-port", &port, "--cores", &cores].map(OsStr::new);
-        Self::start(Command::new(binary()).args(["dev", "--dir"]).arg(directory).args(flags))
+        let mut command = Command::new(binary());
+        command.args(["dev", "--dir"]).arg(directory).args(flags);
+        Self::start(command.args(["--", "--deadline", DEADLINE]))
     }
 
     /// Starts a process and waits for its line that begins with `ready`.
