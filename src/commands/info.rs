@@ -185,6 +185,10 @@ fn statistics(lines: &mut Lines, context: &SessionCommand<'_>) {
     lines.add("cache_hits", sum(Metric::CacheHits));
     lines.add("cache_misses", sum(Metric::CacheMisses));
     lines.add("writes_refused", sum(Metric::WritesRefused));
+    let (to_cores, to_nodes) = (sum(Metric::CoreForwards), sum(Metric::Forwards));
+    lines.add("forwarded_requests", to_cores + to_nodes);
+    lines.add("forwarded_to_cores", to_cores);
+    lines.add("forwarded_to_nodes", to_nodes);
     lines.add("mesh_sent", sum(Metric::MeshSent));
 }
 

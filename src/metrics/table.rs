@@ -59,6 +59,7 @@ metrics! {
     Counter KeyMisses "key_misses" "Lookups of keys that were not there";
     Counter KeysExpired "keys_expired" "Keys whose time had come";
     Counter MeshSent "mesh_sent" "Messages sent to other cores";
+    Counter CoreForwards "core_forwards" "Clients' commands on keys of which another core of the node has one or more";
     Counter MeshReceived "mesh_received" "Messages received from other cores";
     Counter MeshWaits "mesh_waits" "Turns in which a queue to another core was full";
     Counter LogCommits "log_commits" "Group commits that became durable";

@@ -127,6 +127,7 @@ impl<D: Disk> ShardLoop<D> {
                 return self.reply(session, |out| writer::error(out, &format!("MOVED {slot} {target}")));
             }
         }
+        self.counts.add(Metric::CoreForwards, 1);
         let to = self.reserve(session, index);
         let head = request_head(session, partition);
         match raw {
@@ -194,6 +195,7 @@ impl<D: Disk> ShardLoop<D> {
         asker.consistency.attributes = false;
         let to = self.reserve(session, index);
         let gather = self.gathers.insert(Gather::new(kind, to, session.protocol, parts, 0));
+        let mut is_forwarded = false;
         for (part, at) in positions.enumerate() {
             let part_args: smallvec::SmallVec<[&[u8]; 4]> =
                 std::iter::once(part_row.name.as_bytes()).chain(args[at..at + step].iter().copied()).collect();
@@ -204,9 +206,11 @@ impl<D: Disk> ShardLoop<D> {
             if core == self.core {
                 self.local.push_back(Parked::new(part_row, (protocol, asker), to, partition, &part_args));
             } else {
+                is_forwarded = true;
                 self.send_request(core, to, (RequestFlags::new(protocol, partition), asker), &part_args);
             }
         }
+        self.counts.add(Metric::CoreForwards, u64::from(is_forwarded));
     }
 
     /// The cores whose keys a client sees as one database: all, or on a core's own port that core's, because cluster clients

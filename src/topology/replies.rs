@@ -5,7 +5,7 @@
 //!
 //! Invariant: the same topology and the same host give the same bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
@@ -43,7 +43,7 @@ impl Topology {
     }
 
     /// The ranges without the owners that do not answer; ranges that differed only in those are one.
-    fn told_ranges(&self) -> Vec<SlotRange> {
+    pub(super) fn told_ranges(&self) -> Vec<SlotRange> {
         let mut told: Vec<SlotRange> = Vec::with_capacity(self.ranges.len());
         for SlotRange { first, last, owners } in &self.ranges {
             let (primary, others) = owners.split_first().expect("every slot has somebody who answers");
@@ -57,9 +57,9 @@ impl Topology {
         told
     }
 
-    /// CLUSTER SLOTS: of the owners, the primary and those others that answer.
+    /// CLUSTER SLOTS: of the owners, the primary and those others that answer; every primary is introduced as one.
     pub(super) fn write_slots(&self, out: &mut Vec<u8>, protocol: Protocol, reached: &str) {
-        let ranges = self.told_ranges();
+        let ranges = introduce(self.told_ranges());
         writer::array_header(out, ranges.len());
         for SlotRange { first, last, owners } in ranges {
             writer::array_header(out, 2 + owners.len());
@@ -161,6 +161,32 @@ impl Topology {
             text
         })
     }
+}
+
+/// The same slots, first one of each primary without its replicas.
+///
+/// Here every core is the primary of some slots and a replica of others. Some clients take the role in which they first hear of
+/// an endpoint for its only one, and send SCAN, DBSIZE or KEYS to primaries alone: so none is named as a replica before it was
+/// named as a primary.
+pub(super) fn introduce(ranges: Vec<SlotRange>) -> Vec<SlotRange> {
+    if ranges.iter().all(|range| range.owners.len() == 1) {
+        return ranges;
+    }
+    let mut known = BTreeSet::new();
+    let (mut introductions, mut rest) = (Vec::new(), Vec::with_capacity(ranges.len()));
+    for mut range in ranges {
+        let (slot, primary) = (range.first, range.owners[0]);
+        if known.insert(primary) {
+            introductions.push(SlotRange { first: slot, last: slot, owners: SmallVec::from_slice(&[primary]) });
+            if slot == range.last {
+                continue;
+            }
+            range.first += 1;
+        }
+        rest.push(range);
+    }
+    introductions.append(&mut rest);
+    introductions
 }
 
 impl Endpoint {

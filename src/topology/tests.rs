@@ -1,5 +1,6 @@
 //! What clients are told: text for text of one cluster, and what holds of every other.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -60,7 +61,11 @@ fn one_cluster_text_for_text() {
         "CLUSTER NODES\n{}\nCLUSTER INFO\n{}\nCLUSTER SLOTS\n{}\nCLUSTER SHARDS\n{}",
         nodes(&topology, 1),
         topology.info(1).replace("\r\n", "\n"),
-        slots(&topology, Protocol::Resp2).replace('\n', " ").replace(" *4 :", "\n*4 :").replace(" *4 $", "\n   *4 $"),
+        slots(&topology, Protocol::Resp2)
+            .replace('\n', " ")
+            .replace(" *3 :", "\n*3 :")
+            .replace(" *4 :", "\n*4 :")
+            .replace(" *4 $", "\n   *4 $"),
         shards(&topology).replace('\n', " ").replace(" *4 ", "\n*4 ").replace(" *14 ", "\n   *14 ")
     );
     assert_eq!(told, include_str!("told.txt"), "if it is meant, this is the new text:\n{told}");
@@ -109,7 +114,7 @@ fn ids_are_those_by_which_a_node_knows_itself() {
     let node = Node::new(config, ([9; 16], 2, 1), "0".repeat(40), map, listen, 0, NodeMetrics::new(2));
     let topology = topology(&small(1));
     assert_eq!(topology.endpoints[3].id, node.core_id(1));
-    let ids: std::collections::BTreeSet<&str> = topology.endpoints.iter().map(|endpoint| &*endpoint.id).collect();
+    let ids: BTreeSet<&str> = topology.endpoints.iter().map(|endpoint| &*endpoint.id).collect();
     assert_eq!(ids.len(), 8);
     assert_ne!(shard_id(&[9; 16], 2, 1), node.core_id(1));
 }
@@ -137,6 +142,34 @@ fn lines_of_nodes_cover_every_slot_once() {
             assert_eq!(told.lines().count(), if announce == Announce::Core { 8 } else { 4 });
             assert_eq!(told.matches("myself").count(), 1);
         }
+    }
+}
+
+/// As redis-py and node-redis read CLUSTER SLOTS: the role in which an endpoint is first named is taken for its only one.
+#[test]
+fn every_primary_is_named_as_one_before_it_is_a_replica() {
+    let members = |count: u8| (1..=count).map(|number| member(number, 2, Role::Active, true)).collect::<Vec<_>>();
+    for (nodes, partitions) in [(1, 8_u16), (2, 8), (3, 8), (3, 1024), (3, 16_384), (7, 1024)] {
+        let map = CoreMap::new(partitions.into(), 2);
+        let topology = Topology::of(&view(1, 1, partitions, 3, &members(nodes)), &style(&map));
+        let primaries: BTreeSet<u32> = topology.ranges.iter().map(|range| range.owners[0]).collect();
+        let told = replies::introduce(topology.told_ranges());
+        let (mut named, mut first_as_primary) = (BTreeSet::new(), BTreeSet::new());
+        let mut covered = vec![0; usize::from(SLOTS)];
+        for range in &told {
+            (range.first..=range.last).for_each(|slot| covered[usize::from(slot)] += 1);
+            for (rank, place) in range.owners.iter().enumerate() {
+                if named.insert(*place) && rank == 0 {
+                    first_as_primary.insert(*place);
+                }
+            }
+        }
+        assert!(covered.iter().all(|count| *count == 1));
+        assert_eq!(first_as_primary, primaries);
+        // Replicas are missing of one slot for each primary, and of no other.
+        let lone = told.iter().filter(|range| range.owners.len() < usize::from(nodes.min(3)));
+        assert_eq!(lone.clone().count(), if nodes == 1 { 0 } else { primaries.len() });
+        assert!(lone.clone().all(|range| range.first == range.last));
     }
 }
 

@@ -2,29 +2,11 @@
 //
 // Run by `cargo xtask clients`. Every check prints what failed; the last line counts.
 import { Redis, Cluster } from "ioredis";
+import { attempt, check, expectError, finish } from "./checks.mjs";
 
 const host = "127.0.0.1";
 const port = Number(process.env.ANNULUS_PORT);
 const plainOnly = process.env.ANNULUS_PLAIN_ONLY === "1";
-let passed = 0;
-let failed = 0;
-
-function check(condition, what) {
-  if (condition) passed += 1;
-  else {
-    failed += 1;
-    console.log(`FAILED: ${what}`);
-  }
-}
-
-async function expectError(promise, text, what) {
-  try {
-    const reply = await promise;
-    check(false, `${what}: no error but ${reply}`);
-  } catch (error) {
-    check(String(error.message).includes(text), `${what}: ${error.message}`);
-  }
-}
 
 async function plain() {
   const redis = new Redis({ host, port, connectionName: "ioredis", maxRetriesPerRequest: 1 });
@@ -85,16 +67,6 @@ async function cluster() {
   nodes.disconnect();
 }
 
-async function attempt(what, call) {
-  try {
-    await call();
-  } catch (error) {
-    console.log(error);
-    check(false, `${what} ended by an exception`);
-  }
-}
-
 await attempt("plain", plain);
 if (!plainOnly) await attempt("cluster", cluster);
-console.log(`${passed} passed, ${failed} failed`);
-process.exit(failed > 0 || passed === 0 ? 1 : 0);
+finish();

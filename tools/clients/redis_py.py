@@ -5,13 +5,12 @@ Run by `cargo xtask clients`. Every check prints what failed; the last line coun
 
 import asyncio
 import os
-import sys
 import time
-import traceback
 import warnings
 
 import redis
 import redis.asyncio
+from checks import attempt, check, expect_error, finish
 from redis.cluster import RedisCluster
 
 # Old names of commands are checked too.
@@ -19,26 +18,6 @@ warnings.simplefilter("ignore", DeprecationWarning)
 
 HOST, PORT = "127.0.0.1", int(os.environ["ANNULUS_PORT"])
 PLAIN_ONLY = os.environ.get("ANNULUS_PLAIN_ONLY") == "1"
-passed, failed = 0, 0
-
-
-def check(condition, what):
-    global passed, failed
-    if condition:
-        passed += 1
-    else:
-        failed += 1
-        print(f"FAILED: {what}")
-
-
-def expect_error(call, text, what):
-    try:
-        call()
-    except redis.RedisError as error:
-        check(text in str(error), f"{what}: {error}")
-    else:
-        check(False, f"{what}: no error")
-
 
 def strings(r, label):
     r.flushall()
@@ -168,19 +147,10 @@ def plain(protocol):
     r.close()
 
 
-def attempt(what, call):
-    try:
-        call()
-    except Exception:
-        traceback.print_exc()
-        check(False, f"{what} ended by an exception")
-
-
 for protocol in (2, 3):
     attempt(f"RESP{protocol}", lambda: plain(protocol))
     if not PLAIN_ONLY:
         attempt(f"cluster RESP{protocol}", lambda: cluster(protocol))
 attempt("asyncio", lambda: asyncio.run(asynchronous()))
 attempt("default protocol", lambda: check(redis.Redis(host=HOST, port=PORT).ping() is True, "default protocol"))
-print(f"{passed} passed, {failed} failed")
-sys.exit(1 if failed or not passed else 0)
+finish()

@@ -64,6 +64,28 @@ fn commands_on_several_keys() {
     }
 }
 
+/// What INFO says of commands that came to the wrong place.
+fn forwarded(cluster: &mut Cluster, client: usize) -> [u64; 3] {
+    let told = cluster.ask(client, "INFO stats").remove(0);
+    ["forwarded_requests:", "forwarded_to_cores:", "forwarded_to_nodes:"].map(|name| {
+        let line = told.split('|').find_map(|line| line.strip_prefix(name));
+        line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{name} in {told}"))
+    })
+}
+
+#[test]
+fn commands_on_keys_of_another_core_are_counted_once() {
+    let mut cluster = Cluster::new(2, 0);
+    let client = cluster.connect(0);
+    let [a, b, c, d] = [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(core, number)| key_of(core, number));
+    // Nothing of this belongs elsewhere, or could have been sent to anybody better.
+    cluster
+        .ask(client, &format!("SET {a} 1; GET {a}; MSET {a} 1 {b} 2; DEL {a} {b}; DYN.GET {a}; DBSIZE; SCAN 0; PING"));
+    assert_eq!(forwarded(&mut cluster, client), [0, 0, 0]);
+    cluster.ask(client, &format!("SET {c} 1; GET {c}; DYN.GET {d}; MSET {a} 1 {c} 2 {d} 3; MGET {c} {d}"));
+    assert_eq!(forwarded(&mut cluster, client), [5, 5, 0]);
+}
+
 #[test]
 fn replies_of_two_cores_keep_the_clients_order() {
     let mut cluster = Cluster::new(2, 0);

@@ -28,7 +28,7 @@ const STEPS: &[Step] = &[
     Step { name: "tests", run: tests },
     Step { name: "simulator", run: simulator },
     Step { name: "kill rounds", run: kills },
-    Step { name: "clients", run: clients::run_for_results },
+    Step { name: "clients", run: || clients::run_for_results(&clients::Arguments::default()) },
 ];
 
 /// Runs every step, then prints a table of times and the test runners' lines.

@@ -30,8 +30,8 @@ enum Chore {
     Tidy,
     /// Kill rounds for a long time
     Soak(soak::Arguments),
-    /// Unmodified clients of other languages against a release node with two cores
-    Clients,
+    /// Unmodified clients of other languages against a release node with two cores, and against three of which one dies
+    Clients(clients::Arguments),
     /// Annulus beside Redis and Valkey: throughput, CPU time per request, latencies, as ratios
     Bench(bench::Arguments),
     /// How evenly partitions are placed, beside the strategies of the Dynamo paper, and what moves when nodes join and leave
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         Chore::Ci => ci::run(),
         Chore::Tidy => tidy::run(),
         Chore::Soak(arguments) => soak::run(&arguments),
-        Chore::Clients => clients::run(),
+        Chore::Clients(arguments) => clients::run(&arguments),
         Chore::Bench(arguments) => bench::run(&arguments),
         Chore::Placement(arguments) => placement::run(&arguments),
     };
