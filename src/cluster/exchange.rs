@@ -247,8 +247,8 @@ impl Exchanges {
                 turn.common.counters.exchanges_equal += 1;
                 let (partition, cut, bits) =
                     (comparison.partition, comparison.cut, turn.common.limits.exchange_epoch_bits);
-                let (owners, now_ms) = (turn.routes.owners(partition).len(), turn.now.unix_ms);
-                turn.common.refill.on_equal(partition, from, cut, owners);
+                let now_ms = turn.now.unix_ms;
+                turn.note_equal(partition, from, cut);
                 turn.note_pair((partition, from), |fact| fact.note_equal(cut, bits, now_ms));
                 self.end(handle);
             }

@@ -147,6 +147,12 @@ mutations! {
     HintNeverReplayed = "hint-never-replayed",
 
     // Reads and repair.
+    /// What a node tells that has lost its disk and is not refilled counts as an owner's word (S11).
+    RefillingOwnerCounts = "refilling-owner-counts",
+    /// A partition is whole again as soon as one other owner was found to have the same of it (S11).
+    RefilledByOne = "refilled-by-one",
+    /// A partition is whole again although what was written just before its owner's start was not compared (S11).
+    RefillIgnoresCut = "refill-ignores-cut",
     /// A read answers with the object that came last, without merging.
     ReadDoesNotMerge = "read-does-not-merge",
     /// A read answers one owner too early.

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use smallvec::SmallVec;
 
 use crate::ids::{NodeId, PartitionId};
+use crate::mutation::{Mutation, mutated};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -34,9 +35,10 @@ impl Refill {
         Self { partitions: is_refilling.then(Partitions::default) }
     }
 
-    /// Whether what this node tells of a partition counts.
-    pub(crate) fn is_whole(&self, partition: PartitionId) -> bool {
-        self.partitions.as_ref().is_none_or(|partitions| partitions.whole.contains(&partition))
+    /// Whether what this node tells of a partition with so many owners counts. Of what only this node owns there is nobody who
+    /// could know better.
+    pub(crate) fn is_whole(&self, partition: PartitionId, owners: usize) -> bool {
+        owners == 1 || self.partitions.as_ref().is_none_or(|partitions| partitions.whole.contains(&partition))
     }
 
     /// The epoch of now; the first that is told is that of the start.
@@ -46,26 +48,25 @@ impl Refill {
         }
     }
 
-    /// This node and another of the partition's owners have the same of it, up to a cut.
-    pub(crate) fn on_equal(&mut self, partition: PartitionId, with: NodeId, cut: u64, owners: usize) {
-        let Some(partitions) = &mut self.partitions else { return };
+    /// This node and another of the partition's owners have the same of it, up to a cut. True when the partition is whole by it,
+    /// and was not before.
+    pub(crate) fn on_equal(&mut self, partition: PartitionId, with: NodeId, cut: u64, owners: usize) -> bool {
+        let Some(partitions) = &mut self.partitions else { return false };
         // What was written before this life began must be below the cut: from then on this node is sent what is written.
-        if partitions.begun.is_none_or(|begun| cut <= begun) || partitions.whole.contains(&partition) {
-            return;
+        let is_behind = partitions.begun.is_some_and(|begun| cut > begun) || mutated(Mutation::RefillIgnoresCut);
+        if !is_behind || partitions.whole.contains(&partition) {
+            return false;
         }
         let equal = partitions.equal.entry(partition).or_default();
         if !equal.contains(&with) {
             equal.push(with);
         }
-        if equal.len() >= enough(owners) {
+        let is_whole = equal.len() >= enough(owners) || mutated(Mutation::RefilledByOne);
+        if is_whole {
             partitions.equal.remove(&partition);
             partitions.whole.insert(partition);
         }
-    }
-
-    /// Whether all of these partitions are whole.
-    pub(crate) fn has_all(&self, mut owned: impl Iterator<Item = PartitionId>) -> bool {
-        owned.all(|partition| self.is_whole(partition))
+        is_whole
     }
 }
 
@@ -94,24 +95,26 @@ mod tests {
     #[test]
     fn a_partition_is_whole_when_enough_have_the_same_behind_the_start() {
         let mut refill = Refill::new(true);
-        refill.on_equal(1, node(2), 100, 3);
+        assert!(!refill.on_equal(1, node(2), 100, 3));
         refill.note_epoch(10);
         refill.note_epoch(11);
-        refill.on_equal(1, node(2), 10, 3);
-        refill.on_equal(1, node(3), 10, 3);
-        assert!(!refill.is_whole(1), "what was written between the cut and the start may be missing");
-        refill.on_equal(1, node(2), 11, 3);
-        refill.on_equal(1, node(2), 12, 3);
-        assert!(!refill.is_whole(1), "one of two others");
-        refill.on_equal(1, node(3), 11, 3);
-        assert!(refill.is_whole(1) && !refill.is_whole(2));
-        assert!(refill.has_all([1].into_iter()) && !refill.has_all([1, 2].into_iter()));
+        assert!(!refill.on_equal(1, node(2), 10, 3) && !refill.on_equal(1, node(3), 10, 3));
+        assert!(!refill.is_whole(1, 3), "what was written between the cut and the start may be missing");
+        assert!(!refill.on_equal(1, node(2), 11, 3) && !refill.on_equal(1, node(2), 12, 3));
+        assert!(!refill.is_whole(1, 3), "one of two others");
+        assert!(refill.on_equal(1, node(3), 11, 3) && !refill.on_equal(1, node(3), 12, 3), "it becomes whole once");
+        assert!(refill.is_whole(1, 3) && !refill.is_whole(2, 3));
     }
 
     #[test]
     fn a_node_that_has_lost_nothing_is_whole() {
         let mut refill = Refill::new(false);
-        refill.on_equal(1, node(2), 100, 3);
-        assert!(refill.is_whole(0) && refill.has_all(0..9));
+        assert!(!refill.on_equal(1, node(2), 100, 3));
+        assert!(refill.is_whole(0, 3));
+    }
+
+    #[test]
+    fn what_nobody_else_owns_is_whole() {
+        assert!(Refill::new(true).is_whole(1, 1));
     }
 }
