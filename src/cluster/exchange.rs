@@ -108,7 +108,7 @@ impl Exchanges {
         let limits = &turn.common.limits;
         let (epoch, bits) = (epoch_of(turn.now, limits), limits.exchange_epoch_bits);
         turn.store.open_epoch(epoch, bits);
-        turn.common.refill.note_epoch(epoch);
+        turn.common.refill.on_tick(turn.now, limits);
         while let Some(slot) = self.timers.pop_due(turn.now.steady_us) {
             if let Some(handle) = self.comparisons.at(slot) {
                 self.fail(turn, handle);
