@@ -30,9 +30,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             return Ok(());
         }
         self.agenda.add(self.now + TICK, Happening::Tick { node, core, life });
-        self.drive((node, core), Event::Tick, None)?;
-        self.maybe_end_refilling(node, core, life);
-        Ok(())
+        self.drive((node, core), Event::Tick, None).map(|()| self.maybe_end_refilling(node, core, life))
     }
 
     pub(super) fn on_packet(&mut self, packet: Packet) -> Result<(), Violation> {
