@@ -77,6 +77,10 @@ pub struct Counters {
     pub exchange_objects_received: u64,
     /// Objects that were left to the next exchange: too many waited, or they could not be read.
     pub exchange_objects_skipped: u64,
+    /// Times that this node was asked what it has of a key, and what it told did not count, because it is being refilled.
+    pub words_uncounted: u64,
+    /// Partitions that are whole again after this node's disk was lost.
+    pub partitions_refilled: u64,
     /// Pairs known to differ that were left to the regular exchanges.
     pub dirty_dropped: u64,
     /// Clients' writes that are more than stores take, and objects too large for a message.

@@ -108,7 +108,7 @@ impl Exchanges {
         let limits = &turn.common.limits;
         let (epoch, bits) = (epoch_of(turn.now, limits), limits.exchange_epoch_bits);
         turn.store.open_epoch(epoch, bits);
-        turn.common.refill.note_epoch(epoch);
+        turn.common.refill.on_tick(turn.now, limits);
         while let Some(slot) = self.timers.pop_due(turn.now.steady_us) {
             if let Some(handle) = self.comparisons.at(slot) {
                 self.fail(turn, handle);
@@ -247,8 +247,8 @@ impl Exchanges {
                 turn.common.counters.exchanges_equal += 1;
                 let (partition, cut, bits) =
                     (comparison.partition, comparison.cut, turn.common.limits.exchange_epoch_bits);
-                let (owners, now_ms) = (turn.routes.owners(partition).len(), turn.now.unix_ms);
-                turn.common.refill.on_equal(partition, from, cut, owners);
+                let now_ms = turn.now.unix_ms;
+                turn.note_equal(partition, from, cut);
                 turn.note_pair((partition, from), |fact| fact.note_equal(cut, bits, now_ms));
                 self.end(handle);
             }

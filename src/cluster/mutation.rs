@@ -27,7 +27,8 @@ macro_rules! mutations {
         impl Mutation {
             /// Those of the data plane, which the simulator has to find.
             pub const ALL: &'static [Mutation] = &[$(Mutation::$name,)+];
-            /// Those of the data plane that break no promise and only cost work: `tests/data_plane` finds each.
+            /// Those of the data plane that break no promise and only cost work, or break one too seldom for the simulator to
+            /// find: `tests/data_plane` finds each.
             pub const NARROW: &'static [Mutation] = &[$(Mutation::$narrow_name,)+];
             /// Those of the membership map and the ring: `tests/control/bugs.rs` names the story that finds each.
             pub const MAP: &'static [Mutation] = &[$(Mutation::$map_name,)+];
@@ -147,6 +148,8 @@ mutations! {
     HintNeverReplayed = "hint-never-replayed",
 
     // Reads and repair.
+    /// What a node tells that has lost its disk and is not refilled counts as an owner's word (S11).
+    RefillingOwnerCounts = "refilling-owner-counts",
     /// A read answers with the object that came last, without merging.
     ReadDoesNotMerge = "read-does-not-merge",
     /// A read answers one owner too early.
@@ -205,6 +208,10 @@ mutations! {
     narrow:
     /// Owners compare their trees of the moment, not those at a cut.
     ExchangeIgnoresCut = "exchange-ignores-cut",
+    /// A partition is whole again as soon as one other owner was found to have the same of it (S11).
+    RefilledByOne = "refilled-by-one",
+    /// A partition is whole again although what was written just before its owner's start was not compared (S11).
+    RefillIgnoresCut = "refill-ignores-cut",
 
     map:
     /// Of two maps' entries of a node the later one is kept whole (S13).

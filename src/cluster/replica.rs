@@ -184,10 +184,13 @@ pub(crate) fn is_owner(turn: &Turn<'_>, partition: u16) -> bool {
 }
 
 /// The same, and what this node tells of the partition counts as an owner's word.
-pub(crate) fn counts_as_owner(turn: &Turn<'_>, partition: u16) -> bool {
-    // Of what only this node owns there is nobody who could know better.
-    let is_only = turn.routes.owners(partition).len() == 1;
-    is_owner(turn, partition) && (is_only || turn.common.refill.is_whole(partition))
+pub(crate) fn counts_as_owner(turn: &mut Turn<'_>, partition: u16) -> bool {
+    if !is_owner(turn, partition) {
+        return false;
+    }
+    let is_whole = turn.common.refill.is_whole(partition, turn.routes.owners(partition).len());
+    turn.common.counters.words_uncounted += u64::from(!is_whole);
+    is_whole || mutated(Mutation::RefillingOwnerCounts)
 }
 
 fn store(turn: &mut Turn<'_>, handle: Handle, home: Home, key: &Key<'_>, object: &[u8]) {

@@ -166,7 +166,8 @@ impl Shard {
             Some(partition)
         });
         let is_owned = |partition: &PartitionId| routes.owners(*partition).contains(&self.common.node);
-        self.common.refill.has_all(partitions.filter(is_owned))
+        let mut owned = partitions.filter(is_owned);
+        owned.all(|partition| self.common.refill.is_whole(partition, routes.owners(partition).len()))
     }
 
     /// What is remembered of comparing partitions with other owners, by partition and node.

@@ -117,6 +117,13 @@ impl<'a> Turn<'a> {
         }
     }
 
+    /// This node and another owner have the same of a partition, up to a cut.
+    pub(crate) fn note_equal(&mut self, partition: PartitionId, with: NodeId, cut: u64) {
+        let owners = self.routes.owners(partition).len();
+        let is_refilled = self.common.refill.on_equal((partition, with), cut, owners, self.now);
+        self.common.counters.partitions_refilled += u64::from(is_refilled);
+    }
+
     /// Remembers something of comparing a partition with another node.
     pub(crate) fn note_pair(&mut self, pair: (PartitionId, NodeId), note: impl FnOnce(&mut PairFact)) {
         if self.store.partition_from(pair.0) != Some(pair.0) {

@@ -50,6 +50,8 @@ const FIGURES: [Figure; REPLICATION_METRICS] = [
     (Metric::ExchangeObjectsSent, |counters| counters.exchange_objects_sent),
     (Metric::ExchangeObjectsReceived, |counters| counters.exchange_objects_received),
     (Metric::ExchangeObjectsSkipped, |counters| counters.exchange_objects_skipped),
+    (Metric::WordsUncounted, |counters| counters.words_uncounted),
+    (Metric::PartitionsRefilled, |counters| counters.partitions_refilled),
     (Metric::DirtyDropped, |counters| counters.dirty_dropped),
     (Metric::Oversized, |counters| counters.oversized),
 ];

@@ -134,6 +134,8 @@ metrics! {
     Counter ExchangeObjectsSent "exchange_objects_sent" "Objects sent to owners that an exchange found to lack some of them";
     Counter ExchangeObjectsReceived "exchange_objects_received" "Objects that other owners sent because this node lacked some of them";
     Counter ExchangeObjectsSkipped "exchange_objects_skipped" "Objects that were left to the next exchange";
+    Counter WordsUncounted "words_uncounted" "Times that what this core told of a key did not count, because its node is being refilled";
+    Counter PartitionsRefilled "partitions_refilled" "Partitions that are whole again after the node's disk was lost";
     Counter DirtyDropped "dirty_dropped" "Pairs known to differ that were left to the regular exchanges";
     Counter Oversized "oversized" "Writes and objects that are too large";
     Gauge LinksOpen "links_open" "Connections to cores of other nodes";

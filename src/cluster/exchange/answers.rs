@@ -47,8 +47,7 @@ impl Answers {
                     false => ExchangeMessage::Differs { leaf_bits },
                 };
                 if answer == ExchangeMessage::Equal {
-                    let owners = turn.routes.owners(asked.partition).len();
-                    turn.common.refill.on_equal(asked.partition, from, cut, owners);
+                    turn.note_equal(asked.partition, from, cut);
                 }
                 turn.reply(from, asked, &Message::Exchange(answer));
                 (1, 0)

@@ -178,6 +178,9 @@ pub enum Action {
     Stop(usize, Instant, Option<u16>),
     /// A process is killed and its disk replaced.
     Wipe(usize, Instant),
+    /// The same at the next such moment, and the process is back before most others know: whoever asks it then is told of
+    /// nothing.
+    AimedWipe(usize, Moment, Instant),
     /// A disk has troubles.
     Disk(usize, Troubles, Instant),
     /// Bits flip on a disk, which is replaced after a while.
@@ -278,6 +281,10 @@ impl Faults {
                 } else {
                     Action::Crash(node, length, cores)
                 }
+            }
+            Kind::Wipe if self.random.one_in(2) => {
+                let moment = if self.random.one_in(2) { Moment::Appended } else { Moment::Answered };
+                Action::AimedWipe(node, moment, self.random.between(50, 3_000))
             }
             Kind::Wipe => Action::Wipe(node, length),
             Kind::SlowDisk => {

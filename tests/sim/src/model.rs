@@ -136,6 +136,8 @@ pub struct Write {
     pub at: Instant,
     /// What it had seen.
     pub seen: Seen,
+    /// What its first object said that it replaces, as far as it may have seen that: see [`Model::replaced_by`].
+    pub replaced: Bits,
     /// Whether and when it was acknowledged.
     pub acknowledged: Option<Acknowledged>,
     /// The first state that hid it without a reason.
@@ -305,11 +307,19 @@ impl Model {
     }
 
     /// The versions of an object, what these have replaced, what that had replaced, and so on.
+    ///
+    /// What a write has replaced is what it must have seen, and what [`Write::replaced`] says. The second is needed where the
+    /// model cannot tell what must have been seen, as of a plain delete that heard of versions from owners which it need not
+    /// have waited for. It loses no sight of a write that is lost: it is what the context of the write's own object said as it
+    /// left its coordinator, with no other sibling that could have replaced it instead. Wherever that object came, those writes
+    /// were hidden by it, and hiding what a write may not have seen is a violation by itself (`checkers::causality`).
     #[must_use]
     pub fn replaced_by(&self, key: KeyIndex, object: &Object) -> Bits {
+        let known = self.key(key);
         let mut replaced = self.seen_in(key, object).must;
         loop {
-            let more = self.key(key).closure(replaced.iter()).must;
+            let mut more = known.closure(replaced.iter()).must;
+            replaced.iter().for_each(|index| more.add(&known.write(index).replaced));
             if more == replaced {
                 return replaced;
             }

@@ -207,6 +207,8 @@ pub struct Setup {
     pub life: u32,
     /// The actor, if this life goes on stamping with one of an earlier life.
     pub earlier_actor: Option<Actor>,
+    /// Its disk was replaced, and it was not refilled since.
+    pub is_refilling: bool,
 }
 
 /// What a message says: words, the writes that it carries, words.
@@ -230,6 +232,10 @@ pub trait Protocol<S: Store> {
     fn load(&self) -> Load;
     /// What its exchanges came to so far.
     fn exchanges(&self) -> ExchangeCounts;
+    /// What its refilling came to so far.
+    fn refilling(&self) -> RefillCounts;
+    /// Whether it has all that it owns as other owners have it, after its disk was lost.
+    fn is_refilled(&self, store: &S) -> bool;
     /// The writes that a message tells of, if it is an answer to a question.
     fn told(bytes: &[u8]) -> Vec<Dot>;
     /// What a message says, for the story.
@@ -278,5 +284,22 @@ impl ExchangeCounts {
         self.of_dirty += now.of_dirty - before.of_dirty;
         self.keys += now.keys - before.keys;
         self.objects += now.objects - before.objects;
+    }
+}
+
+/// What a core's refilling came to, after its node's disk was lost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RefillCounts {
+    /// Times that what it told of a key did not count as an owner's word.
+    pub uncounted: u64,
+    /// Partitions that are whole again.
+    pub partitions: u64,
+}
+
+impl RefillCounts {
+    /// Adds what has come to `now` since `before`.
+    pub fn add(&mut self, now: &RefillCounts, before: &RefillCounts) {
+        self.uncounted += now.uncounted - before.uncounted;
+        self.partitions += now.partitions - before.partitions;
     }
 }

@@ -16,7 +16,7 @@ use annulus_cluster::shard::{Shard, Start};
 use annulus_cluster::store::{Store, Versions, VersionsView};
 use annulus_object::{Dot, Object};
 
-use crate::node::{Described, ExchangeCounts, Load, Protocol, Setup};
+use crate::node::{Described, ExchangeCounts, Load, Protocol, RefillCounts, Setup};
 use crate::ring::{Ring, place_of};
 
 /// The ring, and who answers.
@@ -58,7 +58,7 @@ impl<S: Store> Protocol<S> for Production {
             node: setup.node,
             session,
             earlier_actor: setup.earlier_actor,
-            is_refilling: false,
+            is_refilling: setup.is_refilling,
             limits: setup.limits,
         };
         Self { shard: Shard::new(start), view: View::new(setup.node, setup.ring) }
@@ -87,6 +87,15 @@ impl<S: Store> Protocol<S> for Production {
             keys: counters.exchange_keys,
             objects: counters.exchange_objects_received,
         }
+    }
+
+    fn refilling(&self) -> RefillCounts {
+        let counters = self.shard.counters();
+        RefillCounts { uncounted: counters.words_uncounted, partitions: counters.partitions_refilled }
+    }
+
+    fn is_refilled(&self, store: &S) -> bool {
+        self.shard.is_refilled(store, &self.view.table)
     }
 
     fn told(bytes: &[u8]) -> Vec<Dot> {

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use crate::checkers::{Compared, Promise, Violation};
 use crate::faults::{Injected, Kind};
-use crate::node::{DiskCounts, ExchangeCounts};
+use crate::node::{DiskCounts, ExchangeCounts, RefillCounts};
 use crate::options::{Options, StoreKind};
 
 /// Failures are counted by their place in the protocol's list.
@@ -44,6 +44,10 @@ pub struct Tally {
     pub dirty: u64,
     /// What exchanges came to.
     pub exchanges: ExchangeCounts,
+    /// What refilling came to.
+    pub refilling: RefillCounts,
+    /// Nodes that had back all that a lost disk had.
+    pub refilled: u64,
     /// Disks that were spared because they had the last copy of something.
     pub spared: u64,
     /// Writes that crashes lost before they were confirmed.
@@ -82,6 +86,8 @@ impl Tally {
         self.incarnations += other.incarnations;
         self.dirty += other.dirty;
         self.exchanges.add(&other.exchanges, &ExchangeCounts::default());
+        self.refilling.add(&other.refilling, &RefillCounts::default());
+        self.refilled += other.refilled;
         self.spared += other.spared;
         self.lost_in_crash += other.lost_in_crash;
         self.ghosts += other.ghosts;
@@ -202,6 +208,9 @@ impl Summary {
             (exchanges.differing, "no owners were found different"),
             (exchanges.objects, "no exchange has repaired anything"),
             (exchanges.of_dirty, "no exchange was begun for a copy that nobody kept a hint of"),
+            (self.tally.refilling.uncounted, "no refilling node was asked for what it has"),
+            (self.tally.refilling.partitions, "no partition was refilled"),
+            (self.tally.refilled, "no node was refilled"),
         ];
         if let Some((_, what)) = must.iter().find(|(count, _)| *count == 0) {
             return Err((*what).to_owned());
@@ -253,6 +262,9 @@ impl Summary {
         line("not answered or refused", exchanges.failed);
         line("keys compared by exchanges", exchanges.keys);
         line("objects brought by exchanges", exchanges.objects);
+        line("words of refilling nodes that did not count", self.tally.refilling.uncounted);
+        line("partitions that were refilled", self.tally.refilling.partitions);
+        line("nodes that were refilled", self.tally.refilled);
         line("disks spared for a last copy", self.tally.spared);
         line("unconfirmed writes lost in crashes", self.tally.lost_in_crash);
         line("failed writes found again", self.tally.ghosts);

@@ -11,6 +11,7 @@ mod cores;
 mod disasters;
 mod healing;
 mod machine;
+mod refilling;
 mod rot;
 
 use std::collections::BTreeMap;

@@ -9,6 +9,7 @@ mod once;
 mod oracle;
 mod orders;
 mod random;
+mod refilling;
 mod scripts;
 mod story;
 #[path = "../support/trees.rs"]

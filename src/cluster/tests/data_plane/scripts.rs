@@ -28,6 +28,7 @@
 //! tick MS                            time passes
 //! crash A | restart A | rejoin A     as the actor that it was, or as a new one
 //! wipe A                             its disk is empty
+//! replace A                          it is killed, and starts again on an empty disk
 //! actor A                            it has a new incarnation
 //! clock A MS                         its wall clock is so much ahead
 //! full A | empty A                   its store takes no values, or does again
@@ -166,6 +167,7 @@ impl Script {
             }
             ("gone", [other]) => world.handle(at, Event::Unreachable { peer: node(place(other)) }),
             ("crash", []) => world.crash(at),
+            ("replace", []) => world.replace_disk(at),
             ("wipe", []) => world.nodes[at].store.wipe(),
             ("restart", []) => world.restart(at, false),
             ("rejoin", []) => world.restart(at, true),

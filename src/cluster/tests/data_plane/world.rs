@@ -90,6 +90,8 @@ pub struct Node {
     pub skew_ms: i64,
     pub incarnations_needed: usize,
     pub dirty: Vec<NodeId>,
+    /// Its disk was replaced.
+    pub is_refilling: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -184,6 +186,7 @@ impl World {
                 skew_ms: 0,
                 incarnations_needed: 0,
                 dirty: Vec::new(),
+                is_refilling: false,
             });
             world.start(index, None);
         }
@@ -204,7 +207,7 @@ impl World {
             node: node_id,
             session,
             earlier_actor,
-            is_refilling: false,
+            is_refilling: node.is_refilling,
             limits: self.limits.clone(),
         }));
     }
@@ -231,6 +234,14 @@ impl World {
         self.nodes[index].shard = None;
         self.nodes[index].store.crash();
         self.packets.retain(|packet| packet.to != index);
+    }
+
+    /// Kills a node, replaces its disk by an empty one, and starts it again.
+    pub fn replace_disk(&mut self, index: usize) {
+        self.crash(index);
+        self.nodes[index].store.wipe();
+        self.nodes[index].is_refilling = true;
+        self.restart(index, true);
     }
 
     /// Every node's failure detector says so.

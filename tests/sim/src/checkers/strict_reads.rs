@@ -2,7 +2,8 @@
 //! that are asked must have one in common (PR + PW > N), an answer holds or has replaced every write that was acknowledged
 //! before the read began.
 //!
-//! It is promised for stable rings; writes some of whose copies were destroyed are left out.
+//! It is promised for stable rings, and a node that has lost its disk counts for nothing until it is refilled (rule S11); writes
+//! that lost more than one of their copies are left out.
 
 use annulus_object::Object;
 

@@ -14,6 +14,8 @@ use crate::model::{Kind, Op, Seen};
 use crate::node::Load;
 use crate::ring::node_id;
 
+mod refilling;
+
 const KEY: KeyIndex = 0;
 const OWNERS: u64 = 0b111;
 

@@ -20,6 +20,8 @@ pub struct Copies {
     pub hinted: Nodes,
     /// Had it on a disk that is gone.
     pub wiped: Nodes,
+    /// Of these, such as went on for a while on a disk some of whose bits had flipped.
+    pub rotten: Nodes,
 }
 
 impl Copies {
@@ -27,6 +29,17 @@ impl Copies {
     #[must_use]
     pub fn any(self) -> Nodes {
         self.owned | self.hinted
+    }
+
+    /// Whether, as far as it is for lost disks, whoever of `n` owners counts still tells of the write, once `kept` owners had it.
+    ///
+    /// With one disk lost: its node counts for nothing until it was found equal with so many others that every majority less
+    /// itself has one among them (rule S11). With several lost nothing is promised, nor where a majority never had the write. A
+    /// disk that rots is not known to be lost, and its node goes on counting.
+    #[must_use]
+    pub fn are_told_of(self, kept: u8, n: u8) -> bool {
+        let is_made_good = self.wiped.is_power_of_two() && self.rotten == 0 && kept > n / 2;
+        self.wiped == 0 || is_made_good
     }
 }
 
@@ -64,6 +77,15 @@ impl Model {
             };
             (0..model.count()).find(is_last).map(|index| (key, index))
         })
+    }
+
+    /// Bits of a node's disk have flipped, and its process goes on: nothing on it is a copy any more.
+    pub fn note_rotten(&mut self, node: usize) {
+        let bit: Nodes = 1 << node;
+        for write in self.keys.iter_mut().flat_map(|key| &mut key.writes) {
+            write.copies.rotten |= write.copies.any() & bit;
+        }
+        self.note_wiped(node);
     }
 
     /// A node's disk is gone.

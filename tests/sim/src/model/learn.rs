@@ -75,6 +75,7 @@ impl Model {
             return broken(Promise::Dots, format!("{dot:?} names a write of {other} in the same partition too"));
         }
         let seen = self.seen_by(storing, &candidates);
+        let replaced = self.replaced_in(storing, &seen);
         let op = (candidates.len() == 1).then(|| candidates[0]);
         let index = self.key(storing.key).count();
         if let Some(op) = op {
@@ -92,6 +93,7 @@ impl Model {
             node: storing.node,
             at: storing.at,
             seen,
+            replaced,
             acknowledged: None,
             unjust: None,
             copies: Copies::default(),
@@ -100,6 +102,13 @@ impl Model {
         key.by_dot.insert(dot, index);
         key.writes.push(write);
         Ok(index)
+    }
+
+    /// What the object says that its only version has replaced, of what that may have seen; nothing where there are several.
+    fn replaced_in(&self, storing: &Storing<'_>, seen: &Seen) -> Bits {
+        let is_alone = storing.object.siblings().len() == 1;
+        let covered = is_alone.then(|| self.key(storing.key).covered(storing.object.context()));
+        covered.iter().flat_map(Bits::iter).filter(|index| seen.may.has(*index)).collect()
     }
 
     /// The operations that may have made a write: one, unless it is a delete.
@@ -209,13 +218,14 @@ impl Model {
     }
 
     /// What must be seen by whoever asks `readers` owners at an instant: all writes that were acknowledged before by so many
-    /// owners that one of them is asked. Writes some of whose copies were destroyed are left out.
+    /// owners that one of them is asked. Writes so many of whose copies were destroyed that nobody who counts need have heard of
+    /// them are left out.
     #[must_use]
     pub fn settled_before(&self, key: KeyIndex, at: Instant, readers: u8, n: u8) -> Seen {
         let key = self.key(key);
         let is_settled = |write: &Write| {
             let acknowledged = write.acknowledged.filter(|acknowledged| acknowledged.at <= at);
-            acknowledged.is_some_and(|it| it.quorum.pw + readers > n) && write.copies.wiped == 0
+            acknowledged.is_some_and(|it| it.quorum.pw + readers > n && write.copies.are_told_of(it.quorum.pw, n))
         };
         key.closure(key.all().filter(|(_, write)| is_settled(write)).map(|(index, _)| index))
     }

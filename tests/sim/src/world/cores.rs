@@ -30,7 +30,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             return Ok(());
         }
         self.agenda.add(self.now + TICK, Happening::Tick { node, core, life });
-        self.drive((node, core), Event::Tick, None)
+        self.drive((node, core), Event::Tick, None).map(|()| self.maybe_end_refilling(node, core, life))
     }
 
     pub(super) fn on_packet(&mut self, packet: Packet) -> Result<(), Violation> {
@@ -168,8 +168,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         driven.protocol.on_event(now, event, &mut driven.store, &mut effects);
         let stamps = driven.store.take_stamps();
         let load = driven.protocol.load();
-        let exchanges = driven.protocol.exchanges();
-        self.tally.exchanges.add(&exchanges, &std::mem::replace(&mut driven.exchanges, exchanges));
+        driven.count(&mut self.tally);
         for dot in &stamps {
             self.checkers.model.note_stamp(node, core as u16, *dot)?;
         }

@@ -18,6 +18,7 @@ use crate::watched::Watched;
 pub(super) enum Ambush {
     Kill,
     Stop,
+    Replace,
 }
 
 impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
@@ -107,6 +108,11 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
                     self.machines[node].armed = Some((moment, Ambush::Stop, length));
                 }
             }
+            Action::AimedWipe(node, moment, length) => {
+                if self.machines[node].is_up() {
+                    self.machines[node].armed = Some((moment, Ambush::Replace, length));
+                }
+            }
             Action::Stop(node, length, cores) => {
                 if self.machines[node].state == State::Up && self.machines[node].may_end() {
                     self.stop(node);
@@ -173,7 +179,11 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         if !machine.is_up_as(life) || machine.state != State::Up || !machine.may_end() || self.is_healing {
             return;
         }
-        machine.armed = None;
+        if ambush == Ambush::Replace && self.needed_on(node).is_some() {
+            // The next such moment may be better.
+            return;
+        }
+        self.machines[node].armed = None;
         self.tell(None, || format!("n{node} at a bad moment, {moment:?}: {ambush:?}"));
         match ambush {
             Ambush::Kill => {
@@ -182,6 +192,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
                 self.restart_later(node, length, None);
             }
             Ambush::Stop => self.pause(node, length, Kind::AimedPause),
+            Ambush::Replace => self.replace_disk(node, length),
         }
     }
 

@@ -20,7 +20,8 @@ use crate::checkers::Violation;
 use crate::clock::{Instant, MILLISECOND, NodeClock};
 use crate::faults::{Kind, Moment};
 use crate::model::{KeyIndex, OpId};
-use crate::node::{CoreStore, Disk, ExchangeCounts, Opening, Protocol, Setup, Troubles};
+use crate::node::{CoreStore, Disk, ExchangeCounts, Opening, Protocol, RefillCounts, Setup, Troubles};
+use crate::report::Tally;
 use crate::ring::node_id;
 use crate::seeds::{Consumer, Random};
 use crate::shape::Shape;
@@ -52,8 +53,11 @@ pub(super) struct Core<S, P> {
     pub(super) heard: BTreeMap<KeyIndex, Bits>,
     /// It is an owner, and has left a copy of a partition's key to an exchange with another.
     pub(super) has_left_some: bool,
-    /// What of its exchanges was counted.
+    /// What of its exchanges, and of its refilling, was counted.
     pub(super) exchanges: ExchangeCounts,
+    refilling: RefillCounts,
+    /// It has back what its node's lost disk had.
+    pub(super) is_refilled: bool,
     /// The next name for the store.
     pub(super) next_token: u64,
     /// The earliest instant for which the disk has an entry in the agenda.
@@ -68,12 +72,23 @@ impl<S, P> Core<S, P> {
     }
 }
 
+impl<S: Store, P: Protocol<Watched<S>>> Core<S, P> {
+    /// Adds to the tally what its protocol has counted since the last time.
+    pub(super) fn count(&mut self, tally: &mut Tally) {
+        let (exchanges, refilling) = (self.protocol.exchanges(), self.protocol.refilling());
+        tally.exchanges.add(&exchanges, &std::mem::replace(&mut self.exchanges, exchanges));
+        tally.refilling.add(&refilling, &std::mem::replace(&mut self.refilling, refilling));
+    }
+}
+
 /// What a node keeps of itself, beside its stores.
 #[derive(Debug, Clone, Copy)]
-struct Meta {
+pub(super) struct Meta {
     incarnation: u16,
     clock: Clock,
     is_clean: bool,
+    /// Its disk was replaced, and it was not refilled since.
+    pub(super) is_refilling: bool,
 }
 
 /// What a process is doing.
@@ -107,7 +122,7 @@ pub(super) struct Machine<D: Disk, P> {
     /// Taken for dead on purpose, until then.
     pub(super) alarms: Vec<Instant>,
     pub(super) missed: Vec<u32>,
-    meta: Meta,
+    pub(super) meta: Meta,
     /// Under which it stamps: of its meta data, where that could be stored.
     incarnation: u16,
     wants_incarnation: bool,
@@ -132,7 +147,7 @@ impl<D: Disk, P> Machine<D, P> {
             meta_fails_until: 0,
             alarms: vec![0; shape.nodes],
             missed: vec![0; shape.nodes],
-            meta: Meta { incarnation: 1, clock: Clock::ZERO, is_clean: true },
+            meta: Meta { incarnation: 1, clock: Clock::ZERO, is_clean: true, is_refilling: false },
             incarnation: 1,
             wants_incarnation: false,
         }
@@ -197,12 +212,12 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         }
         machine.meta.is_clean = false;
         let earlier_actor = (machine.incarnation == incarnation && life > 1).then(|| machine.actor(node));
-        let cores = machine.cores_wanted;
+        let (cores, is_refilling) = (machine.cores_wanted, machine.meta.is_refilling);
         let (actor, clock) = (machine.actor(node), machine.meta.clock);
         let stores = machine.disk.open(Opening { cores, actor, interrupted, clock, now: machine.clock.read(now) });
         let protocol = |core| {
             let (ring, limits) = (ring.clone(), limits.clone());
-            P::new(Setup { node: node_id(node), core, cores, ring, limits, life, earlier_actor })
+            P::new(Setup { node: node_id(node), core, cores, ring, limits, life, earlier_actor, is_refilling })
         };
         let cores = stores.into_iter().zip(0..).map(|(store, core)| Core {
             store: Watched::new(store),
@@ -212,6 +227,8 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             heard: BTreeMap::new(),
             has_left_some: false,
             exchanges: ExchangeCounts::default(),
+            refilling: RefillCounts::default(),
+            is_refilled: false,
             next_token: 0,
             disk_due: None,
         });
@@ -335,6 +352,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         machine.disk.wipe();
         machine.is_rotten = false;
         machine.meta.clock = Clock::ZERO;
+        machine.meta.is_refilling = true;
         machine.meta.is_clean = mutated(Mutation::SameActorAfterWipe);
         self.checkers.model.note_wiped(node);
         self.tell(None, || format!("n{node} gets an empty disk"));

@@ -38,7 +38,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             return;
         }
         self.machines[node].is_rotten = true;
-        self.checkers.model.note_wiped(node);
+        self.checkers.model.note_rotten(node);
         self.injected.add(Kind::Rot, flipped);
         self.tell(None, || format!("{flipped} bits of n{node}'s disk flip"));
         self.agenda.add(self.now + length, Happening::Replace { node });
