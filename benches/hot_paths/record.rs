@@ -52,6 +52,7 @@ impl Input {
             floor: Clock::from_unix_ms(NOW_UNIX_MS - 3_600_000, 0),
             expires_at_ms: self.expires_at_ms,
             context: &self.context,
+            value_dot: None,
             key: &self.key,
             value: &self.value,
         }

@@ -21,7 +21,7 @@ use annulus_engine::{
     Commit, Engine, Found, Key, Merge, MergeTicket, ObjectFound, ReadError, ReadPlan, Record, Refusal, Versions,
     index::IndexHash,
 };
-use annulus_object::{Actor, Clock, Comparison, Context, Dot, HybridClock, Object, ObjectView};
+use annulus_object::{Actor, Clock, Comparison, Context, Dot, HybridClock, Object, ObjectView, Sibling};
 use std::collections::BTreeMap;
 
 use super::{Node, PARTITIONS, Random, owned, partition_of};
@@ -99,6 +99,7 @@ pub struct Met {
     pub hints: u64,
     pub forgotten: u64,
     pub hints_listed: u64,
+    pub newer_shown: u64,
 }
 
 impl Met {
@@ -124,6 +125,7 @@ impl Met {
         self.hints += other.hints;
         self.forgotten += other.forgotten;
         self.hints_listed += other.hints_listed;
+        self.newer_shown += other.newer_shown;
     }
 }
 
@@ -180,9 +182,14 @@ fn merged(one: &Object, other: &Object) -> Object {
 
 /// What a plain GET shows.
 fn shown(object: &Object, now_ms: u64) -> Option<Vec<u8>> {
-    let newest = object.newest()?;
-    let is_expired = (1..=now_ms).contains(&newest.expires_at_ms);
-    newest.value.clone().filter(|_| !is_expired)
+    let shown = annulus_object::shown(object.siblings().iter().map(Sibling::borrowed), now_ms)?;
+    shown.value.map(<[u8]>::to_vec)
+}
+
+/// Whether a touched value, whose write is later, is not shown for one that is newer.
+fn is_newer_shown(object: &Object, now_ms: u64) -> bool {
+    let live = || object.siblings().iter().map(Sibling::borrowed).filter(|sibling| sibling.is_live(now_ms));
+    annulus_object::shown(live(), now_ms).map(|shown| shown.dot) < live().map(|sibling| sibling.dot).max()
 }
 
 impl Objects {
@@ -376,16 +383,16 @@ impl Objects {
     /// What is kept of a key for another node was handed over.
     pub fn forget(&mut self, target: u8, key: &[u8]) {
         let name = hint(target, key);
-        let (core, Some(newest)) = (self.core_of(&name), self.visible(&name).newest().map(|newest| newest.dot)) else {
+        let (core, Some(latest)) = (self.core_of(&name), self.visible(&name).latest().map(|latest| latest.dot)) else {
             return;
         };
         let is_open = |step: &Step| matches!(step.fate, Fate::Open(..));
         let waits = self.model[&name].iter().any(is_open) || self.waiting.iter().any(|waiting| waiting.key == name);
         let engine = &mut self.node.cores[core];
         let known = engine_key(engine, &name);
-        let older = Dot::new(Clock::from_raw(1).unwrap(), newest.actor);
+        let older = Dot::new(Clock::from_raw(1).unwrap(), latest.actor);
         assert!(!engine.forget(&known, older), "something newer came");
-        if engine.forget(&known, newest) {
+        if engine.forget(&known, latest) {
             assert!(!waits, "what is on its way is not forgotten");
             self.met.forgotten += 1;
             // A restart may find it again, or older states of it.
@@ -405,7 +412,10 @@ impl Objects {
         let Some(dot) = engine.stamp(now_ms, versions.context.highest()) else { return };
         let seen = some_context(random, &object);
         let expires_at_ms = if value.is_some() { expires_at_ms } else { 0 };
-        object.write(dot, &seen, value, expires_at_ms);
+        match random.one_in(4) {
+            true => object.touch(dot, &seen, expires_at_ms, now_ms),
+            false => object.write(dot, &seen, value, expires_at_ms),
+        }
         self.met.stamps += 1;
         self.merge(key, &object);
     }
@@ -425,7 +435,9 @@ impl Objects {
             };
             match result {
                 Ok(Some(written)) => {
-                    assert_eq!(written.existed, was_there, "of {}", key.escape_ascii());
+                    // Of several siblings with values the store does not know before it reads them that all have expired.
+                    let is_plain = object.siblings().len() < 2;
+                    assert!(written.existed == was_there || (written.existed && !is_plain), "of {}", key.escape_ascii());
                     let (expires_at_ms, value) = match &value {
                         Some((value, expires_at_ms)) => (*expires_at_ms, Some(value.clone())),
                         None => (0, None),

@@ -49,6 +49,7 @@ fn check_record(record: RecordRef<'_>) {
         floor: if siblings { annulus_object::Clock::ZERO } else { record.floor() },
         expires_at_ms: record.expires_at_ms(),
         context: if siblings { &[] } else { &context },
+        value_dot: None,
         key: record.key(),
         value: record.body(),
     };

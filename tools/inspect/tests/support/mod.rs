@@ -87,6 +87,7 @@ pub fn record_with(key: &[u8], dot: Dot, floor: Clock, context: &[(Actor, Clock)
         floor,
         expires_at_ms,
         context,
+        value_dot: None,
         key,
         value: &value,
     })
@@ -116,6 +117,7 @@ pub fn mark(second: u64) -> Vec<u8> {
         floor: Clock::ZERO,
         expires_at_ms: 0,
         context: &[],
+        value_dot: None,
         key: b"",
         value: b"",
     })
