@@ -120,14 +120,15 @@ impl Object {
     }
 
     /// A write that gives the value which a reader of `context` is shown (at `now_unix_ms`) another expiry, and replaces all
-    /// that `context` covers. Nothing is written where there is no such value; otherwise as [`Object::write`].
-    pub fn touch(&mut self, dot: Dot, context: &Context, expires_at_ms: u64, now_unix_ms: u64) {
+    /// that `context` covers. False, and nothing is written, where there is no such value; otherwise as [`Object::write`].
+    pub fn touch(&mut self, dot: Dot, context: &Context, expires_at_ms: u64, now_unix_ms: u64) -> bool {
         let seen = self.siblings.iter().filter(|sibling| context.covers(sibling.dot)).map(Sibling::borrowed);
-        let Some(shown) = shown(seen, now_unix_ms) else { return };
+        let Some(shown) = shown(seen, now_unix_ms) else { return false };
         let (value, made_by) = (shown.value.map(<[u8]>::to_vec), shown.made_by());
         self.write(dot, context, value, expires_at_ms);
         let index = self.siblings.binary_search_by_key(&dot, |sibling| sibling.dot).expect("it was just written");
         self.siblings[index].value_dot = Some(made_by);
+        true
     }
 
     /// Joins the two states: commutative, associative, idempotent.

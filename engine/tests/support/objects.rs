@@ -412,9 +412,8 @@ impl Objects {
         let Some(dot) = engine.stamp(now_ms, versions.context.highest()) else { return };
         let seen = some_context(random, &object);
         let expires_at_ms = if value.is_some() { expires_at_ms } else { 0 };
-        match random.one_in(4) {
-            true => object.touch(dot, &seen, expires_at_ms, now_ms),
-            false => object.write(dot, &seen, value, expires_at_ms),
+        if !random.one_in(4) || !object.touch(dot, &seen, expires_at_ms, now_ms) {
+            object.write(dot, &seen, value, expires_at_ms);
         }
         self.met.stamps += 1;
         self.merge(key, &object);

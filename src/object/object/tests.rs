@@ -104,7 +104,7 @@ fn a_touched_old_value_does_not_hide_a_newer_one() {
     let old = Object::single(Sibling { value: Some(b"old".to_vec()), ..sibling(dot(1, 1), 0) }, Context::default());
     let (mut here, mut there) = (old.clone(), old.clone());
     here.write(dot(5, 1), old.context(), Some(b"new".to_vec()), 0);
-    there.touch(dot(6, 2), old.context(), 900, 0);
+    assert!(there.touch(dot(6, 2), old.context(), 900, 0));
     let both = merged(&here, &there);
     assert_eq!(values(&both), [b"new", b"old"]);
     assert_eq!(both.latest().map(|s| (s.dot, s.value_dot)), Some((dot(6, 2), Some(dot(1, 1)))));
@@ -129,7 +129,7 @@ fn tombstones_and_what_has_expired_hide_nothing() {
     let all = merged(&merged(&value(1, b"a", 0), &value(2, b"b", 70)), &Object::single(deleted, Context::default()));
     assert_eq!([69, 70].map(|now| shown_at(&all, now)), [Some(&b"b"[..]), Some(&b"a"[..])]);
     let mut gone = merged(&value(2, b"b", 70), &Object::default());
-    gone.touch(dot(9, 1), &gone.context().clone(), 0, 70);
+    assert!(!gone.touch(dot(9, 1), &gone.context().clone(), 0, 70));
     assert_eq!(gone, value(2, b"b", 70), "nothing is shown, so nothing is touched");
 }
 

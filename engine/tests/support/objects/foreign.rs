@@ -14,9 +14,8 @@ impl Objects {
         let clock = foreign.clock.stamp(wall_ms, copy.context().highest());
         let expires_at_ms = if value.is_some() { expires_at_ms } else { 0 };
         let dot = Dot::new(clock, foreign.actor);
-        match random.one_in(4) {
-            true => copy.touch(dot, &seen, expires_at_ms, now_ms),
-            false => copy.write(dot, &seen, value, expires_at_ms),
+        if !random.one_in(4) || !copy.touch(dot, &seen, expires_at_ms, now_ms) {
+            copy.write(dot, &seen, value, expires_at_ms);
         }
     }
 

@@ -252,6 +252,7 @@ impl World {
             key: key(key_bytes),
             value: wish.value,
             expires_at_ms: 0,
+            value_dot: None,
             context: wish.context.as_ref(),
             own_last: wish.own_last.map(|own| own.0),
             own_is_alone: wish.own_last.is_some_and(|own| own.1),

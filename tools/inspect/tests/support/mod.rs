@@ -98,7 +98,7 @@ fn siblings(newest: Dot, values: &[&[u8]]) -> Vec<u8> {
     for (n, value) in values.iter().enumerate() {
         let clock = Clock::from_raw(newest.clock.raw() - (values.len() - 1 - n) as u64).unwrap();
         let dot = Dot::new(clock, Actor::new(newest.actor.node() + n as u64 + 1 - values.len() as u64, 1));
-        let sibling = Sibling { dot, expires_at_ms: 0, value: Some(value.to_vec()) };
+        let sibling = Sibling { dot, expires_at_ms: 0, value: Some(value.to_vec()), value_dot: None };
         object.merge(Object::single(sibling, Context::default()));
     }
     let mut bytes = Vec::new();
