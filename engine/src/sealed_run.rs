@@ -13,8 +13,8 @@
 //! An entry's place is an offset in the file (its file number is zero); its actor slot counts the footer's actors, or is
 //! [`ACTOR_IN_SIDE_TABLE`], and then the actor is in its extra. An entry of siblings has an extra with their dots, and its run
 //! is of format 2. A run in which some record has a value dot is of format 3, which its footer does not show: versions that
-//! cannot read such records refuse the run by name. Any other run is of format 1. (Entries of siblings in a run of format 1 do not say what their siblings are:
-//! its records have to be read.) The trailer is the end of the last block: whoever has the end of
+//! cannot read such records refuse the run by name. Any other run is of format 1. (Entries of siblings in a run of format 1 do
+//! not say what their siblings are: its records have to be read.) The trailer is the end of the last block: whoever has the end of
 //! a file finds the last run, whose start is the end of the one before.
 //!
 //! What it is not: it reads and writes no file, and does not know which of several runs counts.

@@ -12,6 +12,7 @@ mod checks;
 mod foreign;
 mod life;
 
+use checks::shown;
 use foreign::some_context;
 use std::rc::Rc;
 
@@ -21,7 +22,7 @@ use annulus_engine::{
     Commit, Engine, Found, Key, Merge, MergeTicket, ObjectFound, ReadError, ReadPlan, Record, Refusal, Versions,
     index::IndexHash,
 };
-use annulus_object::{Actor, Clock, Comparison, Context, Dot, HybridClock, Object, ObjectView, Sibling};
+use annulus_object::{Actor, Clock, Comparison, Context, Dot, HybridClock, Object, ObjectView};
 use std::collections::BTreeMap;
 
 use super::{Node, PARTITIONS, Random, owned, partition_of};
@@ -178,18 +179,6 @@ fn merged(one: &Object, other: &Object) -> Object {
     let mut merged = one.clone();
     merged.merge(other.clone());
     merged
-}
-
-/// What a plain GET shows.
-fn shown(object: &Object, now_ms: u64) -> Option<Vec<u8>> {
-    let shown = annulus_object::shown(object.siblings().iter().map(Sibling::borrowed), now_ms)?;
-    shown.value.map(<[u8]>::to_vec)
-}
-
-/// Whether a touched value, whose write is later, is not shown for one that is newer.
-fn is_newer_shown(object: &Object, now_ms: u64) -> bool {
-    let live = || object.siblings().iter().map(Sibling::borrowed).filter(|sibling| sibling.is_live(now_ms));
-    annulus_object::shown(live(), now_ms).map(|shown| shown.dot) < live().map(|sibling| sibling.dot).max()
 }
 
 impl Objects {

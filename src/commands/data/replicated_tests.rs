@@ -162,7 +162,8 @@ fn check_touched() {
     let dot = |clock| Dot::new(Clock::from_raw(clock).unwrap(), Actor::new(1, 1));
     let old = |at, made| SiblingRef { dot: dot(at), expires_at_ms: 0, value: Some(b"old"), value_dot: Some(dot(made)) };
     let new = SiblingRef { dot: dot(4), expires_at_ms: 0, value: Some(b"new"), value_dot: None };
-    for (siblings, shown, made) in [([new, old(9, 3)], "new", 4), ([old(9, 5), old(10, 3)], "old", 5), ([new, old(9, 7)], "old", 7)] {
+    let cases = [([new, old(9, 3)], "new", 4), ([old(9, 5), old(10, 3)], "old", 5), ([new, old(9, 7)], "old", 7)];
+    for (siblings, shown, made) in cases {
         let mut object = Vec::new();
         encode_object(&Context::with_floor(Clock::from_raw(10).unwrap()), siblings, &mut object);
         check(Some(&object), &format!("GET k > $3|{shown}|\nEXPIRE k 9 > :1| <- {shown} @1700000009000 seen of {made}"));

@@ -1,5 +1,7 @@
 //! What must be seen: every key's object is one that the model allows, hints are listed once, sums agree.
 
+use annulus_object::Sibling;
+
 use super::*;
 
 impl Objects {
@@ -180,6 +182,18 @@ impl Objects {
         expected.sort();
         assert_eq!(self.node.scan_keys(3), expected, "keys scanned");
     }
+}
+
+/// What a plain GET shows.
+pub(super) fn shown(object: &Object, now_ms: u64) -> Option<Vec<u8>> {
+    let shown = annulus_object::shown(object.siblings().iter().map(Sibling::borrowed), now_ms)?;
+    shown.value.map(<[u8]>::to_vec)
+}
+
+/// Whether a touched value, whose write is later, is not shown for one that is newer.
+fn is_newer_shown(object: &Object, now_ms: u64) -> bool {
+    let live = || object.siblings().iter().map(Sibling::borrowed).filter(|sibling| sibling.is_live(now_ms));
+    annulus_object::shown(live(), now_ms).map(|shown| shown.dot) < live().map(|sibling| sibling.dot).max()
 }
 
 /// A crash leaves the last durable object, merged with some of those that were on their way.
