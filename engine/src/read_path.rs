@@ -142,8 +142,7 @@ impl<D: Disk> Engine<D> {
     #[inline]
     fn visible(&self, partition: u16, hash: IndexHash, now_ms: u64) -> Option<Entry> {
         let entry = self.index.get(partition, hash)?;
-        let hides =
-            entry.is_tombstone() || self.has_expired(partition, &entry, now_ms);
+        let hides = entry.is_tombstone() || self.has_expired(partition, &entry, now_ms);
         let is_gone = self.is_flushed(entry.clock) || hides && !self.has_sibling_with_value(partition, &entry);
         (!is_gone).then_some(entry)
     }

@@ -204,7 +204,9 @@ impl Story {
         }
         while let Some(event) = self.engine().next_event() {
             match event {
-                Event::Read { result: Ok(record), .. } => self.say(&format!("{}, from disk", show(record.value(now_ms)))),
+                Event::Read { result: Ok(record), .. } => {
+                    self.say(&format!("{}, from disk", show(record.value(now_ms))))
+                }
                 Event::Read { result: Err(error), .. } => self.say(&format!("unreadable: {error}")),
                 event => self.say_event(&event),
             }

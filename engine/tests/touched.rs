@@ -123,7 +123,8 @@ fn a_store_in_memory_keeps_the_dot_of_a_value() {
 fn a_store_alone_shows_the_newest_sibling_that_lives() {
     let mut node = open(Durability::Sync);
     let soon = node.now_ms + 1_000;
-    let expiring = Object::single(Sibling { expires_at_ms: soon, ..sibling(dot(9, 3), Some("short")) }, Context::default());
+    let expiring =
+        Object::single(Sibling { expires_at_ms: soon, ..sibling(dot(9, 3), Some("short")) }, Context::default());
     let keys: [(&[u8], &[&Object]); 3] = [
         (b"deleted", &[&single(dot(2, 1), Some("kept")), &single(dot(8, 2), None)]),
         (b"expired", &[&single(dot(2, 1), Some("kept")), &expiring]),
@@ -162,6 +163,9 @@ fn a_store_alone_shows_the_newest_sibling_that_lives() {
     }
     let now_ms = node.now_ms;
     let key = node.cores[0].key(b"deleted", partition_of(b"deleted"));
-    assert!(node.cores[0].delete(&key, now_ms).unwrap().is_some_and(|written| written.existed), "what is shown is deleted");
+    assert!(
+        node.cores[0].delete(&key, now_ms).unwrap().is_some_and(|written| written.existed),
+        "what is shown is deleted"
+    );
     assert_eq!(node.read(b"deleted").unwrap(), None);
 }

@@ -173,7 +173,12 @@ fn a_touched_value_is_as_new_as_the_write_that_made_it() {
 
     let mut both = object.clone();
     both.merge(Object::single(
-        Sibling { dot: Dot::new(clock(401), Actor::new(8, 1)), expires_at_ms: 0, value: Some(b"new".to_vec()), value_dot: None },
+        Sibling {
+            dot: Dot::new(clock(401), Actor::new(8, 1)),
+            expires_at_ms: 0,
+            value: Some(b"new".to_vec()),
+            value_dot: None,
+        },
         Context::default(),
     ));
     let mut value = Vec::new();

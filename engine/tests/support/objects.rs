@@ -425,7 +425,11 @@ impl Objects {
                 Ok(Some(written)) => {
                     // Of several siblings with values the store does not know before it reads them that all have expired.
                     let is_plain = object.siblings().len() < 2;
-                    assert!(written.existed == was_there || (written.existed && !is_plain), "of {}", key.escape_ascii());
+                    assert!(
+                        written.existed == was_there || (written.existed && !is_plain),
+                        "of {}",
+                        key.escape_ascii()
+                    );
                     let (expires_at_ms, value) = match &value {
                         Some((value, expires_at_ms)) => (*expires_at_ms, Some(value.clone())),
                         None => (0, None),

@@ -13,7 +13,12 @@ fn dot(clock: u64, actor: u64) -> Dot {
 }
 
 fn object() -> Vec<u8> {
-    let sibling = |dot: Dot, value: Option<&[u8]>| Sibling { dot, expires_at_ms: 7, value: value.map(<[u8]>::to_vec), value_dot: None };
+    let sibling = |dot: Dot, value: Option<&[u8]>| Sibling {
+        dot,
+        expires_at_ms: 7,
+        value: value.map(<[u8]>::to_vec),
+        value_dot: None,
+    };
     let mut object = Object::single(sibling(dot(5, 9), Some(b"value")), Context::default());
     object.merge(Object::single(sibling(dot(6, 3), None), Context::default()));
     let mut bytes = Vec::new();

@@ -59,8 +59,9 @@ impl<'v, D: Disk> Keys<'v> for EngineKeys<'_, D> {
     #[inline]
     fn describe(&mut self, key: &Key<'_>, now_ms: u64) -> Looked<Described> {
         match self.engine.describe(key, now_ms) {
-            Some(found) if found.needs_record => self.read_to_write(key, now_ms, |seen| {
-                Described { expires_at_ms: seen.expires_at_ms, record_bytes: found.record_bytes }
+            Some(found) if found.needs_record => self.read_to_write(key, now_ms, |seen| Described {
+                expires_at_ms: seen.expires_at_ms,
+                record_bytes: found.record_bytes,
             }),
             Some(found) => {
                 let described = Described { expires_at_ms: found.expires_at_ms, record_bytes: found.record_bytes };

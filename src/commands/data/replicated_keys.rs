@@ -130,7 +130,8 @@ impl<'v> Keys<'v> for ReplicatedKeys<'v> {
         now_ms: u64,
         decide: impl FnOnce(ValueRef<'_>) -> Option<u64>,
     ) -> Looked<bool> {
-        let decide = |seen: ValueRef<'v>, made_by| decide(seen).map(|expires_at_ms| (seen.value, expires_at_ms, made_by));
+        let decide =
+            |seen: ValueRef<'v>, made_by| decide(seen).map(|expires_at_ms| (seen.value, expires_at_ms, made_by));
         let seen = self.look_with_dot(now_ms, decide);
         match seen {
             Looked::Here(Some((value, expires_at_ms, made_by)), after) => {

@@ -166,7 +166,10 @@ fn check_touched() {
     for (siblings, shown, made) in cases {
         let mut object = Vec::new();
         encode_object(&Context::with_floor(Clock::from_raw(10).unwrap()), siblings, &mut object);
-        check(Some(&object), &format!("GET k > $3|{shown}|\nEXPIRE k 9 > :1| <- {shown} @1700000009000 seen of {made}"));
+        check(
+            Some(&object),
+            &format!("GET k > $3|{shown}|\nEXPIRE k 9 > :1| <- {shown} @1700000009000 seen of {made}"),
+        );
         check(Some(&object), "SET k v KEEPTTL > +OK| <- v seen");
     }
 }

@@ -357,7 +357,10 @@ fn touching_an_old_value_does_not_hide_a_newer_one() {
         for (node, client) in clients.into_iter().enumerate() {
             let said = fleet.ask((node, client), "DYN.CONSISTENCY R 2 W 2; GET k; TTL k; DYN.GET k");
             assert_eq!(said[1..3], [&bulk("new"), ":-1|"], "{touch}, node {node}");
-            assert!(said[3].starts_with("*3|") && said[3].ends_with("|$3|new|$3|old|"), "{touch}, node {node}: {said:?}");
+            assert!(
+                said[3].starts_with("*3|") && said[3].ends_with("|$3|new|$3|old|"),
+                "{touch}, node {node}: {said:?}"
+            );
         }
         // Whoever touches what is shown has seen both.
         let client = fleet.nodes[0].connect(0);

@@ -177,8 +177,7 @@ impl Objects {
         };
         let counted = keys.iter().filter(counted).count();
         assert_eq!(self.node.counted_keys(), counted as u64, "keys counted: by their latest sibling");
-        let mut expected: Vec<_> =
-            keys.into_iter().filter(|key| shown(&self.visible(key), now_ms).is_some()).collect();
+        let mut expected: Vec<_> = keys.into_iter().filter(|key| shown(&self.visible(key), now_ms).is_some()).collect();
         expected.sort();
         assert_eq!(self.node.scan_keys(3), expected, "keys scanned");
     }

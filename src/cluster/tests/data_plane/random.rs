@@ -182,7 +182,12 @@ impl Run {
             // With what was read, or what an earlier write gave.
             1..=3 => {
                 let own = memory.token.map(|dot| (dot, false)).or(memory.own);
-                let wish = Wish { value: Some(&value), context: Some(memory.context.clone()), own_last: own, ..Wish::default() };
+                let wish = Wish {
+                    value: Some(&value),
+                    context: Some(memory.context.clone()),
+                    own_last: own,
+                    ..Wish::default()
+                };
                 (wish, Seen { context: Some(memory.seen), own: own.map(|own| own.0) })
             }
             4 => (Wish::default(), Seen::default()),

@@ -189,7 +189,12 @@ impl Script {
         let wish = match what {
             "set" => Wish { value, own_last: memory.own, ..Wish::default() },
             "del" => Wish { own_last: memory.own, ..Wish::default() },
-            "put" => Wish { value, context: Some(memory.context.clone().expect("it has read")), own_last: own, ..Wish::default() },
+            "put" => Wish {
+                value,
+                context: Some(memory.context.clone().expect("it has read")),
+                own_last: own,
+                ..Wish::default()
+            },
             "new" => Wish { value, context: Some(Context::default()), ..Wish::default() },
             "touch" => {
                 let (value, made_by) = memory.shown.as_ref().expect("it has read");

@@ -166,7 +166,8 @@ fn an_invented_value_is_found() {
     let other = Object::single(sibling, Context::default());
     assert_eq!(promise(bench.get(None, &other)), Some(Promise::NothingInvented));
     assert_eq!(promise(bench.store(1, &Object::default(), &other)), Some(Promise::NothingInvented));
-    let unknown = Sibling { dot: dot(99, 1), expires_at_ms: 0, value: Some(op.to_le_bytes().to_vec()), value_dot: None };
+    let unknown =
+        Sibling { dot: dot(99, 1), expires_at_ms: 0, value: Some(op.to_le_bytes().to_vec()), value_dot: None };
     assert_eq!(
         promise(bench.get(None, &Object::single(unknown, Context::default()))),
         Some(Promise::NothingInvented),
