@@ -61,7 +61,7 @@ fn pair(criterion: &mut Criterion, name: &str, ours: &Object, theirs: &Object) {
 fn single(random: &mut Random) -> (Object, Object) {
     let floor = Clock::from_unix_ms(NOW_UNIX_MS - 1000, 0);
     let first = Dot::new(Clock::from_unix_ms(NOW_UNIX_MS, 0), Actor::new(1, 1));
-    let version = Sibling { dot: first, expires_at_ms: 0, value: Some(random.bytes(100)) };
+    let version = Sibling { dot: first, expires_at_ms: 0, value: Some(random.bytes(100)), value_dot: None };
     let older = Object::single(version, Context::with_floor(floor));
     let mut newer = older.clone();
     let second = Dot::new(Clock::from_unix_ms(NOW_UNIX_MS + 1, 0), Actor::new(2, 1));

@@ -52,6 +52,7 @@ impl Input {
             floor: Clock::from_unix_ms(NOW_UNIX_MS - 3_600_000, 0),
             expires_at_ms: self.expires_at_ms,
             context: &self.context,
+            value_dot: None,
             key: &self.key,
             value: &self.value,
         }
@@ -83,7 +84,7 @@ fn one(criterion: &mut Criterion, size: &str, input: &Input) {
     });
     let record = RecordRef::check(&out).expect("what was encoded is a record");
     let mut digest = Digest::default();
-    digest.bytes(record.key()).bytes(record.value()).shown(&record.dot()).shown(&record.context());
+    digest.bytes(record.key()).bytes(record.value(NOW_UNIX_MS)).shown(&record.dot()).shown(&record.context());
     digest.number(record.expires_at_ms()).number(record.hash() as u64).number((record.hash() >> 64) as u64);
     digest.print(&format!("record/check/{size}"));
     group.finish();

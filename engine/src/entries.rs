@@ -17,14 +17,14 @@ use crate::versions::{Relation, SiblingDots, Versions, relation_of_plain};
 /// What the index takes from a record, wherever that is.
 pub(crate) struct FieldsView<'a> {
     pub(crate) hash: u128,
-    /// Of siblings, the newest one's.
+    /// Of siblings, the latest one's.
     pub(crate) dot: Dot,
     pub(crate) floor: Clock,
     pub(crate) expires_at_ms: u64,
     pub(crate) context: &'a [(Actor, Clock)],
     /// `None` of a single version.
     pub(crate) siblings: Option<&'a [(Dot, bool)]>,
-    /// There is nothing to be shown.
+    /// It deletes; of siblings, the latest does.
     pub(crate) is_tombstone: bool,
 }
 

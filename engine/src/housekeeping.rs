@@ -90,7 +90,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Notes that a value has expired: there is nothing to be shown from now on. Of a node alone it is a tombstone, with memory
+    /// Notes that a value has expired, or the latest of several siblings. Of a node alone it is a tombstone, with memory
     /// durability nothing; where others have copies, or siblings are beside it, it stays until something replaces it, since
     /// their clocks may not agree that its instant has come.
     pub(crate) fn expire(&mut self, partition: u16, hash: IndexHash) {

@@ -224,7 +224,7 @@ impl<D: Disk> Engine<D> {
                 let stored = || record.siblings().find(|sibling| sibling.dot == *dot);
                 let found = object.sibling(*dot).or_else(stored).map(without_idle_expiry);
                 assert!(*deletes || found.is_some(), "a record of the key has the values of all live dots");
-                found.unwrap_or(SiblingRef { dot: *dot, expires_at_ms: 0, value: None })
+                found.unwrap_or(SiblingRef::tombstone(*dot))
             })
             .collect();
         let mut joined = Vec::new();
@@ -240,11 +240,10 @@ impl<D: Disk> Engine<D> {
         source: &ObjectView<'_>,
         counted: &Counted,
     ) -> Result<Option<Commit>, Refusal> {
-        let tombstone = |dot: Dot| SiblingRef { dot, expires_at_ms: 0, value: None };
         let siblings: SmallVec<[SiblingRef<'_>; 4]> = merged
             .siblings
             .iter()
-            .map(|(dot, _)| source.sibling(*dot).map_or_else(|| tombstone(*dot), without_idle_expiry))
+            .map(|(dot, _)| source.sibling(*dot).map_or_else(|| SiblingRef::tombstone(*dot), without_idle_expiry))
             .collect();
         let mut body = Vec::new();
         let fields = fields_of(key, &siblings, &merged.context, &mut body);
@@ -280,7 +279,7 @@ pub(crate) fn fields_of<'a>(
     body: &'a mut Vec<u8>,
 ) -> RecordFields<'a> {
     let fields = RecordFields {
-        dot: siblings.last().map_or_else(|| highest_dot(context), |newest| newest.dot),
+        dot: siblings.last().map_or_else(|| highest_dot(context), |latest| latest.dot),
         hash: key.hash,
         partition: key.partition,
         partition_incarnation: 0,
@@ -288,13 +287,15 @@ pub(crate) fn fields_of<'a>(
         floor: context.floor(),
         expires_at_ms: 0,
         context: &[],
+        value_dot: None,
         key: key.bytes,
         value: &[],
     };
     if let [only] = siblings {
         let kind = if only.value.is_some() { Kind::Value } else { Kind::Tombstone };
         let (expires_at_ms, value) = (only.expires_at_ms, only.value.unwrap_or_default());
-        return RecordFields { kind, expires_at_ms, context: context.entries(), value, ..fields };
+        let (context, value_dot) = (context.entries(), only.value_dot);
+        return RecordFields { kind, expires_at_ms, context, value_dot, value, ..fields };
     }
     encode_object(context, siblings.iter().copied(), body);
     RecordFields { value: body, ..fields }
@@ -313,7 +314,7 @@ pub fn object_record(key: &Key<'_>, object: &ObjectView<'_>) -> Option<Vec<u8>> 
     Some(bytes)
 }
 
-/// What stands in for the newest dot where nothing is live.
+/// What stands in for the latest dot where nothing is live.
 pub(crate) fn highest_dot(context: &Context) -> Dot {
     let newest = context.entries().iter().map(|(actor, clock)| Dot::new(*clock, *actor)).max();
     newest.unwrap_or_else(|| Dot::new(context.floor(), annulus_object::Actor::from_raw(0)))

@@ -24,8 +24,8 @@ use crate::partition_files::PartitionFiles;
 use crate::prefetch::prefetch_bytes;
 use crate::record::RecordRef;
 use crate::segments::Segments;
+use crate::side_table::Extra;
 use crate::trees::version_of;
-use crate::write_path::is_expired;
 
 pub use found::{Description, Found, ReadPlan, Record, ScanBatch, ScanEntry};
 pub use objects::ObjectFound;
@@ -50,7 +50,7 @@ pub(crate) struct Reading<F> {
 }
 
 impl<D: Disk> Engine<D> {
-    /// Looks a key up: of several siblings the newest is shown, and nothing where that deletes.
+    /// Looks a key up. Of siblings it shows what [`crate::record::RecordRef::shown`] does, and nothing where that is nothing.
     #[inline]
     pub fn find(&mut self, key: &Key<'_>, now_ms: u64) -> Found<'_> {
         self.find_with(key, now_ms, None)
@@ -63,7 +63,7 @@ impl<D: Disk> Engine<D> {
             if self.is_flushed(record.dot().clock) {
                 return Found::Absent { after: self.after_flush() };
             }
-            return match !record.deletes() && !is_expired(record.expires_at_ms(), now_ms) {
+            return match record.is_shown(now_ms) {
                 true if record.key() == key.bytes => Found::Here { record, after },
                 _ => Found::Absent { after },
             };
@@ -74,14 +74,14 @@ impl<D: Disk> Engine<D> {
         };
         if self.is_memory() {
             let bytes = self.store.get(entry.place.raw()).expect("the index names records that are there");
-            return same_key(RecordRef::checked_before(bytes), key);
+            return shown_of(RecordRef::checked_before(bytes), key, now_ms);
         }
         // Two siblings may have one clock, of which only the larger actor's is shown.
         let dot = Dot::new(entry.clock, version_of(&self.actors, &self.side, key.partition, &entry).0);
         if let Some(fetched) = fetched {
             let record = fetched.view();
             if record.dot() == dot {
-                return same_key(record, key);
+                return shown_of(record, key, now_ms);
             }
         }
         let Self { cache, resident, segments, partition_files, .. } = self;
@@ -94,13 +94,13 @@ impl<D: Disk> Engine<D> {
                 // Somebody reads it, so it is worth keeping.
                 cache.keep(key.hash, &record);
             }
-            return same_key(record, key);
+            return shown_of(record, key, now_ms);
         }
         // The cache may hold an older version; the dot tells.
         if let Some(bytes) = cache.get(key.hash) {
             let record = RecordRef::checked_before(bytes);
             if record.dot() == dot {
-                return same_key(record, key);
+                return shown_of(record, key, now_ms);
             }
         }
         Found::OnDisk(plan(segments, partition_files, key.partition, &entry))
@@ -142,10 +142,15 @@ impl<D: Disk> Engine<D> {
     #[inline]
     fn visible(&self, partition: u16, hash: IndexHash, now_ms: u64) -> Option<Entry> {
         let entry = self.index.get(partition, hash)?;
-        let is_gone = entry.is_tombstone()
-            || self.is_flushed(entry.clock)
-            || self.expires_at(partition, &entry).is_some_and(|at| is_expired(at, now_ms));
+        let hides = entry.is_tombstone() || self.has_expired(partition, &entry, now_ms);
+        let is_gone = self.is_flushed(entry.clock) || hides && !self.has_sibling_with_value(partition, &entry);
         (!is_gone).then_some(entry)
+    }
+
+    /// Whether it has siblings, and one of them is no tombstone. Which of them have expired only their record tells.
+    pub(crate) fn has_sibling_with_value(&self, partition: u16, entry: &Entry) -> bool {
+        let has_value = |extra: Extra<'_>| extra.siblings.iter().any(|(_, deletes)| !deletes);
+        entry.has_siblings() && self.extra_of(partition, entry).is_some_and(has_value)
     }
 
     /// What a reply that calls a key absent waits for while a FLUSHALL is under way.
@@ -163,19 +168,20 @@ impl<D: Disk> Engine<D> {
     pub fn describe(&self, key: &Key<'_>, now_ms: u64) -> Option<Description> {
         if let Some(pending) = self.pending.get(key.hash) {
             let record = pending.view();
-            let expires_at_ms = record.expires_at_ms();
-            let is_there = !record.deletes() && !is_expired(expires_at_ms, now_ms);
-            return (is_there && !self.is_flushed(record.dot().clock)).then(|| Description {
+            let shown = record.shown(now_ms).filter(|_| !self.is_flushed(record.dot().clock));
+            return shown.map(|shown| Description {
                 clock: record.dot().clock,
-                expires_at_ms,
+                expires_at_ms: shown.expires_at_ms,
                 record_bytes: record.total_bytes(),
+                needs_record: false,
                 after: self.wait_for(pending.commit),
             });
         }
         let entry = self.visible(key.partition, IndexHash::of(key.hash), now_ms)?;
-        let expires_at_ms = self.expires_at(key.partition, &entry).unwrap_or(0);
+        let needs_record = entry.has_siblings();
+        let expires_at_ms = self.expires_at(key.partition, &entry).filter(|_| !needs_record).unwrap_or(0);
         let record_bytes = class_bytes(entry.size_class);
-        Some(Description { clock: entry.clock, expires_at_ms, record_bytes, after: None })
+        Some(Description { clock: entry.clock, expires_at_ms, record_bytes, needs_record, after: None })
     }
 
     /// Starts to read a record; ends as [`Event::Read`]. `false` when too many reads are in flight: try later. A plan that was
@@ -299,8 +305,12 @@ fn plan<F>(segments: &Segments<F>, files: &PartitionFiles<F>, partition: u16, en
     }
 }
 
-/// A record whose 72 bits of hash are the key's is nearly always the key's.
+/// A record whose 72 bits of hash are the key's is nearly always the key's. That a single version is shown is known already.
 #[inline]
-fn same_key<'a>(record: RecordRef<'a>, key: &Key<'_>) -> Found<'a> {
-    if record.key() == key.bytes { Found::Here { record, after: None } } else { Found::Absent { after: None } }
+fn shown_of<'a>(record: RecordRef<'a>, key: &Key<'_>, now_ms: u64) -> Found<'a> {
+    if record.key() == key.bytes && (!record.has_siblings() || record.is_shown(now_ms)) {
+        Found::Here { record, after: None }
+    } else {
+        Found::Absent { after: None }
+    }
 }

@@ -9,7 +9,7 @@
 //!
 //! All numbers are little endian; the CRC-32 covers everything behind it, padding included. The
 //! context of the record's version is its floor, its own dot, and the entries of an optional field.
-//! Several versions are a record whose value is the encoded object; its dot is that of the newest.
+//! Several versions are a record whose value is the encoded object; its dot is the largest of theirs.
 //! An optional field is `tag u16, zero u16, length u32, bytes, zeros up to a multiple of 8`, tags
 //! ascending. A reader that does not know a tag passes over it when [`TAG_SKIPPABLE`] is set in it
 //! and refuses the record otherwise.
@@ -89,7 +89,7 @@ pub enum Kind {
     Value = 1,
     /// One version that deletes.
     Tombstone = 2,
-    /// Any number of versions: the value is an encoded `Object`, the dot its newest sibling's. Without any sibling, which says
+    /// Any number of versions: the value is an encoded `Object`, the dot its latest sibling's. Without any sibling, which says
     /// that all of its context is dead, the dot is one that the context covers.
     Siblings = 3,
     /// No key: every version with a clock at or below the dot's is dead.
@@ -170,6 +170,8 @@ pub struct RecordFields<'a> {
     /// Entries of the context as `annulus_object::Context::entries` gives them: sorted by actor,
     /// above the floor. One that the dot implies may be in or not: it is not stored.
     pub context: &'a [(Actor, Clock)],
+    /// As [`annulus_object::Sibling::value_dot`]; only of one version with a value (siblings carry theirs inside).
+    pub value_dot: Option<Dot>,
     /// The key; empty for a mark.
     pub key: &'a [u8],
     /// The value, or the encoded object; empty for tombstones and marks.
@@ -187,6 +189,7 @@ impl RecordFields<'_> {
         assert!(self.dot.clock > Clock::ZERO, "no dot is at clock zero");
         assert!(self.context.len() <= CONTEXT_ENTRIES_MAX);
         assert!(self.expires_at_ms == 0 || self.kind == Kind::Value);
+        assert!(self.value_dot.is_none_or(|made| self.kind == Kind::Value && self.dot.may_touch(made)));
         match self.kind {
             Kind::Value => {}
             Kind::Tombstone => assert!(self.value.is_empty()),

@@ -12,8 +12,9 @@
 //!
 //! An entry's place is an offset in the file (its file number is zero); its actor slot counts the footer's actors, or is
 //! [`ACTOR_IN_SIDE_TABLE`], and then the actor is in its extra. An entry of siblings has an extra with their dots, and its run
-//! is of format 2; any other run is of format 1. (Entries of siblings in a run of format 1 do not say what their siblings are:
-//! its records have to be read.) The trailer is the end of the last block: whoever has the end of
+//! is of format 2. A run in which some record has a value dot is of format 3, which its footer does not show: versions that
+//! cannot read such records refuse the run by name. Any other run is of format 1. (Entries of siblings in a run of format 1 do
+//! not say what their siblings are: its records have to be read.) The trailer is the end of the last block: whoever has the end of
 //! a file finds the last run, whose start is the end of the one before.
 //!
 //! What it is not: it reads and writes no file, and does not know which of several runs counts.
@@ -35,8 +36,10 @@ pub use crate::index::ACTOR_IN_SIDE_TABLE;
 
 /// The format of a run without siblings, and of the header of every file.
 pub const FORMAT_PLAIN: u32 = 1;
-/// The format of a run with siblings, and the newest that is read.
+/// The format of a run with siblings.
 pub const FORMAT_SIBLINGS: u32 = 2;
+/// The format of a run with a value that was touched after it was made, and the newest that is read.
+pub const FORMAT_VALUE_DOTS: u32 = 3;
 /// Bytes of a partition file's header; runs begin and end at multiples of it.
 pub const RUN_BLOCK_BYTES: usize = crate::frame::BLOCK_BYTES;
 /// Bytes of an entry of the footer.

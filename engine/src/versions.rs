@@ -72,7 +72,7 @@ impl Versions {
 
     /// The largest dot of a sibling.
     #[must_use]
-    pub fn newest(&self) -> Option<(Dot, bool)> {
+    pub fn latest(&self) -> Option<(Dot, bool)> {
         self.siblings.last().copied()
     }
 

@@ -211,6 +211,7 @@ impl<D: Disk> Engine<D> {
             floor: seen.as_ref().map_or(self.floor, Context::floor),
             expires_at_ms,
             context: seen.as_ref().map_or(&[], Context::entries),
+            value_dot: None,
             key: key.bytes,
             value,
         };

@@ -47,7 +47,7 @@ fn tombstones_are_forgotten_only_as_long_as_the_store_is_alone() {
 
 fn foreign(clock: Clock, value: &[u8]) -> Vec<u8> {
     let dot = Dot::new(clock, Actor::new(0xfeed, 1));
-    let sibling = Sibling { dot, value: Some(value.to_vec()), expires_at_ms: 0 };
+    let sibling = Sibling { dot, value: Some(value.to_vec()), expires_at_ms: 0, value_dot: None };
     let mut bytes = Vec::new();
     Object::single(sibling, Context::default()).encode(&mut bytes);
     bytes

@@ -146,7 +146,12 @@ fn campaign(name: &str, mix: &Mix, needs: impl Fn(&Met, &Told) -> bool) {
 fn is_enough(met: &Met, told: &Told) -> bool {
     let made = met.merges > 3000 && met.unchanged > 500 && met.stamps > 500 && met.siblings_written > 500;
     let lived = met.siblings_max >= 3 && met.siblings_moved > 100 && met.waited > 100 && met.objects_read > 100;
-    made && lived && met.puts > 100 && met.deletes > 10 && told.drains > 50 && told.compactions > 50
+    made && lived
+        && met.newer_shown > 20
+        && met.puts > 100
+        && met.deletes > 10
+        && told.drains > 50
+        && told.compactions > 50
 }
 
 #[test]

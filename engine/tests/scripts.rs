@@ -192,7 +192,7 @@ impl Story {
             Found::Here { record, after } => {
                 let waits =
                     after.map_or(String::new(), |commit| format!(", after {}.{}", commit.instance, commit.ordinal));
-                let line = format!("{}{waits}", show(record.value()));
+                let line = format!("{}{waits}", show(record.value(now_ms)));
                 return self.say(&line);
             }
             Found::OnDisk(plan) => plan,
@@ -204,7 +204,9 @@ impl Story {
         }
         while let Some(event) = self.engine().next_event() {
             match event {
-                Event::Read { result: Ok(record), .. } => self.say(&format!("{}, from disk", show(record.value()))),
+                Event::Read { result: Ok(record), .. } => {
+                    self.say(&format!("{}, from disk", show(record.value(now_ms))))
+                }
                 Event::Read { result: Err(error), .. } => self.say(&format!("unreadable: {error}")),
                 event => self.say_event(&event),
             }

@@ -28,6 +28,8 @@ pub(crate) struct WriteRef<'a> {
     /// `None` deletes.
     pub(crate) value: Option<&'a [u8]>,
     pub(crate) expires_at_ms: u64,
+    /// The write that made the value, if that is an earlier one.
+    pub(crate) value_dot: Option<Dot>,
     /// `None` is a blind write.
     pub(crate) context: Option<&'a Context>,
     pub(crate) own: Option<Dot>,
@@ -43,6 +45,7 @@ pub(crate) struct SavedWrite {
     value: Vec<u8>,
     is_delete: bool,
     expires_at_ms: u64,
+    value_dot: Option<Dot>,
     is_blind: bool,
     context: Context,
     own: Option<Dot>,
@@ -59,7 +62,7 @@ impl SavedWrite {
         copy(&mut self.key, write.key.bytes);
         copy(&mut self.value, write.value.unwrap_or_default());
         self.is_delete = write.value.is_none();
-        self.expires_at_ms = write.expires_at_ms;
+        (self.expires_at_ms, self.value_dot) = (write.expires_at_ms, write.value_dot);
         self.is_blind = write.context.is_none();
         match write.context {
             Some(context) => self.context.clone_from(context),
@@ -73,6 +76,7 @@ impl SavedWrite {
             key: Key { bytes: &self.key, partition: self.partition, hash: self.hash },
             value: (!self.is_delete).then_some(&self.value),
             expires_at_ms: self.expires_at_ms,
+            value_dot: self.value_dot,
             context: (!self.is_blind).then_some(&self.context),
             own: self.own,
             own_is_alone: self.own_is_alone,
@@ -160,7 +164,9 @@ pub(crate) fn compose(
         *context = Context::from_parts(Clock::ZERO, stays.iter().map(|dot| (dot.actor, dot.clock)));
     }
     context.insert(dot);
-    let new = SiblingRef { dot, expires_at_ms: write.expires_at_ms, value: write.value };
+    // A stamp is above what was seen, and so above the write that made a value which was touched.
+    let value_dot = write.value_dot.filter(|made| write.value.is_some() && dot.may_touch(*made));
+    let new = SiblingRef { dot, expires_at_ms: write.expires_at_ms, value: write.value, value_dot };
     let kept = loaded
         .into_iter()
         .flat_map(ObjectView::siblings)

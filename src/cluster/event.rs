@@ -54,6 +54,9 @@ pub struct Put<'a> {
     pub value: Option<&'a [u8]>,
     /// Unix milliseconds; 0 = never.
     pub expires_at_ms: u64,
+    /// Of a write that only gives a value which was read another expiry: the write that made the value, which its context
+    /// covers. See [`annulus_object::Sibling::value_dot`].
+    pub value_dot: Option<Dot>,
     /// What the client had seen; `None` is a blind write, which replaces what the coordinator has.
     pub context: Option<&'a Context>,
     /// Of a blind write the dot that the same connection wrote to this key last (rule S9), of one with a context the own dot

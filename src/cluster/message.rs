@@ -151,6 +151,8 @@ pub struct ForwardPut<'a> {
     pub value: Option<&'a [u8]>,
     /// Unix milliseconds; 0 = never.
     pub expires_at_ms: u64,
+    /// See [`crate::event::Put::value_dot`]; only of a value.
+    pub value_dot: Option<Dot>,
     /// The encoded context; `None` is a blind write.
     pub context: Option<&'a [u8]>,
     /// See [`crate::event::Put::own_last`].
@@ -279,6 +281,7 @@ mod flag {
     pub(super) const HAS_CONTEXT: u8 = 2;
     pub(super) const HAS_OWN: u8 = 4;
     pub(super) const OWN_IS_ALONE: u8 = 8;
+    pub(super) const HAS_VALUE_DOT: u8 = 16;
     pub(super) const IS_ALONE: u8 = 1;
     /// Of the nodes that have told of a read some stand in for owners, or they are fewer than R. Never both.
     pub(super) const REACH_NODES: u8 = 1;

@@ -172,7 +172,7 @@ mod tests {
                 let value = (!(actor + clock).is_multiple_of(3)).then(|| vec![actor as u8, clock as u8]);
                 let context = if is_alone { object.context().clone() } else { Context::default() };
                 if !object.context().covers(dot) && dot.clock > context.highest() {
-                    object.merge(Object::single(Sibling { dot, expires_at_ms: 0, value }, context));
+                    object.merge(Object::single(Sibling { dot, expires_at_ms: 0, value, value_dot: None }, context));
                 }
             }
             object

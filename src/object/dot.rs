@@ -143,6 +143,12 @@ impl Dot {
     pub const fn new(clock: Clock, actor: Actor) -> Dot {
         Dot { clock, actor }
     }
+
+    /// Whether this write may have given a value that `made` had made another expiry: it has seen that one, so it is later.
+    #[must_use]
+    pub fn may_touch(self, made: Dot) -> bool {
+        Clock::ZERO < made.clock && made.clock < self.clock
+    }
 }
 
 impl fmt::Debug for Dot {

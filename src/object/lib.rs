@@ -27,7 +27,7 @@ mod view;
 pub use context::{CONTEXT_ENTRIES_MAX, Context};
 pub use dot::{Actor, Clock, Dot, HybridClock};
 pub use object::{Comparison, Object, Sibling};
-pub use view::{ContextView, ObjectView, SiblingRef, encode_object};
+pub use view::{ContextView, ObjectView, SiblingRef, encode_object, shown};
 
 /// Why bytes are not the encoding of a context or an object. Nothing was changed; the caller drops
 /// the bytes and reports whence they came.

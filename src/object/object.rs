@@ -4,12 +4,15 @@
 //! holding it as a sibling. Two versions that did not see each other stay side by side until a
 //! write that has seen both replaces them. A tombstone is a sibling without a value.
 //!
-//! It is not the policy: it neither chooses a winner for last-writer-wins, nor expires values, nor
+//! Which sibling is the newest is a question of readers that can take one value only, and no part of
+//! the lattice: a sibling that only gave an old value another expiry is as new as that value.
+//!
+//! It is not the policy: it neither chooses a winner for last-writer-wins, nor drops what has expired, nor
 //! limits the number of siblings, nor drops tombstones.
 //!
 //! Invariant: siblings are sorted by dot, no dot twice, each covered by the context, none dominated.
 
-use crate::view::{ObjectView, SIBLING_BYTES_MIN, SiblingRef, encode_object};
+use crate::view::{ObjectView, SIBLING_BYTES_MIN, SiblingRef, VALUE_DOT_BYTES, encode_object, shown};
 use crate::{Clock, Context, DecodeError, Dot};
 use std::cmp::Ordering;
 
@@ -22,18 +25,23 @@ pub struct Sibling {
     pub expires_at_ms: u64,
     /// The value; `None` is a tombstone.
     pub value: Option<Vec<u8>>,
+    /// Of a write that only gave a value another expiry: the write that made the value, which is an earlier one. `None` where
+    /// that is the write itself, and of tombstones. It tells readers which sibling is the newest, so that touching an old value
+    /// does not hide a newer one that was written meanwhile. Causality never asks for it.
+    pub value_dot: Option<Dot>,
 }
 
 impl Sibling {
     /// The same without a copy of the value.
     #[must_use]
     pub fn borrowed(&self) -> SiblingRef<'_> {
-        SiblingRef { dot: self.dot, expires_at_ms: self.expires_at_ms, value: self.value.as_deref() }
+        let Sibling { dot, expires_at_ms, ref value, value_dot } = *self;
+        SiblingRef { dot, expires_at_ms, value: value.as_deref(), value_dot }
     }
 
     fn compare_payload(&self, other: &Sibling) -> Ordering {
-        let ours = (&self.value, self.expires_at_ms);
-        ours.cmp(&(&other.value, other.expires_at_ms))
+        let ours = (&self.value, self.expires_at_ms, self.value_dot);
+        ours.cmp(&(&other.value, other.expires_at_ms, other.value_dot))
     }
 }
 
@@ -66,7 +74,7 @@ impl Object {
         Object { siblings: vec![sibling], context }
     }
 
-    /// The live versions, sorted by dot: the newest is last.
+    /// The live versions, sorted by dot.
     #[must_use]
     pub fn siblings(&self) -> &[Sibling] {
         &self.siblings
@@ -78,10 +86,16 @@ impl Object {
         &self.context
     }
 
-    /// The sibling with the largest dot, tombstones included.
+    /// The sibling with the largest dot, tombstones included: the last write as far as clocks can tell.
+    #[must_use]
+    pub fn latest(&self) -> Option<&Sibling> {
+        self.siblings.last()
+    }
+
+    /// The sibling whose value is the newest, tombstones included.
     #[must_use]
     pub fn newest(&self) -> Option<&Sibling> {
-        self.siblings.last()
+        self.siblings.iter().max_by_key(|sibling| sibling.borrowed().newness())
     }
 
     /// Whether nothing was ever seen.
@@ -98,11 +112,23 @@ impl Object {
         assert!(dot.clock > context.highest(), "a stamp is above what it saw");
         self.siblings.retain(|sibling| !context.covers(sibling.dot));
         let index = self.siblings.partition_point(|sibling| sibling.dot < dot);
-        let sibling = Sibling { dot, expires_at_ms, value };
+        let sibling = Sibling { dot, expires_at_ms, value, value_dot: None };
         self.siblings.insert(index, sibling);
         self.context.merge(context);
         self.context.insert(dot);
         self.assert_invariant();
+    }
+
+    /// A write that gives the value which a reader of `context` is shown (at `now_unix_ms`) another expiry, and replaces all
+    /// that `context` covers. False, and nothing is written, where there is no such value; otherwise as [`Object::write`].
+    pub fn touch(&mut self, dot: Dot, context: &Context, expires_at_ms: u64, now_unix_ms: u64) -> bool {
+        let seen = self.siblings.iter().filter(|sibling| context.covers(sibling.dot)).map(Sibling::borrowed);
+        let Some(shown) = shown(seen, now_unix_ms) else { return false };
+        let (value, made_by) = (shown.value.map(<[u8]>::to_vec), shown.made_by());
+        self.write(dot, context, value, expires_at_ms);
+        let index = self.siblings.binary_search_by_key(&dot, |sibling| sibling.dot).expect("it was just written");
+        self.siblings[index].value_dot = Some(made_by);
+        true
     }
 
     /// Joins the two states: commutative, associative, idempotent.
@@ -145,9 +171,11 @@ impl Object {
     /// How many bytes [`Object::encode`] appends.
     #[must_use]
     pub fn encoded_bytes(&self) -> usize {
-        let values = self.siblings.iter().filter_map(|s| s.value.as_ref());
-        let value_bytes: usize = values.map(Vec::len).sum();
-        1 + self.context.encoded_bytes() + 4 + SIBLING_BYTES_MIN * self.siblings.len() + value_bytes
+        let of_sibling = |sibling: &Sibling| {
+            let value_dot_bytes = if sibling.value_dot.is_some() { VALUE_DOT_BYTES } else { 0 };
+            SIBLING_BYTES_MIN + value_dot_bytes + sibling.value.as_ref().map_or(0, Vec::len)
+        };
+        1 + self.context.encoded_bytes() + 4 + self.siblings.iter().map(of_sibling).sum::<usize>()
     }
 
     /// Appends format, context, count and siblings, all little endian. Values are below 4 GiB and
@@ -192,6 +220,7 @@ impl From<ObjectView<'_>> for Object {
             dot: seen.dot,
             expires_at_ms: seen.expires_at_ms,
             value: seen.value.map(<[u8]>::to_vec),
+            value_dot: seen.value_dot,
         };
         Object { siblings: view.siblings().map(owned).collect(), context: view.context().to_context() }
     }

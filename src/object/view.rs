@@ -2,16 +2,28 @@
 //!
 //! A view exists only of bytes that were checked, so what it yields needs no further check.
 //!
+//! ```text
+//! object   format u8 │ context │ count u32 │ siblings
+//! sibling  clock u64 │ actor u64 │ expiry u64 │ flags u8 │ bytes of the value u32 │ value dot 16, if flagged │ value
+//! ```
+//!
+//! An object in which no sibling has a value dot is of format 1, any other of format 2, which versions that do not know of
+//! value dots refuse by name.
+//!
 //! Invariant: [`ObjectView::check`] accepts exactly what [`crate::Object::encode`] and [`encode_object`] write.
 
 use crate::{Actor, CONTEXT_ENTRIES_MAX, Clock, Context, DecodeError, Dot, Reader};
 
-pub(crate) const FORMAT: u8 = 1;
+const FORMAT_PLAIN: u8 = 1;
+const FORMAT_VALUE_DOTS: u8 = 2;
 const TOMBSTONE: u8 = 1;
+const HAS_VALUE_DOT: u8 = 2;
 const CONTEXT_HEADER_BYTES: usize = 8 + 4;
 const ENTRY_BYTES: usize = 8 + 8;
 /// Clock, actor, expiry, flags, length of the value.
 pub(crate) const SIBLING_BYTES_MIN: usize = 8 + 8 + 8 + 1 + 4;
+/// Clock and actor.
+pub(crate) const VALUE_DOT_BYTES: usize = 8 + 8;
 
 /// One live version of a key, its value borrowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +34,43 @@ pub struct SiblingRef<'a> {
     pub expires_at_ms: u64,
     /// The value; `None` is a tombstone.
     pub value: Option<&'a [u8]>,
+    /// See [`crate::Sibling::value_dot`].
+    pub value_dot: Option<Dot>,
+}
+
+impl<'a> SiblingRef<'a> {
+    /// A version that deletes.
+    #[must_use]
+    pub const fn tombstone(dot: Dot) -> SiblingRef<'a> {
+        SiblingRef { dot, expires_at_ms: 0, value: None, value_dot: None }
+    }
+
+    /// The write that made the value.
+    #[must_use]
+    pub fn made_by(&self) -> Dot {
+        self.value_dot.unwrap_or(self.dot)
+    }
+
+    /// What orders siblings by how new their values are, the newest last. Of one value that was touched twice the later
+    /// touch counts.
+    #[must_use]
+    pub fn newness(&self) -> (Dot, Dot) {
+        (self.made_by(), self.dot)
+    }
+
+    /// Whether it has a value that has not expired.
+    #[must_use]
+    pub fn is_live(&self, now_unix_ms: u64) -> bool {
+        self.value.is_some() && !(1..=now_unix_ms).contains(&self.expires_at_ms)
+    }
+}
+
+/// The sibling that a reader of one value is shown: of those that have a value which has not expired the newest, by the dots of
+/// the writes that made the values. A tombstone hides nothing that its writer had not seen, so it is passed over, and so is
+/// what has expired.
+#[must_use]
+pub fn shown<'a>(siblings: impl IntoIterator<Item = SiblingRef<'a>>, now_unix_ms: u64) -> Option<SiblingRef<'a>> {
+    siblings.into_iter().filter(|sibling| sibling.is_live(now_unix_ms)).max_by_key(SiblingRef::newness)
 }
 
 /// A checked, encoded context.
@@ -132,18 +181,19 @@ impl<'a> ObjectView<'a> {
     /// Checks an object that fills `bytes`.
     pub fn check(bytes: &'a [u8]) -> Result<ObjectView<'a>, DecodeError> {
         let mut reader = Reader { rest: bytes };
-        match reader.u8()? {
-            FORMAT => {}
-            format => return Err(DecodeError::Format(format)),
+        let format = reader.u8()?;
+        if !matches!(format, FORMAT_PLAIN | FORMAT_VALUE_DOTS) {
+            return Err(DecodeError::Format(format));
         }
         let context = ContextView::read(&mut reader)?;
         let count = reader.u32()?;
         if count as usize > reader.rest.len() / SIBLING_BYTES_MIN {
             return Err(DecodeError::Truncated);
         }
-        let mut last = None;
+        let (mut last, mut has_value_dots) = (None, false);
         for _ in 0..count {
             let sibling = read_sibling(&mut reader)?;
+            has_value_dots |= sibling.value_dot.is_some();
             if !context.covers(sibling.dot) {
                 return Err(DecodeError::Uncovered);
             }
@@ -154,6 +204,9 @@ impl<'a> ObjectView<'a> {
         }
         if !reader.rest.is_empty() {
             return Err(DecodeError::Trailing);
+        }
+        if format != format_of(has_value_dots) {
+            return Err(DecodeError::Field);
         }
         Ok(ObjectView { bytes, context, count })
     }
@@ -174,10 +227,16 @@ impl<'a> ObjectView<'a> {
         self.bytes
     }
 
-    /// The sibling with the largest dot, tombstones included.
+    /// The sibling with the largest dot, tombstones included: the last write as far as clocks can tell.
     #[must_use]
-    pub fn newest(self) -> Option<SiblingRef<'a>> {
+    pub fn latest(self) -> Option<SiblingRef<'a>> {
         self.siblings().last()
+    }
+
+    /// Whether a sibling's value was made by an earlier write than the sibling.
+    #[must_use]
+    pub fn has_value_dots(self) -> bool {
+        self.bytes[0] == FORMAT_VALUE_DOTS
     }
 
     /// The sibling of this dot.
@@ -192,7 +251,7 @@ impl<'a> ObjectView<'a> {
         self.context
     }
 
-    /// The live versions, sorted by dot: the newest is last.
+    /// The live versions, sorted by dot.
     pub fn siblings(self) -> impl ExactSizeIterator<Item = SiblingRef<'a>> {
         let siblings = &self.bytes[1 + self.context.bytes.len() + 4..];
         let mut reader = Reader { rest: siblings };
@@ -206,46 +265,68 @@ fn read_sibling<'a>(reader: &mut Reader<'a>) -> Result<SiblingRef<'a>, DecodeErr
     let expires_at_ms = reader.u64()?;
     let flags = reader.u8()?;
     let value_bytes = reader.u32()? as usize;
+    let value_dot = match flags {
+        HAS_VALUE_DOT => Some(Dot::new(reader.clock()?, Actor::from_raw(reader.u64()?))),
+        _ => None,
+    };
     let value = reader.take(value_bytes)?;
     let value = match flags {
-        0 => Some(value),
+        0 | HAS_VALUE_DOT => Some(value),
         TOMBSTONE if value.is_empty() => None,
         _ => return Err(DecodeError::Field),
     };
-    if clock == Clock::ZERO {
+    if clock == Clock::ZERO || value_dot.is_some_and(|made| !dot.may_touch(made)) {
         return Err(DecodeError::Field);
     }
-    Ok(SiblingRef { dot, expires_at_ms, value })
+    Ok(SiblingRef { dot, expires_at_ms, value, value_dot })
+}
+
+fn format_of(has_value_dots: bool) -> u8 {
+    if has_value_dots { FORMAT_VALUE_DOTS } else { FORMAT_PLAIN }
 }
 
 /// Appends an object: format, context, count and siblings, all little endian. Siblings ascend, each covered by the context
-/// (asserted). Values are below 4 GiB and the context fits (asserted).
+/// (asserted). Values are below 4 GiB and the context fits (asserted), and value dots are as [`crate::Sibling::value_dot`] says
+/// (asserted).
 pub fn encode_object<'a>(context: &Context, siblings: impl IntoIterator<Item = SiblingRef<'a>>, out: &mut Vec<u8>) {
-    out.push(FORMAT);
+    let format_at = out.len();
+    out.push(FORMAT_PLAIN);
     context.encode(out);
     let count_at = out.len();
     out.extend_from_slice(&[0; 4]);
     let mut count = 0u32;
-    let mut last = None;
+    let (mut last, mut has_value_dots) = (None, false);
     for sibling in siblings {
         assert!(last.is_none_or(|last| last < sibling.dot), "siblings ascend");
         assert!(context.covers(sibling.dot), "what is there was seen");
         last = Some(sibling.dot);
         count += 1;
+        has_value_dots |= sibling.value_dot.is_some();
         encode_sibling(sibling, out);
     }
+    out[format_at] = format_of(has_value_dots);
     out[count_at..count_at + 4].copy_from_slice(&count.to_le_bytes());
 }
 
 fn encode_sibling(sibling: SiblingRef<'_>, out: &mut Vec<u8>) {
     let value = sibling.value.unwrap_or_default();
     let value_bytes = u32::try_from(value.len()).expect("a value is below 4 GiB");
-    let flags = if sibling.value.is_none() { TOMBSTONE } else { 0 };
+    let flags = match (sibling.value, sibling.value_dot) {
+        (Some(_), None) => 0,
+        (None, None) => TOMBSTONE,
+        (Some(_), Some(_)) => HAS_VALUE_DOT,
+        (None, Some(_)) => panic!("a tombstone has no value that another write could have made"),
+    };
     out.extend_from_slice(&sibling.dot.clock.raw().to_le_bytes());
     out.extend_from_slice(&sibling.dot.actor.raw().to_le_bytes());
     out.extend_from_slice(&sibling.expires_at_ms.to_le_bytes());
     out.push(flags);
     out.extend_from_slice(&value_bytes.to_le_bytes());
+    if let Some(made) = sibling.value_dot {
+        assert!(sibling.dot.may_touch(made), "a value was there before it was touched");
+        out.extend_from_slice(&made.clock.raw().to_le_bytes());
+        out.extend_from_slice(&made.actor.raw().to_le_bytes());
+    }
     out.extend_from_slice(value);
 }
 
@@ -269,7 +350,8 @@ mod tests {
             for (seen, sibling) in view.siblings().zip(object.siblings()) {
                 prop_assert_eq!(seen, sibling.borrowed());
             }
-            prop_assert_eq!(view.newest(), object.newest().map(crate::Sibling::borrowed));
+            prop_assert_eq!(view.latest(), object.latest().map(crate::Sibling::borrowed));
+            prop_assert_eq!(view.has_value_dots(), object.siblings().iter().any(|sibling| sibling.value_dot.is_some()));
             prop_assert!(object.siblings().iter().all(|sibling| view.sibling(sibling.dot) == Some(sibling.borrowed())));
             prop_assert_eq!(ObjectView::checked_before(&bytes), view);
             let mut again = Vec::new();

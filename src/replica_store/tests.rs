@@ -57,7 +57,7 @@ fn dot(clock: u64, node: u64) -> Dot {
 }
 
 fn object(dot: Dot, value: &[u8]) -> Object {
-    let sibling = Sibling { dot, expires_at_ms: 0, value: Some(value.to_vec()) };
+    let sibling = Sibling { dot, expires_at_ms: 0, value: Some(value.to_vec()), value_dot: None };
     Object::single(sibling, Context::default())
 }
 

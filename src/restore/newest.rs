@@ -133,7 +133,7 @@ mod tests {
         let dot = |(clock, actor): &(u64, u64)| Dot::new(Clock::from_raw(*clock).unwrap(), Actor::from_raw(*actor));
         let mut object = Object::default();
         for at in dots {
-            let sibling = Sibling { dot: dot(at), expires_at_ms: 0, value: Some(vec![at.0 as u8]) };
+            let sibling = Sibling { dot: dot(at), expires_at_ms: 0, value: Some(vec![at.0 as u8]), value_dot: None };
             let mut context = Context::default();
             seen.iter().for_each(|at| context.insert(dot(at)));
             object.merge(Object::single(sibling, context));

@@ -208,6 +208,7 @@ impl<D: Disk> ShardLoop<D> {
             key: event_key(key),
             value: intended.value,
             expires_at_ms: intended.expires_at_ms,
+            value_dot: intended.value_dot,
             context: context.as_ref(),
             own_last: own.map(|(dot, _)| dot),
             own_is_alone: own.is_some_and(|(_, is_alone)| is_alone),
@@ -344,9 +345,18 @@ impl<D: Disk> ShardLoop<D> {
                     None => (own.map(|(dot, _)| dot), own.is_some_and(|(_, is_alone)| is_alone)),
                 };
                 let context = seen.as_ref().map(|token| &token.context);
-                let (value, expires_at_ms) = (*value, *expires_at_ms);
-                let put =
-                    Put { client, key, value, expires_at_ms, context, own_last, own_is_alone, quorum, deadline_us };
+                let put = Put {
+                    client,
+                    key,
+                    value: *value,
+                    expires_at_ms: *expires_at_ms,
+                    value_dot: None,
+                    context,
+                    own_last,
+                    own_is_alone,
+                    quorum,
+                    deadline_us,
+                };
                 self.tell(Event::Put(put));
             }
         }

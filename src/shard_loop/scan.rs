@@ -308,14 +308,13 @@ impl<D: Disk> ShardLoop<D> {
     }
 
     fn take_scanned(&mut self, number: u32) {
-        let (now_ms, is_alone) = (self.now.unix_ms, self.replication.is_alone);
-        let is_shown = |record: &Record| if is_alone { !record.is_expired(now_ms) } else { record.is_shown(now_ms) };
+        let now_ms = self.now.unix_ms;
         let scan = self.scans.get_mut(number);
         for record in std::mem::take(&mut scan.records).into_iter().flatten() {
             let matches = scan.pattern.as_ref().is_none_or(|pattern| glob::matches(pattern, record.key()));
             let in_slot = scan.slot.is_none_or(|slot| slot == slot::of_key(record.key()));
             let is_full = matches!(scan.kind, Kind::SlotKeys(most) if scan.found_count >= most);
-            if matches && in_slot && !is_full && scan.any_type && is_shown(&record) {
+            if matches && in_slot && !is_full && scan.any_type && record.is_shown(now_ms) {
                 if scan.kind != Kind::CountSlot {
                     writer::bulk(&mut scan.found, record.key());
                 }

@@ -193,6 +193,7 @@ impl<D: Disk> Engine<D> {
             floor: self.floor,
             expires_at_ms: 0,
             context: &[],
+            value_dot: None,
             key: &[],
             value: &[],
         };

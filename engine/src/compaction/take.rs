@@ -150,6 +150,7 @@ impl<D: Disk> Engine<D> {
             floor: record.floor(),
             expires_at_ms: 0,
             context: &context,
+            value_dot: None,
             key: record.key(),
             value: &[],
         };

@@ -17,6 +17,7 @@ fn record(key: &[u8], value: &[u8]) -> Vec<u8> {
         floor: Clock::ZERO,
         expires_at_ms: 0,
         context: &[],
+        value_dot: None,
         key,
         value,
     };

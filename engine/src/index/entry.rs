@@ -119,7 +119,8 @@ pub struct Flags(u8);
 impl Flags {
     /// A live version without anything special.
     pub const NONE: Flags = Flags(0);
-    /// There is nothing to be shown: the key is deleted, or its newest sibling is a tombstone or has expired.
+    /// It is not counted as a key: it is deleted or has expired, or its latest sibling is or has. Of one version it also says
+    /// that nothing is to be shown; another sibling may be.
     pub const TOMBSTONE: Flags = Flags(1);
     /// The side table has more: an expiry instant, a context, siblings, or an actor beyond the actor table.
     pub const EXTRA: Flags = Flags(1 << 1);
@@ -170,7 +171,7 @@ impl Flags {
 pub struct Entry {
     /// The key's identity in its partition.
     pub hash: IndexHash,
-    /// Clock of the version's dot, of siblings the newest one's; never [`Clock::ZERO`].
+    /// Clock of the version's dot, of siblings the latest one's; never [`Clock::ZERO`].
     pub clock: Clock,
     /// The actor of the dot and the context's floor, as interned by the core: 12 bits.
     pub actor_slot: u16,
@@ -183,7 +184,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Whether there is nothing to be shown.
+    /// Whether it is not counted as a key: see [`Flags::TOMBSTONE`].
     #[must_use]
     #[inline]
     pub const fn is_tombstone(&self) -> bool {

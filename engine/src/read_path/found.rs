@@ -9,7 +9,6 @@ use annulus_object::{Clock, Dot};
 use crate::hot_log::Commit;
 use crate::index::IndexHash;
 use crate::record::RecordRef;
-use crate::write_path::is_expired;
 
 /// A whole record, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,9 +31,9 @@ impl Record {
         self.view().key()
     }
 
-    /// Its value.
-    pub fn value(&self) -> &[u8] {
-        self.view().value()
+    /// Its value; of siblings that of the one which is shown.
+    pub fn value(&self, now_ms: u64) -> &[u8] {
+        self.view().value(now_ms)
     }
 
     /// Its dot.
@@ -42,25 +41,10 @@ impl Record {
         self.view().dot()
     }
 
-    /// When it expires, 0 for never.
-    pub fn expires_at_ms(&self) -> u64 {
-        self.view().expires_at_ms()
-    }
-
-    /// True when its instant has come.
-    pub fn is_expired(&self, now_ms: u64) -> bool {
-        is_expired(self.expires_at_ms(), now_ms)
-    }
-
     /// True when there is a value to be shown: some sibling is neither a tombstone nor expired.
     pub fn is_shown(&self, now_ms: u64) -> bool {
-        is_shown(&self.view(), now_ms)
+        self.view().is_shown(now_ms)
     }
-}
-
-/// As [`Record::is_shown`].
-pub(super) fn is_shown(record: &RecordRef<'_>, now_ms: u64) -> bool {
-    record.siblings().any(|sibling| sibling.value.is_some() && !is_expired(sibling.expires_at_ms, now_ms))
 }
 
 /// Where a record has to be read from.
@@ -100,10 +84,12 @@ pub enum Found<'a> {
 pub struct Description {
     /// Clock of its version.
     pub clock: Clock,
-    /// When it expires, 0 for never.
+    /// When it expires, 0 for never; 0 where the record is needed.
     pub expires_at_ms: u64,
     /// Bytes of its record, rounded up by at most 6.25 % and 256.
     pub record_bytes: usize,
+    /// It has siblings: whether any of them is shown, and when that expires, only the record tells.
+    pub needs_record: bool,
     /// The write that this depends on, while it is not durable.
     pub after: Option<Commit>,
 }

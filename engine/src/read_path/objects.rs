@@ -187,7 +187,7 @@ fn encode(versions: &Versions, record: Option<&RecordRef<'_>>, out: &mut Vec<u8>
             Some(sibling) => without_idle_expiry(sibling),
             None => {
                 assert!(deletes, "a record of the key has the values of all live dots");
-                SiblingRef { dot: *dot, expires_at_ms: 0, value: None }
+                SiblingRef::tombstone(*dot)
             }
         })
         .collect();

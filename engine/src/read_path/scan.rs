@@ -1,20 +1,18 @@
 //! Walking through the keys of a partition, and picking one at random.
 //!
-//! A store that is not alone tells of every key with a sibling that is no tombstone, whichever sibling is the newest; which of
-//! them have expired, [`Record::is_shown`] tells of the record.
+//! Every key with a sibling that is no tombstone is told of; whether all of those have expired, [`Record::is_shown`] tells of
+//! the record.
 //!
 //! Invariant: a key that is there from a scan's beginning to its end is told of.
 
 use std::rc::Rc;
 
-use super::found::is_shown;
 use super::{Record, ScanBatch, ScanEntry};
 use crate::disk::Disk;
 use crate::engine::Engine;
 use crate::index::{Entry, Index, IndexHash};
 use crate::record::RecordRef;
-use crate::side_table::Extra;
-use crate::write_path::{PendingWrite, is_expired};
+use crate::write_path::PendingWrite;
 
 impl<D: Disk> Engine<D> {
     /// Keys of a partition from a hash on: about `max` of them.
@@ -36,20 +34,11 @@ impl<D: Disk> Engine<D> {
         replaced.sort_unstable();
         for entry in found {
             let is_newest = replaced.binary_search(&entry.hash).is_err();
-            if is_newest && self.is_told(partition, &entry, now_ms) {
+            if is_newest && self.visible(partition, entry.hash, now_ms).is_some() {
                 entries.push(self.scan_entry(partition, &entry));
             }
         }
         ScanBatch { entries, next }
-    }
-
-    /// Whether a scan tells of a durable entry.
-    fn is_told(&self, partition: u16, entry: &Entry, now_ms: u64) -> bool {
-        if self.config.is_alone || !entry.has_siblings() {
-            return self.visible(partition, entry.hash, now_ms).is_some();
-        }
-        let has_value = |extra: Extra<'_>| extra.siblings.iter().any(|(_, deletes)| !deletes);
-        !self.is_flushed(entry.clock) && self.extra_of(partition, entry).is_some_and(has_value)
     }
 
     /// Any key, each about as likely as the others; `None` when there is none, or by bad luck.
@@ -96,11 +85,7 @@ impl<D: Disk> Engine<D> {
 
     fn pending_entry(&self, pending: &PendingWrite, now_ms: u64) -> Option<ScanEntry> {
         let record = pending.view();
-        let is_there = match self.config.is_alone {
-            true => !record.deletes() && !is_expired(record.expires_at_ms(), now_ms),
-            false => is_shown(&record, now_ms),
-        };
-        (is_there && !self.is_flushed(record.dot().clock))
+        (record.is_shown(now_ms) && !self.is_flushed(record.dot().clock))
             .then(|| ScanEntry::InMemory(Rc::new(Record::new(Rc::clone(&pending.record)))))
     }
 

@@ -1,4 +1,4 @@
-//! The optional fields between a record's header and its key: expiry and context entries.
+//! The optional fields between a record's header and its key: expiry, context entries, and the dot of a touched value.
 //!
 //! Each is `tag u16, zero u16, length u32, bytes, zeros up to a multiple of 8`; tags ascend. It is
 //! not the record: lengths against the header are checked there.
@@ -6,25 +6,33 @@
 //! Invariant: a field is written only when it says something, so equal contents are equal bytes.
 
 use super::{Kind, OPTIONAL_BYTES_MAX, RecordError, RecordFields, TAG_SKIPPABLE, array};
-use annulus_object::{Actor, CONTEXT_ENTRIES_MAX, Clock};
+use annulus_object::{Actor, CONTEXT_ENTRIES_MAX, Clock, Dot};
 
 pub(super) const TAG_EXPIRY: u16 = 1;
 pub(super) const TAG_CONTEXT: u16 = 2;
+/// Clock and actor. Whoever does not know it would show an old value for a newer one, so it may not be passed over.
+pub(super) const TAG_VALUE_DOT: u16 = 3;
 const FIELD_HEADER_BYTES: usize = 8;
 const EXPIRY_FIELD_BYTES: usize = FIELD_HEADER_BYTES + 8;
 const CONTEXT_ENTRY_BYTES: usize = 16;
+const VALUE_DOT_FIELD_BYTES: usize = FIELD_HEADER_BYTES + 16;
+const CONTEXT_FIELD_BYTES_MAX: usize = FIELD_HEADER_BYTES + CONTEXT_ENTRIES_MAX * CONTEXT_ENTRY_BYTES;
 
-const _: () =
-    assert!(EXPIRY_FIELD_BYTES + FIELD_HEADER_BYTES + CONTEXT_ENTRIES_MAX * CONTEXT_ENTRY_BYTES <= OPTIONAL_BYTES_MAX);
+const _: () = assert!(EXPIRY_FIELD_BYTES + CONTEXT_FIELD_BYTES_MAX + VALUE_DOT_FIELD_BYTES <= OPTIONAL_BYTES_MAX);
 
 pub(super) fn bytes(fields: &RecordFields<'_>) -> usize {
     let expiry = if fields.expires_at_ms == 0 { 0 } else { EXPIRY_FIELD_BYTES };
+    let value_dot = if fields.value_dot.is_none() { 0 } else { VALUE_DOT_FIELD_BYTES };
+    expiry + context_bytes(fields) + value_dot
+}
+
+fn context_bytes(fields: &RecordFields<'_>) -> usize {
     if fields.context.is_empty() {
-        return expiry;
+        return 0;
     }
     match stored_entries(fields).count() {
-        0 => expiry,
-        count => expiry + FIELD_HEADER_BYTES + count * CONTEXT_ENTRY_BYTES,
+        0 => 0,
+        count => FIELD_HEADER_BYTES + count * CONTEXT_ENTRY_BYTES,
     }
 }
 
@@ -47,8 +55,14 @@ pub(super) fn encode(fields: &RecordFields<'_>, mut out: &mut [u8]) {
         field[8..].copy_from_slice(&fields.expires_at_ms.to_le_bytes());
         out = rest;
     }
-    if !out.is_empty() {
-        let (head, entries) = out.split_at_mut(FIELD_HEADER_BYTES);
+    let (context, value_dot) = out.split_at_mut(context_bytes(fields));
+    if let Some(made) = fields.value_dot {
+        value_dot[..8].copy_from_slice(&field_header(TAG_VALUE_DOT, 16));
+        value_dot[8..16].copy_from_slice(&made.clock.raw().to_le_bytes());
+        value_dot[16..].copy_from_slice(&made.actor.raw().to_le_bytes());
+    }
+    if !context.is_empty() {
+        let (head, entries) = context.split_at_mut(FIELD_HEADER_BYTES);
         head.copy_from_slice(&field_header(TAG_CONTEXT, entries.len()));
         let (slots, _) = entries.as_chunks_mut::<CONTEXT_ENTRY_BYTES>();
         let mut last = None;
@@ -79,7 +93,8 @@ pub(super) fn check(bytes: &[u8], kind: Kind, floor: Clock, own: (Actor, Clock))
             TAG_CONTEXT if matches!(kind, Kind::Value | Kind::Tombstone) => {
                 check_context(bytes, floor, own)?;
             }
-            TAG_EXPIRY | TAG_CONTEXT => return Err(RecordError::Field(tag)),
+            TAG_VALUE_DOT if kind == Kind::Value => check_value_dot(bytes, own)?,
+            TAG_EXPIRY | TAG_CONTEXT | TAG_VALUE_DOT => return Err(RecordError::Field(tag)),
             _ if tag & TAG_SKIPPABLE != 0 => {}
             _ => return Err(RecordError::UnknownField(tag)),
         }
@@ -131,6 +146,17 @@ fn check_context(bytes: &[u8], floor: Clock, own: (Actor, Clock)) -> Result<(), 
         last = Some(actor);
     }
     Ok(())
+}
+
+fn check_value_dot(bytes: &[u8], (actor, clock): (Actor, Clock)) -> Result<(), RecordError> {
+    let error = RecordError::Field(TAG_VALUE_DOT);
+    let is_sound = bytes.len() == 16 && Clock::from_raw(u64::from_le_bytes(array(bytes, 0))).is_some();
+    if is_sound && Dot::new(clock, actor).may_touch(value_dot(bytes)) { Ok(()) } else { Err(error) }
+}
+
+/// What a checked value dot's field says.
+pub(super) fn value_dot(bytes: &[u8]) -> Dot {
+    Dot::new(clock(u64::from_le_bytes(array(bytes, 0))), Actor::from_raw(u64::from_le_bytes(array(bytes, 8))))
 }
 
 /// The entries in a checked context field.

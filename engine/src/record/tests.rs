@@ -19,6 +19,7 @@ fn fields<'a>(key: &'a [u8], value: &'a [u8]) -> RecordFields<'a> {
         floor: clock(10),
         expires_at_ms: 0,
         context: &[],
+        value_dot: None,
         key,
         value,
     }
@@ -82,7 +83,7 @@ fn what_the_dot_implies_is_not_stored() {
 fn empty_keys_and_values_are_records() {
     let bytes = encoded(&fields(b"", b""));
     let record = RecordRef::check(&bytes).unwrap();
-    assert_eq!((record.key(), record.value(), bytes.len()), (&b""[..], &b""[..], 64));
+    assert_eq!((record.key(), record.value(0), bytes.len()), (&b""[..], &b""[..], 64));
 }
 
 #[test]
@@ -94,7 +95,7 @@ fn the_largest_record_fits_its_limits() {
     assert!(bytes.len() <= RECORD_BYTES_MAX);
     let record = RecordRef::check(&bytes).unwrap();
     assert_eq!(record.context_entries().count(), context.len());
-    assert_eq!((record.key().len(), record.value().len()), (KEY_BYTES_MAX, VALUE_BYTES_MAX));
+    assert_eq!((record.key().len(), record.value(0).len()), (KEY_BYTES_MAX, VALUE_BYTES_MAX));
 }
 
 #[test]
@@ -102,7 +103,7 @@ fn objects_go_through_records() {
     let plain = fields(b"key", b"value");
     let bytes = encoded(&plain);
     let object = RecordRef::check(&bytes).unwrap().object().unwrap();
-    let sibling = Sibling { dot: plain.dot, expires_at_ms: 0, value: Some(b"value".to_vec()) };
+    let sibling = Sibling { dot: plain.dot, expires_at_ms: 0, value: Some(b"value".to_vec()), value_dot: None };
     assert_eq!(object, Object::single(sibling, Context::with_floor(clock(10))));
 
     let mut both = object.clone();
@@ -122,7 +123,8 @@ fn objects_go_through_records() {
     assert_eq!(record.object(), Some(both.clone()));
     assert_eq!((record.context(), record.floor()), (both.context().clone(), both.context().floor()));
     assert!(record.siblings().eq(both.siblings().iter().map(Sibling::borrowed)));
-    assert!(record.deletes() && record.value().is_empty() && record.body() == value, "the newest deletes");
+    assert!(record.deletes() && record.body() == value, "the latest deletes");
+    assert_eq!((record.value(0), record.is_shown(0)), (&b"value"[..], true), "and hides nothing that it has not seen");
     let older = RecordFields { dot: plain.dot, ..siblings };
     assert_eq!(RecordRef::check(&encoded(&older)).map(|_| ()), Err(RecordError::Contents));
     let torn = RecordFields { value: &value[..value.len() - 1], ..siblings };
@@ -135,7 +137,7 @@ fn objects_go_through_records() {
 }
 
 #[test]
-fn a_record_of_siblings_shows_the_newest_and_one_of_none_shows_nothing() {
+fn a_record_of_siblings_shows_the_newest_that_lives_and_one_of_none_shows_nothing() {
     let plain = RecordFields { floor: Clock::ZERO, ..fields(b"key", b"") };
     let beside = Dot::new(clock(1_001), Actor::new(8, 1));
     let mut object = Object::default();
@@ -145,14 +147,69 @@ fn a_record_of_siblings_shows_the_newest_and_one_of_none_shows_nothing() {
     object.encode(&mut value);
     let bytes = encoded(&RecordFields { dot: beside, kind: Kind::Siblings, value: &value, ..plain });
     let record = RecordRef::check(&bytes).unwrap();
-    assert_eq!((record.value(), record.expires_at_ms(), record.deletes()), (&b"newer"[..], 77, false));
+    assert_eq!((record.value(76), record.expires_at_ms(), record.deletes()), (&b"newer"[..], 77, false));
+    assert_eq!((record.value(77), record.is_shown(77)), (&b"older"[..], true));
 
     let mut dead = Vec::new();
     annulus_object::encode_object(object.context(), [], &mut dead);
     let bytes = encoded(&RecordFields { dot: beside, kind: Kind::Siblings, value: &dead, ..plain });
     let record = RecordRef::check(&bytes).unwrap();
-    assert_eq!((record.value(), record.expires_at_ms(), record.deletes()), (&b""[..], 0, true));
+    assert_eq!((record.value(0), record.expires_at_ms(), record.deletes()), (&b""[..], 0, true));
+    assert!(!record.is_shown(0));
     assert_eq!((record.siblings().count(), record.context()), (0, object.context().clone()));
+}
+
+#[test]
+fn a_touched_value_is_as_new_as_the_write_that_made_it() {
+    let made = Dot::new(clock(400), Actor::new(9, 1));
+    let touched = RecordFields { value_dot: Some(made), expires_at_ms: 77, ..fields(b"key", b"old") };
+    let bytes = encoded(&touched);
+    let record = RecordRef::check(&bytes).unwrap();
+    let object = record.object().unwrap();
+    assert_eq!(object.latest().and_then(|sibling| sibling.value_dot), Some(made));
+    assert_eq!(record.shown(0).map(|shown| (shown.made_by(), shown.dot)), Some((made, touched.dot)));
+    assert!(record.has_value_dots() && record.is_shown(76) && !record.is_shown(77));
+    assert!(!RecordRef::check(&encoded(&fields(b"key", b"old"))).unwrap().has_value_dots());
+
+    let mut both = object.clone();
+    both.merge(Object::single(
+        Sibling {
+            dot: Dot::new(clock(401), Actor::new(8, 1)),
+            expires_at_ms: 0,
+            value: Some(b"new".to_vec()),
+            value_dot: None,
+        },
+        Context::default(),
+    ));
+    let mut value = Vec::new();
+    both.encode(&mut value);
+    let siblings = RecordFields { kind: Kind::Siblings, value: &value, ..fields(b"key", b"") };
+    let bytes = encoded(&siblings);
+    let record = RecordRef::check(&bytes).unwrap();
+    assert!(record.has_value_dots() && record.dot() == touched.dot, "its own dot is the largest");
+    assert_eq!(record.value(0), b"new");
+    assert_eq!(record.object(), Some(both));
+}
+
+#[test]
+fn a_value_dot_that_is_not_before_its_own_is_refused() {
+    let made = Dot::new(clock(400), Actor::new(9, 1));
+    let bytes = encoded(&RecordFields { value_dot: Some(made), ..fields(b"key", b"value") });
+    let at = RECORD_HEADER_BYTES;
+    assert_eq!(bytes[at], 3);
+    let clock_is = |clock: u64| with(&bytes, |bytes| bytes[at + 8..at + 16].copy_from_slice(&clock.to_le_bytes()));
+    for (clock, is_sound) in [(0, false), (1, true), (999, true), (1_000, false), (1 << 56, false)] {
+        let bytes = clock_is(clock);
+        let result = RecordRef::check(&bytes).map(|_| ());
+        assert_eq!(result, if is_sound { Ok(()) } else { Err(RecordError::Field(3)) }, "{clock}");
+    }
+    let tombstone = with(&bytes, |bytes| {
+        bytes[46] = Kind::Tombstone as u8;
+        bytes[48..52].fill(0);
+        // The value's bytes are padding of the same record then.
+        bytes[at + 24 + 3..].fill(0);
+    });
+    assert_eq!(RecordRef::check(&tombstone).map(|_| ()), Err(RecordError::Field(3)));
 }
 
 #[test]
@@ -203,7 +260,7 @@ fn impossible_contents_are_refused_by_name() {
 fn fields_of_later_versions_are_passed_over_or_refused() {
     // The expiry field begins at 64, the context field at 80.
     let bytes = full();
-    let check = |bytes: &[u8]| RecordRef::check(bytes).map(|record| record.value().to_vec());
+    let check = |bytes: &[u8]| RecordRef::check(bytes).map(|record| record.value(0).to_vec());
     let tag = |at: usize, tag: u16| check(&with(&bytes, |bytes| bytes[at..at + 2].copy_from_slice(&tag.to_le_bytes())));
     assert_eq!(tag(80, 0x0042), Err(RecordError::UnknownField(0x42)));
     assert_eq!(tag(80, 0x0042 | TAG_SKIPPABLE), Ok(b"value".to_vec()));
@@ -231,12 +288,15 @@ proptest! {
         key in prop::collection::vec(any::<u8>(), 0..300),
         value in prop::collection::vec(any::<u8>(), 0..600),
         tombstone in any::<bool>(),
+        made in prop::option::of((1..1u64 << 56, any::<u64>())),
     ) {
         let (dot_clock, actor, hash, partition, partition_incarnation) = raw;
         let entries = actors.into_iter().map(|(a, c)| (Actor::from_raw(a), clock(c)));
         let context = Context::from_parts(clock(floor), entries);
+        let dot = Dot::new(clock(dot_clock), Actor::from_raw(actor));
+        let made = made.map(|(made, actor)| Dot::new(clock(made), Actor::from_raw(actor)));
         let fields = RecordFields {
-            dot: Dot::new(clock(dot_clock), Actor::from_raw(actor)),
+            dot,
             hash,
             partition,
             partition_incarnation,
@@ -244,6 +304,7 @@ proptest! {
             floor: context.floor(),
             expires_at_ms: if tombstone { 0 } else { expires_at_ms },
             context: context.entries(),
+            value_dot: made.filter(|made| !tombstone && dot.may_touch(*made)),
             key: &key,
             value: if tombstone { &[] } else { &value },
         };
@@ -258,9 +319,10 @@ proptest! {
         prop_assert_eq!(record.partition_incarnation(), partition_incarnation);
         prop_assert_eq!(record.kind(), fields.kind);
         prop_assert_eq!(record.key(), fields.key);
-        prop_assert_eq!(record.value(), fields.value);
+        prop_assert_eq!(record.value(0), fields.value);
         prop_assert_eq!(record.expires_at_ms(), fields.expires_at_ms);
         prop_assert_eq!(record.floor(), fields.floor);
+        prop_assert_eq!(record.siblings().next().unwrap().value_dot, fields.value_dot);
         let mut seen = context.clone();
         seen.insert(fields.dot);
         prop_assert_eq!(record.context(), seen);

@@ -5,9 +5,9 @@
 //! Invariant: a [`RecordRef`] covers exactly one record whose lengths and contents were checked, so
 //! that no accessor can fail; only [`RecordRef::check`] also verifies the checksum.
 
-use super::optional::{self, Fields, TAG_CONTEXT, TAG_EXPIRY, clock};
+use super::optional::{self, Fields, TAG_CONTEXT, TAG_EXPIRY, TAG_VALUE_DOT, clock};
 use super::{Kind, RECORD_HEADER_BYTES, RecordError, RecordHeader, array, peek_total_bytes};
-use annulus_object::{Actor, Clock, Context, Dot, Object, ObjectView, Sibling, SiblingRef, encode_object};
+use annulus_object::{Actor, Clock, Context, Dot, Object, ObjectView, Sibling, SiblingRef, encode_object, shown};
 
 /// A view of one record: exactly its bytes, already checked.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +64,7 @@ impl<'a> RecordRef<'a> {
         self.bytes.len()
     }
 
-    /// The write that made it; of siblings, the newest.
+    /// The write that made it; of siblings, the latest.
     #[must_use]
     #[inline]
     pub fn dot(&self) -> Dot {
@@ -125,37 +125,57 @@ impl<'a> RecordRef<'a> {
         &self.bytes[start..start + header.value_bytes as usize]
     }
 
-    /// The value; of siblings the newest one's. Empty where that deletes.
+    /// The value of a single version, expired or not; of siblings that of the one which is shown. Empty where there is none.
     #[must_use]
     #[inline]
-    pub fn value(&self) -> &'a [u8] {
-        if self.has_siblings() {
-            self.newest().and_then(|newest| newest.value).unwrap_or_default()
-        } else {
-            self.body()
+    pub fn value(&self, now_ms: u64) -> &'a [u8] {
+        if self.has_siblings() { self.value_among_siblings(now_ms) } else { self.body() }
+    }
+
+    /// Whether there is a version to be shown: one with a value that has not expired.
+    #[must_use]
+    #[inline]
+    pub fn is_shown(&self, now_ms: u64) -> bool {
+        match self.kind() {
+            Kind::Value => !(1..=now_ms).contains(&self.single_expires_at_ms()),
+            Kind::Tombstone | Kind::Mark => false,
+            Kind::Siblings => self.shown(now_ms).is_some(),
         }
     }
 
-    /// Whether there is no value to be shown: a tombstone, siblings of which the newest is one, or none at all.
+    /// The version that a reader of one value is shown, if any: see [`annulus_object::shown`].
+    #[must_use]
+    pub fn shown(&self, now_ms: u64) -> Option<SiblingRef<'a>> {
+        shown(self.siblings(), now_ms)
+    }
+
+    /// Whether it deletes; of siblings, whether the latest does, or there is none at all. What is shown is another question:
+    /// [`RecordRef::shown`].
     #[must_use]
     #[inline]
     pub fn deletes(&self) -> bool {
         match self.kind() {
             Kind::Value => false,
             Kind::Tombstone | Kind::Mark => true,
-            Kind::Siblings => self.newest().is_none_or(|newest| newest.value.is_none()),
+            Kind::Siblings => self.latest().is_none_or(|latest| latest.value.is_none()),
         }
     }
 
-    /// Unix milliseconds from which the value counts as deleted; 0 = never. Of siblings, the newest one's.
+    /// Unix milliseconds from which the value counts as deleted; 0 = never. Of siblings, the latest one's.
     #[must_use]
     #[inline]
     pub fn expires_at_ms(&self) -> u64 {
         if self.has_siblings() {
-            self.newest().map_or(0, |newest| newest.expires_at_ms)
+            self.latest().map_or(0, |latest| latest.expires_at_ms)
         } else {
             self.single_expires_at_ms()
         }
+    }
+
+    /// Whether a version in it has a value that an earlier write made.
+    #[must_use]
+    pub fn has_value_dots(&self) -> bool {
+        self.single_value_dot().is_some() || self.encoded_object().is_some_and(ObjectView::has_value_dots)
     }
 
     /// Floor of the context.
@@ -191,8 +211,8 @@ impl<'a> RecordRef<'a> {
             Kind::Tombstone => Some(None),
             Kind::Siblings | Kind::Mark => None,
         };
-        let (dot, expires_at_ms) = (self.dot(), self.single_expires_at_ms());
-        let single = value.map(|value| SiblingRef { dot, expires_at_ms, value });
+        let (dot, expires_at_ms, value_dot) = (self.dot(), self.single_expires_at_ms(), self.single_value_dot());
+        let single = value.map(|value| SiblingRef { dot, expires_at_ms, value, value_dot });
         single.into_iter().chain(self.encoded_object().into_iter().flat_map(|object| object.siblings()))
     }
 
@@ -207,15 +227,16 @@ impl<'a> RecordRef<'a> {
                 Some(Object::decode(&bytes).expect("what was encoded is decoded"))
             }
             Kind::Value | Kind::Tombstone => {
-                let SiblingRef { dot, expires_at_ms, value } = self.siblings().next().expect("there is one version");
-                let sibling = Sibling { dot, expires_at_ms, value: value.map(<[u8]>::to_vec) };
+                let only = self.siblings().next().expect("there is one version");
+                let SiblingRef { dot, expires_at_ms, value, value_dot } = only;
+                let sibling = Sibling { dot, expires_at_ms, value: value.map(<[u8]>::to_vec), value_dot };
                 Some(Object::single(sibling, self.context()))
             }
         }
     }
 
     #[inline]
-    fn has_siblings(&self) -> bool {
+    pub(crate) fn has_siblings(&self) -> bool {
         self.bytes[46] == Kind::Siblings as u8
     }
 
@@ -234,8 +255,14 @@ impl<'a> RecordRef<'a> {
     /// Of siblings. Out of the way of reads of single versions, which are nearly all.
     #[cold]
     #[inline(never)]
-    fn newest(&self) -> Option<SiblingRef<'a>> {
-        self.encoded_object().and_then(|object| object.newest())
+    fn latest(&self) -> Option<SiblingRef<'a>> {
+        self.encoded_object().and_then(|object| object.latest())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn value_among_siblings(&self, now_ms: u64) -> &'a [u8] {
+        self.shown(now_ms).and_then(|shown| shown.value).unwrap_or_default()
     }
 
     #[inline]
@@ -245,6 +272,12 @@ impl<'a> RecordRef<'a> {
             Some(Ok((TAG_EXPIRY, bytes))) => u64::from_le_bytes(array(bytes, 0)),
             _ => 0,
         }
+    }
+
+    #[inline]
+    fn single_value_dot(&self) -> Option<Dot> {
+        let field = self.fields().flatten().find(|field| field.0 == TAG_VALUE_DOT);
+        field.map(|(_, bytes)| optional::value_dot(bytes))
     }
 
     /// Cuts `bytes` to the record's length.
@@ -285,8 +318,8 @@ impl<'a> RecordRef<'a> {
         }
         if kind == Kind::Siblings {
             let object = ObjectView::check(self.body()).map_err(RecordError::Siblings)?;
-            let is_newest = |newest: SiblingRef<'_>| newest.dot == self.dot();
-            if !object.newest().is_none_or(is_newest) {
+            let is_own = |latest: SiblingRef<'_>| latest.dot == self.dot();
+            if !object.latest().is_none_or(is_own) {
                 return Err(RecordError::Contents);
             }
         }

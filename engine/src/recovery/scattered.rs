@@ -76,15 +76,15 @@ impl<D: Disk> Engine<D> {
     }
 
     fn enter_versions(&mut self, partition: u16, hash: u128, versions: &Versions, (place, bytes): Where) {
-        let newest = versions.newest();
+        let latest = versions.latest();
         let view = FieldsView {
             hash,
-            dot: newest.map_or_else(|| highest_dot(&versions.context), |(dot, _)| dot),
+            dot: latest.map_or_else(|| highest_dot(&versions.context), |(dot, _)| dot),
             floor: versions.context.floor(),
             expires_at_ms: 0,
             context: versions.context.entries(),
             siblings: Some(&versions.siblings),
-            is_tombstone: newest.is_none_or(|(_, deletes)| deletes),
+            is_tombstone: latest.is_none_or(|(_, deletes)| deletes),
         };
         self.enter(partition, &view, place, bytes);
     }
@@ -124,7 +124,7 @@ impl<D: Disk> Engine<D> {
         let find = |dot: Dot| records.iter().find_map(|record| record.siblings().find(|sibling| sibling.dot == dot));
         let live = |(dot, deletes): &(Dot, bool)| match find(*dot) {
             Some(sibling) => Some(without_idle_expiry(sibling)),
-            None => deletes.then_some(SiblingRef { dot: *dot, expires_at_ms: 0, value: None }),
+            None => deletes.then_some(SiblingRef::tombstone(*dot)),
         };
         let siblings: Option<SmallVec<[SiblingRef<'_>; 4]>> = versions.siblings.iter().map(live).collect();
         let (Some(siblings), Some(first)) = (siblings, records.first()) else {

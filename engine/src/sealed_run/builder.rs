@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use annulus_object::{Actor, Clock, Dot};
 
-use super::{ENTRY_BYTES, FORMAT_PLAIN, FORMAT_SIBLINGS};
+use super::{ENTRY_BYTES, FORMAT_PLAIN, FORMAT_SIBLINGS, FORMAT_VALUE_DOTS};
 use crate::buffer::AlignedBuffer;
 use crate::index::{
     ACTOR_IN_SIDE_TABLE, ActorTable, Entry, Flags, IndexHash, PackedEntry, Place, fast_range, size_class,
@@ -36,6 +36,7 @@ pub struct FooterBuilder {
     entries: u32,
     tombstones: u32,
     has_siblings: bool,
+    has_value_dots: bool,
     clocks: Option<(Clock, Clock)>,
 }
 
@@ -62,6 +63,7 @@ impl FooterBuilder {
             entries: 0,
             tombstones: 0,
             has_siblings: false,
+            has_value_dots: false,
             clocks: None,
         }
     }
@@ -79,6 +81,7 @@ impl FooterBuilder {
         let siblings = || record.siblings().map(|sibling| (sibling.dot, sibling.value.is_none())).collect();
         let siblings = has_siblings.then(siblings);
         self.has_siblings |= has_siblings;
+        self.has_value_dots |= record.has_value_dots();
         let extra = OwnedExtra { expires_at_ms: record.expires_at_ms(), actor, context, siblings };
         let mut flags = if record.deletes() { Flags::TOMBSTONE } else { Flags::NONE };
         if has_siblings {
@@ -141,7 +144,11 @@ impl FooterBuilder {
             encode_extra(extra, out);
         }
         Encoded {
-            format: if self.has_siblings { FORMAT_SIBLINGS } else { FORMAT_PLAIN },
+            format: match (self.has_siblings, self.has_value_dots) {
+                (_, true) => FORMAT_VALUE_DOTS,
+                (true, false) => FORMAT_SIBLINGS,
+                (false, false) => FORMAT_PLAIN,
+            },
             entries: self.entries,
             tombstones: self.tombstones,
             actors: u32::from(actors),

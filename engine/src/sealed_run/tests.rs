@@ -30,6 +30,7 @@ fn run(start: u64, records: &[(u64, bool, u64, u8)]) -> (Vec<u8>, Trailer) {
             floor: clock(5),
             expires_at_ms: if *deletes { 0 } else { *expires_at_ms },
             context: &context,
+            value_dot: None,
             key: b"key",
             value: if *deletes { b"" } else { b"some value" },
         };
@@ -110,5 +111,5 @@ fn what_is_not_ours_is_named() {
     header[12] = 200;
     let crc = crc32fast::hash(&header[12..]);
     header[8..12].copy_from_slice(&crc.to_le_bytes());
-    assert_eq!(PartitionFileHeader::decode(&header), Err(RunError::Newer { found: 200, supported: FORMAT_SIBLINGS }));
+    assert_eq!(PartitionFileHeader::decode(&header), Err(RunError::Newer { found: 200, supported: FORMAT_VALUE_DOTS }));
 }

@@ -16,7 +16,7 @@
 use annulus_object::Clock;
 use bytemuck::{Pod, Zeroable};
 
-use super::{ENTRY_BYTES, FORMAT_PLAIN, FORMAT_SIBLINGS, RUN_BLOCK_BYTES, RunError};
+use super::{ENTRY_BYTES, FORMAT_PLAIN, FORMAT_VALUE_DOTS, RUN_BLOCK_BYTES, RunError};
 
 const HEADER_MAGIC: [u8; 8] = *b"AnnPart\x01";
 const TRAILER_MAGIC: [u8; 8] = *b"AnnSeal\x01";
@@ -268,8 +268,8 @@ fn decode(bytes: &[u8], magic: [u8; 8]) -> Result<RawTrailer, RunError> {
         }
         _ => return Err(RunError::Damaged),
     }
-    if raw.format > FORMAT_SIBLINGS {
-        return Err(RunError::Newer { found: raw.format, supported: FORMAT_SIBLINGS });
+    if raw.format > FORMAT_VALUE_DOTS {
+        return Err(RunError::Newer { found: raw.format, supported: FORMAT_VALUE_DOTS });
     }
     Ok(raw)
 }

@@ -24,7 +24,7 @@ fn any_object() -> impl Strategy<Value = Object> {
             .into_iter()
             .map(|(clock, actor)| {
                 let value = (clock % 3 > 0).then(|| vec![clock as u8]);
-                Sibling { dot: dot(clock, actor), expires_at_ms: 0, value }
+                Sibling { dot: dot(clock, actor), expires_at_ms: 0, value, value_dot: None }
             })
             .collect();
         siblings.iter().for_each(|sibling| all.insert(sibling.dot));
@@ -65,7 +65,7 @@ proptest! {
         let mut object = a.clone();
         object.merge(b.clone());
         prop_assert_eq!(&merged, &versions(&object));
-        prop_assert_eq!(merged.newest().map(|(dot, _)| dot), object.newest().map(|sibling| sibling.dot));
+        prop_assert_eq!(merged.latest().map(|(dot, _)| dot), object.latest().map(|sibling| sibling.dot));
         prop_assert_eq!(merged.is_empty(), object.is_empty());
     }
 

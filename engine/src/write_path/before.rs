@@ -25,10 +25,11 @@ pub(crate) struct Before {
 
 /// What a key counts for before a write.
 pub(crate) struct Counted {
+    /// Whether it has a value to be shown, as far as is known without its record.
     pub(super) existed: bool,
     /// Whether memory holds anything of it.
     pub(crate) known: bool,
-    /// Whether [`Engine::keys`] counts it: also a value that has expired, until that is noted.
+    /// Whether [`Engine::keys`] counts it, by its latest sibling: also a value that has expired, until that is noted.
     pub(crate) counts: bool,
     /// What the index has, unless a pending write hides it.
     pub(crate) entry: Option<Entry>,
@@ -76,7 +77,7 @@ impl<D: Disk> Engine<D> {
         if let Some(pending) = self.pending.get(key.hash) {
             let record = pending.view();
             let counts = !record.deletes() && !self.is_flushed(record.dot().clock);
-            let existed = counts && !is_expired(record.expires_at_ms(), now_ms);
+            let existed = record.is_shown(now_ms) && !self.is_flushed(record.dot().clock);
             return Counted { existed, known: true, counts, entry: None };
         }
         let hash = IndexHash::of(key.hash);
@@ -86,19 +87,27 @@ impl<D: Disk> Engine<D> {
         if self.is_flushed(entry.clock) {
             return Counted { existed: false, known: true, counts: false, entry: Some(entry) };
         }
-        let existed = !entry.is_tombstone();
-        if existed && self.expires_at(key.partition, &entry).is_some_and(|at| is_expired(at, now_ms)) {
+        let mut entry = Some(entry);
+        let mut counts = entry.is_some_and(|entry| !entry.is_tombstone());
+        if counts && entry.is_some_and(|entry| self.has_expired(key.partition, &entry, now_ms)) {
             self.expire(key.partition, hash);
-            let entry = self.index.get(key.partition, hash);
-            return Counted { existed: false, known: entry.is_some(), counts: false, entry };
+            entry = self.index.get(key.partition, hash);
+            counts = false;
         }
-        Counted { existed, known: true, counts: existed, entry: Some(entry) }
+        // Of several siblings with values it is not known here that all have expired.
+        let existed = counts || entry.is_some_and(|entry| self.has_sibling_with_value(key.partition, &entry));
+        Counted { existed, known: entry.is_some(), counts, entry }
     }
 
     /// Whether a FLUSHALL, durable or under way, hides what was stamped at `clock`.
     #[inline]
     pub(crate) fn is_flushed(&self, clock: Clock) -> bool {
         self.pending_mark.is_some_and(|mark| clock <= mark.clock) || self.mark.is_some_and(|(mark, _)| clock <= mark)
+    }
+
+    #[inline]
+    pub(crate) fn has_expired(&self, partition: u16, entry: &Entry, now_ms: u64) -> bool {
+        self.expires_at(partition, entry).is_some_and(|at| is_expired(at, now_ms))
     }
 
     /// When the entry's value expires.

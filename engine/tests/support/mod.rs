@@ -199,7 +199,7 @@ impl Node {
         Ok(())
     }
 
-    fn core_of(&self, key: &[u8]) -> u16 {
+    pub fn core_of(&self, key: &[u8]) -> u16 {
         let partition = partition_of(key);
         let cores = self.cores.len() as u16;
         (0..cores).find(|core| owned(*core, cores).contains(&partition)).unwrap()
@@ -286,7 +286,7 @@ impl Node {
             let known = engine.key(key, partition_of(key));
             let plan = match engine.find_with(&known, now_ms, fetched.as_ref()) {
                 Found::Absent { .. } => return Ok(None),
-                Found::Here { record, .. } => return Ok(Some(record.value().to_vec())),
+                Found::Here { record, .. } => return Ok(Some(record.value(now_ms).to_vec())),
                 Found::OnDisk(plan) => plan,
             };
             if engine.start_read(&plan, token) {

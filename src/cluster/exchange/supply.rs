@@ -93,7 +93,7 @@ impl Supply {
             Some([]) => {}
             Some(object) if is_left_out(object) => {}
             Some(object) => {
-                let single = mutated(Mutation::ExchangeSendsSingleVersions).then(|| newest_alone(object));
+                let single = mutated(Mutation::ExchangeSendsSingleVersions).then(|| latest_alone(object));
                 let object = single.as_deref().unwrap_or(object);
                 let repair = Message::Repair { hash, key, object };
                 let message = turn.write_message(lacking.partition, handle.request(), &repair);
@@ -121,13 +121,13 @@ fn is_left_out(object: &[u8]) -> bool {
         && ObjectView::check(object).is_ok_and(|view| view.siblings().all(|sibling| sibling.value.is_none()))
 }
 
-/// A deliberate bug: the newest version, without what stands beside it and what was seen.
-fn newest_alone(object: &[u8]) -> Vec<u8> {
+/// A deliberate bug: the latest version, without what stands beside it and what was seen.
+fn latest_alone(object: &[u8]) -> Vec<u8> {
     let view = ObjectView::check(object).expect("the store gives objects");
-    let newest = view.siblings().last();
+    let latest = view.latest();
     let mut context = Context::default();
-    newest.iter().for_each(|sibling| context.insert(sibling.dot));
+    latest.iter().for_each(|sibling| context.insert(sibling.dot));
     let mut out = Vec::new();
-    encode_object(&context, newest, &mut out);
+    encode_object(&context, latest, &mut out);
     out
 }

@@ -127,6 +127,10 @@ impl<'a> Parts<'a> {
         let own_is_alone = self.flag(flag::OWN_IS_ALONE);
         let quorum = self.quorum()?;
         let context_bytes = self.reader.u32()? as usize;
+        let value_dot = match self.flag(flag::HAS_VALUE_DOT) {
+            true => Some(self.reader.dot()?.ok_or(MessageError::Field)?),
+            false => None,
+        };
         let key = self.key()?;
         let context = self.reader.take(context_bytes)?;
         let context = if self.flag(flag::HAS_CONTEXT) {
@@ -138,12 +142,16 @@ impl<'a> Parts<'a> {
             return Err(MessageError::Field);
         };
         let value = self.flag(flag::HAS_VALUE).then(|| self.reader.rest());
+        if value_dot.is_some() && value.is_none() {
+            return Err(MessageError::Field);
+        }
         Ok(Message::ForwardPut(ForwardPut {
             number,
             hash,
             key,
             value,
             expires_at_ms,
+            value_dot,
             context,
             own_last,
             own_is_alone,

@@ -10,7 +10,7 @@
 //! version reply   nothing; flags: owner                                         rest: versions
 //! object reply    nothing; flags: owner, present                                rest: object
 //! forward put     hash u128 │ number u64 │ expiry u64 │ deadline u64 │ own dot 16 │ quorum 6 │ zero u16
-//!                 │ bytes of the context u32                                    rest: context, value
+//!                 │ bytes of the context u32 │ value dot 16, if flagged         rest: context, value
 //! forward get     hash u128 │ deadline u64 │ own dot 16 │ quorum 6 │ zero u16   no rest
 //! forward reply   written: dot 16; else nothing                                 rest: context or object
 //! ```
@@ -78,7 +78,8 @@ impl Message<'_> {
                 let flags = if_set(put.value.is_some(), flag::HAS_VALUE)
                     | if_set(put.context.is_some(), flag::HAS_CONTEXT)
                     | if_set(put.own_last.is_some(), flag::HAS_OWN)
-                    | if_set(put.own_is_alone, flag::OWN_IS_ALONE);
+                    | if_set(put.own_is_alone, flag::OWN_IS_ALONE)
+                    | if_set(put.value_dot.is_some(), flag::HAS_VALUE_DOT);
                 (kind::FORWARD_PUT, flags, 0)
             }
             Message::ForwardGet { own_last, .. } => (kind::FORWARD_GET, if_set(own_last.is_some(), flag::HAS_OWN), 0),
@@ -145,6 +146,9 @@ impl ForwardPut<'_> {
         put_quorum(self.quorum, out);
         let context = self.context.map_or(0, <[u8]>::len);
         out.extend_from_slice(&u32::try_from(context).expect("a context is small").to_le_bytes());
+        if self.value_dot.is_some() {
+            put_dot(self.value_dot, out);
+        }
     }
 }
 

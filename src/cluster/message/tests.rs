@@ -13,7 +13,12 @@ fn dot(clock: u64, actor: u64) -> Dot {
 }
 
 fn object() -> Vec<u8> {
-    let sibling = |dot: Dot, value: Option<&[u8]>| Sibling { dot, expires_at_ms: 7, value: value.map(<[u8]>::to_vec) };
+    let sibling = |dot: Dot, value: Option<&[u8]>| Sibling {
+        dot,
+        expires_at_ms: 7,
+        value: value.map(<[u8]>::to_vec),
+        value_dot: None,
+    };
     let mut object = Object::single(sibling(dot(5, 9), Some(b"value")), Context::default());
     object.merge(Object::single(sibling(dot(6, 3), None), Context::default()));
     let mut bytes = Vec::new();
@@ -63,6 +68,7 @@ fn visit_all(visit: &mut dyn FnMut(Message<'_>)) {
                 key,
                 value,
                 expires_at_ms: 4,
+                value_dot: value.and(own_last).map(|_| dot(2, 5)),
                 context,
                 own_last,
                 own_is_alone: own_last.is_some() && value.is_none(),
@@ -182,7 +188,7 @@ fn what_is_wrong_is_named() {
     assert_eq!(with(4, 0), Err(MessageError::Length));
     assert_eq!(with(43, 9), Err(MessageError::Field));
     assert_eq!(with(39, 0xff), Err(MessageError::Clock));
-    let late = Sibling { dot: dot(Clock::MAX.raw(), 1), expires_at_ms: 0, value: None };
+    let late = Sibling { dot: dot(Clock::MAX.raw(), 1), expires_at_ms: 0, value: None, value_dot: None };
     let mut object = Vec::new();
     Object::single(late, Context::default()).encode(&mut object);
     let bytes = encoded(&Message::Repair { hash: 1, key: b"k", object: &object });

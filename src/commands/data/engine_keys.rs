@@ -23,17 +23,17 @@ impl<'v, D: Disk> Keys<'v> for EngineKeys<'_, D> {
         match self.fetched {
             None => match self.engine.find(key, now_ms) {
                 Found::Absent { after } => Looked::Absent(after),
-                Found::Here { record, after } => Looked::Here(look(record.value()), after),
+                Found::Here { record, after } => Looked::Here(look(record.value(now_ms)), after),
                 Found::OnDisk(plan) => Looked::Stop(Stop::Again(Outcome::Read(plan))),
             },
             Some(Err(error)) => Looked::Stop(Stop::Unreadable(error.clone())),
             // It answers as of when it was asked, although the key may have been written since.
             Some(Ok(record)) => {
                 let record = record.view();
-                if record.key() != key.bytes || has_come(record.expires_at_ms(), now_ms) {
+                if record.key() != key.bytes || !record.is_shown(now_ms) {
                     return Looked::Absent(None);
                 }
-                Looked::Here(look(record.value()), None)
+                Looked::Here(look(record.value(now_ms)), None)
             }
         }
     }
@@ -48,7 +48,8 @@ impl<'v, D: Disk> Keys<'v> for EngineKeys<'_, D> {
         match self.engine.find_with(key, now_ms, fetched) {
             Found::Absent { after } => Looked::Absent(after),
             Found::Here { record, after } => {
-                let value = ValueRef { value: record.value(), expires_at_ms: record.expires_at_ms() };
+                let shown = record.shown(now_ms).expect("what is found is shown");
+                let value = ValueRef { value: shown.value.unwrap_or_default(), expires_at_ms: shown.expires_at_ms };
                 Looked::Here(look(value), after)
             }
             Found::OnDisk(plan) => Looked::Stop(Stop::Again(Outcome::Read(plan))),
@@ -58,6 +59,10 @@ impl<'v, D: Disk> Keys<'v> for EngineKeys<'_, D> {
     #[inline]
     fn describe(&mut self, key: &Key<'_>, now_ms: u64) -> Looked<Described> {
         match self.engine.describe(key, now_ms) {
+            Some(found) if found.needs_record => self.read_to_write(key, now_ms, |seen| Described {
+                expires_at_ms: seen.expires_at_ms,
+                record_bytes: found.record_bytes,
+            }),
             Some(found) => {
                 let described = Described { expires_at_ms: found.expires_at_ms, record_bytes: found.record_bytes };
                 Looked::Here(described, found.after)
@@ -98,6 +103,7 @@ impl<'v, D: Disk> Keys<'v> for EngineKeys<'_, D> {
             Looked::Absent(after) => return Looked::Absent(after),
             Looked::Stop(stop) => return Looked::Stop(stop),
         };
+        // Nobody else has, or will have, versions of the key beside which the value would have to keep its dot.
         let written = if has_come(expires_at_ms, now_ms) {
             self.engine.delete(key, now_ms).map(|written| written.map_or(read_after, |written| written.after))
         } else {

@@ -1,12 +1,15 @@
 //! A cluster: what R owners had of the key, and what W nodes are to have.
 //!
 //! Of several siblings the newest that is neither a tombstone nor expired is the key's value. A write that follows from what
-//! was read replaces all that was read; one that was made without a look is blind.
+//! was read replaces all that was read; one that was made without a look is blind. One that only gives the value another
+//! expiry says which write made the value, so that it is no newer than it was (rule S10).
 //!
 //! Invariant: a run writes at most once (asserted), and one that has written ends with [`Outcome::Sent`].
 
+use std::cmp::Reverse;
+
 use annulus_engine::{Commit, Key};
-use annulus_object::{ObjectView, SiblingRef};
+use annulus_object::{Dot, ObjectView, SiblingRef, shown};
 
 use super::Outcome;
 use super::keys::{Deleted, Described, Keys, Looked, Stop, ValueRef, has_come};
@@ -18,6 +21,8 @@ pub struct Intended<'v> {
     pub value: Option<&'v [u8]>,
     /// Unix milliseconds; 0 = never.
     pub expires_at_ms: u64,
+    /// The write that made the value, where this one only gives it another expiry.
+    pub value_dot: Option<Dot>,
     /// It replaces the object that the run was given: that object's context goes with it. Else it is blind.
     pub has_read: bool,
 }
@@ -40,8 +45,8 @@ impl<'v> ReplicatedKeys<'v> {
         Self { object, may_swap, write: None }
     }
 
-    /// The key's value; `Err` where nothing was read yet.
-    fn live(&self, now_ms: u64) -> Result<Option<ValueRef<'v>>, Stop> {
+    /// The key's value, and the write that made it; `Err` where nothing was read yet.
+    fn live(&self, now_ms: u64) -> Result<Option<(ValueRef<'v>, Dot)>, Stop> {
         match self.object {
             None => Err(Stop::Again(Outcome::Ask)),
             Some(object) => Ok(newest_live(object, now_ms)),
@@ -49,15 +54,20 @@ impl<'v> ReplicatedKeys<'v> {
     }
 
     fn look<T>(&self, now_ms: u64, look: impl FnOnce(ValueRef<'v>) -> T) -> Looked<T> {
+        self.look_with_dot(now_ms, |seen, _| look(seen))
+    }
+
+    fn look_with_dot<T>(&self, now_ms: u64, look: impl FnOnce(ValueRef<'v>, Dot) -> T) -> Looked<T> {
         match self.live(now_ms) {
-            Ok(Some(value)) => Looked::Here(look(value), None),
+            Ok(Some((value, made_by))) => Looked::Here(look(value, made_by), None),
             Ok(None) => Looked::Absent(None),
             Err(stop) => Looked::Stop(stop),
         }
     }
 
-    fn intend(&mut self, value: Option<&'v [u8]>, expires_at_ms: u64) {
-        let before = self.write.replace(Intended { value, expires_at_ms, has_read: self.object.is_some() });
+    fn intend(&mut self, value: Option<&'v [u8]>, expires_at_ms: u64, value_dot: Option<Dot>) {
+        let has_read = self.object.is_some();
+        let before = self.write.replace(Intended { value, expires_at_ms, value_dot, has_read });
         assert!(before.is_none(), "a command writes its key once");
     }
 }
@@ -66,12 +76,9 @@ impl<'v> ReplicatedKeys<'v> {
 pub fn live_siblings(object: &[u8], now_ms: u64) -> impl Iterator<Item = SiblingRef<'_>> {
     let view = (!object.is_empty()).then(|| ObjectView::checked_before(object));
     let mut siblings: smallvec::SmallVec<[SiblingRef<'_>; 4]> = smallvec::SmallVec::new();
-    siblings.extend(view.into_iter().flat_map(|view| view.siblings()).filter(|sibling| is_live(sibling, now_ms)));
-    siblings.into_iter().rev()
-}
-
-fn is_live(sibling: &SiblingRef<'_>, now_ms: u64) -> bool {
-    sibling.value.is_some() && !has_come(sibling.expires_at_ms, now_ms)
+    siblings.extend(view.into_iter().flat_map(|view| view.siblings()).filter(|sibling| sibling.is_live(now_ms)));
+    siblings.sort_unstable_by_key(|sibling| Reverse(sibling.newness()));
+    siblings.into_iter()
 }
 
 /// Whether any sibling has a value, be its instant over or not.
@@ -79,13 +86,13 @@ fn has_values(object: &[u8]) -> bool {
     !object.is_empty() && ObjectView::checked_before(object).siblings().any(|sibling| sibling.value.is_some())
 }
 
-fn newest_live(object: &[u8], now_ms: u64) -> Option<ValueRef<'_>> {
+/// The value that is shown, and the write that made it.
+fn newest_live(object: &[u8], now_ms: u64) -> Option<(ValueRef<'_>, Dot)> {
     if object.is_empty() {
         return None;
     }
-    let siblings = ObjectView::checked_before(object).siblings();
-    let newest = siblings.filter(|sibling| is_live(sibling, now_ms)).last()?;
-    newest.value.map(|value| ValueRef { value, expires_at_ms: newest.expires_at_ms })
+    let newest = shown(ObjectView::checked_before(object).siblings(), now_ms)?;
+    newest.value.map(|value| (ValueRef { value, expires_at_ms: newest.expires_at_ms }, newest.made_by()))
 }
 
 impl<'v> Keys<'v> for ReplicatedKeys<'v> {
@@ -110,7 +117,7 @@ impl<'v> Keys<'v> for ReplicatedKeys<'v> {
         expires_at_ms: u64,
         _now_ms: u64,
     ) -> Result<Option<Commit>, Stop> {
-        self.intend(Some(value), expires_at_ms);
+        self.intend(Some(value), expires_at_ms, None);
         Ok(None)
     }
 
@@ -119,7 +126,7 @@ impl<'v> Keys<'v> for ReplicatedKeys<'v> {
         // A value whose instant has come by this clock stays where others have it, and may be there yet by theirs.
         let is_held = self.object.is_some_and(has_values);
         if is_held {
-            self.intend(None, 0);
+            self.intend(None, 0, None);
         }
         Ok(Deleted { existed, after: None })
     }
@@ -130,12 +137,14 @@ impl<'v> Keys<'v> for ReplicatedKeys<'v> {
         now_ms: u64,
         decide: impl FnOnce(ValueRef<'_>) -> Option<u64>,
     ) -> Looked<bool> {
-        let seen = self.look(now_ms, |seen| decide(seen).map(|expires_at_ms| (seen.value, expires_at_ms)));
+        let decide =
+            |seen: ValueRef<'v>, made_by| decide(seen).map(|expires_at_ms| (seen.value, expires_at_ms, made_by));
+        let seen = self.look_with_dot(now_ms, decide);
         match seen {
-            Looked::Here(Some((value, expires_at_ms)), after) => {
+            Looked::Here(Some((value, expires_at_ms, made_by)), after) => {
                 match has_come(expires_at_ms, now_ms) {
-                    true => self.intend(None, 0),
-                    false => self.intend(Some(value), expires_at_ms),
+                    true => self.intend(None, 0, None),
+                    false => self.intend(Some(value), expires_at_ms, Some(made_by)),
                 }
                 Looked::Here(true, after)
             }

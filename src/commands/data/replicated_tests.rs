@@ -17,6 +17,7 @@ fn object(siblings: &[(u64, Option<&str>, u64)]) -> Vec<u8> {
         dot: dot(clock),
         expires_at_ms,
         value: value.map(str::as_bytes),
+        value_dot: None,
     });
     let mut out = Vec::new();
     encode_object(&context, siblings, &mut out);
@@ -24,7 +25,7 @@ fn object(siblings: &[(u64, Option<&str>, u64)]) -> Vec<u8> {
 }
 
 /// What a run does, in a word: `reply`, `ASK`, or `reply` and what is written: `← value @expiry` or `← (deleted)`, with `seen`
-/// where it replaces what was read.
+/// where it replaces what was read, and `of` the clock of the write that made the value where it only touches that.
 fn run(text: &str, object: Option<&[u8]>, may_swap: bool) -> String {
     let args: Vec<&[u8]> = text.split(' ').map(str::as_bytes).collect();
     let row = table::resolve(args[0], args.get(1).copied()).expect(text);
@@ -47,7 +48,8 @@ fn run(text: &str, object: Option<&[u8]>, may_swap: bool) -> String {
         (Outcome::Sent, Some(write)) => {
             let value = write.value.map_or("(deleted)", |value| std::str::from_utf8(value).unwrap());
             let expiry = if write.expires_at_ms == 0 { String::new() } else { format!(" @{}", write.expires_at_ms) };
-            format!("{reply} <- {value}{expiry}{}", if write.has_read { " seen" } else { "" })
+            let of = write.value_dot.map_or_else(String::new, |made| format!(" of {}", made.clock.raw()));
+            format!("{reply} <- {value}{expiry}{}{of}", if write.has_read { " seen" } else { "" })
         }
         (outcome, write) => panic!("{text}: {outcome:?} {write:?}"),
     }
@@ -138,14 +140,14 @@ fn the_newest_sibling_that_lives_is_the_value_and_writes_replace_them_all() {
          TTL k > :9|
          PEXPIRETIME k > :1700000009000|
          DEL k > :1| <- (deleted) seen
-         EXPIRE k 10 > :1| <- value @1700000010000 seen
+         EXPIRE k 10 > :1| <- value @1700000010000 seen of 6
          EXPIRE k 10 NX > :0|
          EXPIRE k 5 GT > :0|
          EXPIRE k -1 > :1| <- (deleted) seen
          EXPIRE k -1 XX > :1| <- (deleted) seen
-         PERSIST k > :1| <- value seen
+         PERSIST k > :1| <- value seen of 6
          GETEX k > $5|value|
-         GETEX k PERSIST > $5|value| <- value seen
+         GETEX k PERSIST > $5|value| <- value seen of 6
          GETEX k PXAT 1 > $5|value| <- (deleted) seen
          GETEX k PXAT 1700000009000 > $5|value|
          GETEX k EX 0 > -ERR invalid expire time in 'getex' command|
@@ -156,9 +158,27 @@ fn the_newest_sibling_that_lives_is_the_value_and_writes_replace_them_all() {
          GETSET k new > $5|value| <- new seen
          GETDEL k > $5|value| <- (deleted) seen",
     );
+    check_touched();
     let usage = run("MEMORY USAGE k", Some(&object), true);
     let bytes: usize = usage.trim_matches([':', '|']).parse().unwrap();
     assert!((object.len()..object.len() + 200).contains(&bytes), "{bytes}");
+}
+
+/// A value that was touched is as new as the write that made it, also when it is touched again.
+fn check_touched() {
+    let dot = |clock| Dot::new(Clock::from_raw(clock).unwrap(), Actor::new(1, 1));
+    let old = |at, made| SiblingRef { dot: dot(at), expires_at_ms: 0, value: Some(b"old"), value_dot: Some(dot(made)) };
+    let new = SiblingRef { dot: dot(4), expires_at_ms: 0, value: Some(b"new"), value_dot: None };
+    let cases = [([new, old(9, 3)], "new", 4), ([old(9, 5), old(10, 3)], "old", 5), ([new, old(9, 7)], "old", 7)];
+    for (siblings, shown, made) in cases {
+        let mut object = Vec::new();
+        encode_object(&Context::with_floor(Clock::from_raw(10).unwrap()), siblings, &mut object);
+        check(
+            Some(&object),
+            &format!("GET k > $3|{shown}|\nEXPIRE k 9 > :1| <- {shown} @1700000009000 seen of {made}"),
+        );
+        check(Some(&object), "SET k v KEEPTTL > +OK| <- v seen");
+    }
 }
 
 #[test]

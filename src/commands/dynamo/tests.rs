@@ -24,6 +24,7 @@ fn object(siblings: &[(u64, Option<&str>, u64)]) -> Vec<u8> {
         dot: dot(clock),
         expires_at_ms,
         value: value.map(str::as_bytes),
+        value_dot: None,
     });
     let mut out = Vec::new();
     encode_object(&context(&clocks), siblings, &mut out);

@@ -333,3 +333,38 @@ fn a_connection_never_makes_siblings_of_its_own_pipelined_writes() {
         ["+OK|", "+OK|", ":2|", "*2|:1|:2|"]
     );
 }
+
+/// What one node touches while another writes anew, neither knowing of the other, and what is found when they meet again.
+#[test]
+fn touching_an_old_value_does_not_hide_a_newer_one() {
+    for touch in ["EXPIRE k 5000", "PERSIST k", "GETEX k EX 5000"] {
+        let mut fleet = Fleet::new(2, 1);
+        let clients: Vec<usize> = (0..2).map(|node| fleet.nodes[node].connect(0)).collect();
+        assert_eq!(fleet.ask((0, clients[0]), "SET k old EX 9000; DYN.CONSISTENCY R 1 W 1"), ["+OK|", "+OK|"]);
+        assert_eq!(fleet.ask((1, clients[1]), "GET k; DYN.CONSISTENCY R 1 W 1"), [&bulk("old"), "+OK|"]);
+        fleet.cut_off(1);
+        fleet.publish();
+        assert_eq!(fleet.ask((0, clients[0]), "SET k new"), ["+OK|"]);
+        // The touch is the later write of the two, and so is one that follows it.
+        fleet.nodes[1].now.unix_ms += 3_000;
+        let said = fleet.ask((1, clients[1]), &format!("{touch}; EXPIRE k 4000; GET k"));
+        assert!(said.len() == 3 && !said[0].starts_with('-') && said[1..] == [":1|", &bulk("old")], "{said:?}");
+        fleet.heal();
+        for _ in 0..20_000 {
+            fleet.turn();
+        }
+        for (node, client) in clients.into_iter().enumerate() {
+            let said = fleet.ask((node, client), "DYN.CONSISTENCY R 2 W 2; GET k; TTL k; DYN.GET k");
+            assert_eq!(said[1..3], [&bulk("new"), ":-1|"], "{touch}, node {node}");
+            assert!(
+                said[3].starts_with("*3|") && said[3].ends_with("|$3|new|$3|old|"),
+                "{touch}, node {node}: {said:?}"
+            );
+        }
+        // Whoever touches what is shown has seen both.
+        let client = fleet.nodes[0].connect(0);
+        let said = fleet.ask((0, client), "EXPIRE k 100; GET k; TTL k; DYN.GET k");
+        assert_eq!(said[..3], [":1|", &bulk("new"), ":100|"]);
+        assert!(said[3].starts_with("*2|") && said[3].ends_with("|$3|new|"), "{said:?}");
+    }
+}

@@ -47,8 +47,9 @@ fn check_record(record: RecordRef<'_>) {
         partition_incarnation: record.partition_incarnation(),
         kind: record.kind(),
         floor: if siblings { annulus_object::Clock::ZERO } else { record.floor() },
-        expires_at_ms: record.expires_at_ms(),
+        expires_at_ms: if siblings { 0 } else { record.expires_at_ms() },
         context: if siblings { &[] } else { &context },
+        value_dot: if siblings { None } else { record.siblings().next().and_then(|only| only.value_dot) },
         key: record.key(),
         value: record.body(),
     };

@@ -275,8 +275,8 @@ impl Partition {
     pub fn totals(&self) -> Totals {
         let mut totals = Totals::default();
         for versions in self.keys() {
-            let newest = joined(versions).newest();
-            *(if newest.is_none_or(|(_, deletes)| deletes) { &mut totals.tombstones } else { &mut totals.keys }) += 1;
+            let latest = joined(versions).latest();
+            *(if latest.is_none_or(|(_, deletes)| deletes) { &mut totals.tombstones } else { &mut totals.keys }) += 1;
         }
         for version in &self.current {
             let clock = version.dot.clock;

@@ -52,7 +52,7 @@ pub struct Seen {
 pub struct Version {
     /// The key, as far as the index knows it.
     pub hash: IndexHash,
-    /// The write that made it; of siblings, the newest.
+    /// The write that made it; of siblings, the latest.
     pub dot: Dot,
     /// What it replaces, and which siblings it holds.
     pub seen: Seen,

@@ -101,6 +101,7 @@ mod tests {
             floor: Clock::ZERO,
             expires_at_ms: 0,
             context: &[],
+            value_dot: None,
             key: b"key",
             value,
         };

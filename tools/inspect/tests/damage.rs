@@ -243,8 +243,8 @@ fn newer_formats_are_named() {
     };
     let trailer = usize_of(trailers(&part(directory().path(), "p00000-00000001.part"))[0].end()) - TRAILER_BYTES;
     let files: [(&str, usize, usize, &str); 3] = [
-        ("partitions/p00000-00000001.part", 0, 4096, "reads up to 2"),
-        ("partitions/p00000-00000001.part", trailer, TRAILER_BYTES, "reads up to 2"),
+        ("partitions/p00000-00000001.part", 0, 4096, "reads up to 3"),
+        ("partitions/p00000-00000001.part", trailer, TRAILER_BYTES, "reads up to 3"),
         ("log-0003/core-00/small-00002.log", 0, 4096, "reads up to 1"),
     ];
     for (name, at, bytes_of_it, newest) in files {

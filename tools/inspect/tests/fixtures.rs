@@ -1,6 +1,7 @@
 //! Files of every format, as they were committed: every later version reads them, and writes the same as the newest of them as
 //! long as it writes that format. Format 2 is that of runs which hold siblings, format 3 that of a
-//! `node.meta` which knows of a cluster; all else is as in the one before.
+//! `node.meta` which knows of a cluster, format 4 that of runs with values that were touched after they were made; all else is as
+//! in the one before.
 //!
 //! `ANNULUS_BLESS=1` writes the newest anew, which is a change of the format, and what is said of all.
 
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 use support::*;
 use tempfile::TempDir;
 
-const FORMATS: [&str; 3] = ["format-1", "format-2", "format-3"];
+const FORMATS: [&str; 4] = ["format-1", "format-2", "format-3", "format-4"];
 const NEWEST: &str = FORMATS[FORMATS.len() - 1];
 
 const COMMANDS: [(&str, &[&str]); 3] = [

@@ -31,7 +31,7 @@ impl Objects {
             assert_eq!(engine.hint_count(target), expected.len() as u64, "hints counted");
             for ((partition, hash, name), (home, listed, dot)) in expected.into_iter().zip(found) {
                 let object = self.visible(&name);
-                assert_eq!((home, listed, Some(dot)), (partition, hash, object.newest().map(|newest| newest.dot)));
+                assert_eq!((home, listed, Some(dot)), (partition, hash, object.latest().map(|latest| latest.dot)));
                 assert_eq!(self.hint_object(core, target, hash), Some((parse(&name).1.to_vec(), object)));
                 let engine = &self.node.cores[core];
                 let mut kept_for = Vec::new();
@@ -90,7 +90,7 @@ impl Objects {
             let known = engine_key(engine, key);
             let plan = match engine.find_with(&known, now_ms, fetched.as_ref()) {
                 Found::Absent { .. } => return Ok(None),
-                Found::Here { record, .. } => return Ok(Some(record.value().to_vec())),
+                Found::Here { record, .. } => return Ok(Some(record.value(now_ms).to_vec())),
                 Found::OnDisk(plan) => plan,
             };
             fetched = match self.fetch(core, &plan) {
@@ -144,7 +144,11 @@ impl Objects {
             Err(error) => panic!("{name} cannot be read: {error}"),
         }
         match self.shown(key) {
-            Ok(value) => assert_eq!(value, shown(&self.visible(key), self.node.now_ms), "value of {name}"),
+            Ok(value) => {
+                let (object, now_ms) = (self.visible(key), self.node.now_ms);
+                assert_eq!(value, shown(&object, now_ms), "value of {name}");
+                self.met.newer_shown += u64::from(is_newer_shown(&object, now_ms));
+            }
             Err(ReadError::Disk(_)) => {}
             Err(error) => panic!("{name} cannot be read: {error}"),
         }
@@ -167,18 +171,28 @@ impl Objects {
             assert_eq!(engine.merkle_tree(partition).root(), expected.root(), "the tree of partition {partition}");
         }
         let now_ms = self.node.now_ms;
-        let counted = keys.iter().filter(|key| shown(&self.visible(key), now_ms).is_some()).count();
-        assert_eq!(self.node.counted_keys(), counted as u64, "keys counted: by their newest sibling");
-        let mut expected: Vec<_> = keys.into_iter().filter(|key| has_value(&self.visible(key), now_ms)).collect();
+        let counted = |key: &&Vec<u8>| {
+            let object = self.visible(key);
+            object.latest().is_some_and(|latest| latest.borrowed().is_live(now_ms))
+        };
+        let counted = keys.iter().filter(counted).count();
+        assert_eq!(self.node.counted_keys(), counted as u64, "keys counted: by their latest sibling");
+        let mut expected: Vec<_> = keys.into_iter().filter(|key| shown(&self.visible(key), now_ms).is_some()).collect();
         expected.sort();
         assert_eq!(self.node.scan_keys(3), expected, "keys scanned");
     }
 }
 
-/// Whether some sibling has a value to be shown.
-fn has_value(object: &Object, now_ms: u64) -> bool {
-    let is_live = |sibling: &Sibling| sibling.value.is_some() && !(1..=now_ms).contains(&sibling.expires_at_ms);
-    object.siblings().iter().any(is_live)
+/// What a plain GET shows.
+pub(super) fn shown(object: &Object, now_ms: u64) -> Option<Vec<u8>> {
+    let shown = annulus_object::shown(object.siblings().iter().map(Sibling::borrowed), now_ms)?;
+    shown.value.map(<[u8]>::to_vec)
+}
+
+/// Whether a touched value, whose write is later, is not shown for one that is newer.
+fn is_newer_shown(object: &Object, now_ms: u64) -> bool {
+    let live = || object.siblings().iter().map(Sibling::borrowed).filter(|sibling| sibling.is_live(now_ms));
+    annulus_object::shown(live(), now_ms).map(|shown| shown.dot) < live().map(|sibling| sibling.dot).max()
 }
 
 /// A crash leaves the last durable object, merged with some of those that were on their way.

@@ -13,7 +13,10 @@ impl Objects {
         let wall_ms = now_ms.checked_add_signed(foreign.skew_ms).unwrap();
         let clock = foreign.clock.stamp(wall_ms, copy.context().highest());
         let expires_at_ms = if value.is_some() { expires_at_ms } else { 0 };
-        copy.write(Dot::new(clock, foreign.actor), &seen, value, expires_at_ms);
+        let dot = Dot::new(clock, foreign.actor);
+        if !random.one_in(4) || !copy.touch(dot, &seen, expires_at_ms, now_ms) {
+            copy.write(dot, &seen, value, expires_at_ms);
+        }
     }
 
     /// A foreign actor learns from another, or from the node.

@@ -191,6 +191,7 @@ fn states() -> [Object; 4] {
         dot: annulus_object::Dot::new(all[1].siblings()[0].dot.clock, annulus_object::Actor::new(9, 1)),
         expires_at_ms: 0,
         value: Some(b"w".to_vec()),
+        value_dot: None,
     };
     all.push(Object::single(w, Context::default()));
     all.try_into().expect("four states")

@@ -176,19 +176,24 @@ impl Run {
         let (wish, seen) = match kind % 8 {
             // A client that has seen nothing.
             0 => {
-                let wish = Wish { value: Some(&value), context: Some(Context::default()), own_last: None };
+                let wish = Wish { value: Some(&value), context: Some(Context::default()), ..Wish::default() };
                 (wish, Seen { context: Some([].into()), own: None })
             }
             // With what was read, or what an earlier write gave.
             1..=3 => {
                 let own = memory.token.map(|dot| (dot, false)).or(memory.own);
-                let wish = Wish { value: Some(&value), context: Some(memory.context.clone()), own_last: own };
+                let wish = Wish {
+                    value: Some(&value),
+                    context: Some(memory.context.clone()),
+                    own_last: own,
+                    ..Wish::default()
+                };
                 (wish, Seen { context: Some(memory.seen), own: own.map(|own| own.0) })
             }
             4 => (Wish::default(), Seen::default()),
             // A plain SET of a connection that remembers its last write.
             _ => {
-                let wish = Wish { value: Some(&value), context: None, own_last: memory.own };
+                let wish = Wish { value: Some(&value), own_last: memory.own, ..Wish::default() };
                 (wish, Seen { context: None, own: memory.own.map(|own| own.0) })
             }
         };

@@ -12,6 +12,7 @@
 //! ann set A k v | ann del A k        blind, at that node; its own last write travels with it
 //! ann put A k v                      with the context that it has, and the own dot that came with that
 //! ann new A k v                      with the empty context
+//! ann touch A k                      the value that it was shown, with another expiry
 //! ann get A k
 //! settle                             everything arrives and is stored
 //! store A [ok|fail|refuse]           the oldest write of that disk ends
@@ -42,7 +43,7 @@ use std::path::Path;
 
 use annulus_cluster::event::{Event, Quorum, StoreFailure};
 use annulus_cluster::limits::Limits;
-use annulus_object::{Context, Dot};
+use annulus_object::{Context, Dot, Sibling};
 
 use crate::story;
 use crate::world::{Told, Wish, World, hash, node, quiet_limits};
@@ -52,6 +53,8 @@ struct Memory {
     context: Option<Context>,
     token: Option<Dot>,
     own: Option<(Dot, bool)>,
+    /// The value that a plain read was shown, and the write that made it.
+    shown: Option<(Vec<u8>, Dot)>,
 }
 
 struct Script {
@@ -127,7 +130,7 @@ impl Script {
                 self.world.cuts.remove(&(place(other), place(one)));
             }
             ["owners", ref names @ ..] => self.set_owners(names),
-            [client, what @ ("set" | "del" | "put" | "new" | "get"), at, key, ref value @ ..] => {
+            [client, what @ ("set" | "del" | "put" | "new" | "touch" | "get"), at, key, ref value @ ..] => {
                 self.client(client, what, place(at), key, value.first().copied());
             }
             [what, at, ref rest @ ..] => self.node(what, place(at), rest),
@@ -186,10 +189,19 @@ impl Script {
         let value = value.map(str::as_bytes);
         let own = memory.token.map(|dot| (dot, false));
         let wish = match what {
-            "set" => Wish { value, context: None, own_last: memory.own },
-            "del" => Wish { value: None, context: None, own_last: memory.own },
-            "put" => Wish { value, context: Some(memory.context.clone().expect("it has read")), own_last: own },
-            "new" => Wish { value, context: Some(Context::default()), own_last: None },
+            "set" => Wish { value, own_last: memory.own, ..Wish::default() },
+            "del" => Wish { own_last: memory.own, ..Wish::default() },
+            "put" => Wish {
+                value,
+                context: Some(memory.context.clone().expect("it has read")),
+                own_last: own,
+                ..Wish::default()
+            },
+            "new" => Wish { value, context: Some(Context::default()), ..Wish::default() },
+            "touch" => {
+                let (value, made_by) = memory.shown.as_ref().expect("it has read");
+                Wish { value: Some(value), value_dot: Some(*made_by), context: memory.context.clone(), own_last: None }
+            }
             _ => {
                 let own = memory.own.map(|own| own.0);
                 self.world.get(at, key.as_bytes(), own);
@@ -220,6 +232,8 @@ impl Script {
                     memory.context = Some(context);
                 }
                 Told::Found { object, .. } => {
+                    let shown = annulus_object::shown(object.siblings().iter().map(Sibling::borrowed), 0);
+                    memory.shown = shown.and_then(|shown| Some((shown.value?.to_vec(), shown.made_by())));
                     memory.context = Some(object.context().clone());
                     memory.token = None;
                 }

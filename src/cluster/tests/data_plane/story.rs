@@ -46,8 +46,11 @@ pub fn object(bytes: &[u8]) -> String {
     let object = ObjectView::check(bytes).expect("an object");
     let value =
         |value: Option<&[u8]>| value.map_or("(del)".into(), |value| String::from_utf8_lossy(value).into_owned());
-    let siblings: Vec<String> =
-        object.siblings().map(|sibling| format!("{} {}", value(sibling.value), dot(sibling.dot))).collect();
+    let made = |made: Option<Dot>| made.map_or_else(String::new, |made| format!(" of {}", dot(made)));
+    let siblings: Vec<String> = object
+        .siblings()
+        .map(|sibling| format!("{} {}{}", value(sibling.value), dot(sibling.dot), made(sibling.value_dot)))
+        .collect();
     let context = context(object.context());
     format!("{} {context}", siblings.join(" | "))
 }
@@ -83,7 +86,10 @@ pub fn message(bytes: &[u8]) -> String {
         Message::ObjectReply { object: None, .. } => "cannot tell".to_owned(),
         Message::ObjectReply { object: Some(bytes), .. } => object(bytes),
         Message::ForwardPut(put) => match put.value {
-            Some(value) => format!("pass on: put {} {}", text(put.key), text(value)),
+            Some(value) => {
+                let made = put.value_dot.map_or_else(String::new, |made| format!(" of {}", dot(made)));
+                format!("pass on: put {} {}{made}", text(put.key), text(value))
+            }
             None => format!("pass on: del {}", text(put.key)),
         },
         Message::ForwardGet { key, .. } => format!("pass on: get {}", text(key)),

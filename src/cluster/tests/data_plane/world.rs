@@ -142,6 +142,7 @@ pub struct World {
 #[derive(Debug, Clone, Default)]
 pub struct Wish<'a> {
     pub value: Option<&'a [u8]>,
+    pub value_dot: Option<Dot>,
     pub context: Option<Context>,
     pub own_last: Option<(Dot, bool)>,
 }
@@ -263,6 +264,7 @@ impl World {
             key: key(key_bytes),
             value: wish.value,
             expires_at_ms: 0,
+            value_dot: wish.value_dot,
             context: wish.context.as_ref(),
             own_last: wish.own_last.map(|own| own.0),
             own_is_alone: wish.own_last.is_some_and(|own| own.1),

@@ -107,7 +107,10 @@ impl Coordinator {
         let dot = |node: u64| Dot::new(Clock::from_unix_ms(UNIX_MS - 10 + node, 0), Actor::new(node, 1));
         let context = Context::from_parts(Clock::ZERO, (1..=3).map(|node| (dot(node).actor, dot(node).clock)));
         let value = vec![b'v'; 100];
-        let stored = Object::single(Sibling { dot: dot(3), expires_at_ms: 0, value: Some(value.clone()) }, context);
+        let stored = Object::single(
+            Sibling { dot: dot(3), expires_at_ms: 0, value: Some(value.clone()), value_dot: None },
+            context,
+        );
         let mut object = Vec::new();
         stored.encode(&mut object);
         let mut versions = Versions::default();
@@ -143,6 +146,7 @@ impl Coordinator {
             key: key(),
             value: Some(&self.value),
             expires_at_ms: 0,
+            value_dot: None,
             context: None,
             own_last: None,
             own_is_alone: false,

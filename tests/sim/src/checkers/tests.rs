@@ -168,7 +168,8 @@ fn an_invented_value_is_found() {
     let other = Object::single(sibling, Context::default());
     assert_eq!(promise(bench.get(None, &other)), Some(Promise::NothingInvented));
     assert_eq!(promise(bench.store(1, &Object::default(), &other)), Some(Promise::NothingInvented));
-    let unknown = Sibling { dot: dot(99, 1), expires_at_ms: 0, value: Some(op.to_le_bytes().to_vec()) };
+    let unknown =
+        Sibling { dot: dot(99, 1), expires_at_ms: 0, value: Some(op.to_le_bytes().to_vec()), value_dot: None };
     assert_eq!(
         promise(bench.get(None, &Object::single(unknown, Context::default()))),
         Some(Promise::NothingInvented),
@@ -180,7 +181,7 @@ fn an_invented_value_is_found() {
 fn a_delete_that_nobody_wanted_is_found() {
     let mut bench = Bench::new();
     bench.checkers.model.note_stamp(0, 0, dot(5, 0)).unwrap();
-    let delete = Sibling { dot: dot(5, 0), expires_at_ms: 0, value: None };
+    let delete = Sibling { dot: dot(5, 0), expires_at_ms: 0, value: None, value_dot: None };
     let object = Object::single(delete, Context::default());
     assert_eq!(promise(bench.store(0, &Object::default(), &object)), Some(Promise::NothingInvented));
     let op = bench.op(Kind::Delete, None, None);

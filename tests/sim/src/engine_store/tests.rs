@@ -65,7 +65,7 @@ impl Node {
         let key = key(&bytes);
         let core = self.core(key.partition);
         let dot = core.stamp(now.unix_ms, Clock::ZERO).unwrap();
-        let sibling = Sibling { dot, expires_at_ms: 0, value: Some(vec![number as u8; 300]) };
+        let sibling = Sibling { dot, expires_at_ms: 0, value: Some(vec![number as u8; 300]), value_dot: None };
         let mut encoded = Vec::new();
         Object::single(sibling, Context::default()).encode(&mut encoded);
         core.start_store(StoreToken(number), Home::Owned(key.partition), &key, &encoded, now);

@@ -53,8 +53,8 @@ impl Store for PlainStore {
     fn hints(&self, target: NodeId, from: HintCursor, max: usize, visit: &mut dyn FnMut(PartitionId, u128, Dot)) {
         for (&(_, hash), &partition) in self.hints.range((target, from)..=(target, u128::MAX)).take(max) {
             let kept = &self.visible[&(hash, Home::Hinted { partition, target })];
-            let newest = kept.object.newest().expect("a hint has a sibling");
-            visit(partition, hash, newest.dot);
+            let latest = kept.object.latest().expect("a hint has a sibling");
+            visit(partition, hash, latest.dot);
         }
     }
 

@@ -21,7 +21,7 @@ fn open(disk: &mut PlainDisk, incarnation: u16) -> PlainStore {
 
 fn write(store: &mut PlainStore, token: u64) -> Dot {
     let dot = store.stamp(1_800_000_000_000, Clock::ZERO).unwrap();
-    let sibling = Sibling { dot, expires_at_ms: 0, value: Some(vec![7]) };
+    let sibling = Sibling { dot, expires_at_ms: 0, value: Some(vec![7]), value_dot: None };
     let mut bytes = Vec::new();
     Object::single(sibling, Context::default()).encode(&mut bytes);
     store.start_store(StoreToken(token), HOME, &KEY, &bytes, opening(1).now);
@@ -107,7 +107,8 @@ fn hints_are_listed_by_target_and_forgotten() {
     let home = Home::Hinted { partition: 3, target };
     let dot = store.stamp(0, Clock::ZERO).unwrap();
     let mut bytes = Vec::new();
-    Object::single(Sibling { dot, expires_at_ms: 0, value: None }, Context::default()).encode(&mut bytes);
+    Object::single(Sibling { dot, expires_at_ms: 0, value: None, value_dot: None }, Context::default())
+        .encode(&mut bytes);
     store.start_store(StoreToken(1), home, &KEY, &bytes, opening(1).now);
     finish(&mut store);
     let mut found = Vec::new();

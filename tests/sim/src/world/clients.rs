@@ -152,6 +152,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
                 key: known,
                 value,
                 expires_at_ms: expires_at_ms(op.kind, id),
+                value_dot: None,
                 context,
                 own_last,
                 own_is_alone,

@@ -120,8 +120,9 @@ pub fn write_record(
         Kind::Tombstone => writeln!(out, "  deleted {}", dot_text(record.dot())),
         Kind::Value | Kind::Mark => {
             writeln!(out, "  written {}", dot_text(record.dot()))?;
+            write_value_dot(record.siblings().next(), out)?;
             write_expiry(record.expires_at_ms(), out)?;
-            writeln!(out, "  value {}", text::excerpt(record.value(), value_bytes))
+            writeln!(out, "  value {}", text::excerpt(record.body(), value_bytes))
         }
     }
 }
@@ -131,6 +132,14 @@ fn write_context(record: &RecordRef<'_>, out: &mut dyn Write) -> std::io::Result
     let entries: Vec<String> =
         record.context_entries().map(|(actor, clock)| dot_text(Dot::new(clock, actor))).collect();
     if entries.is_empty() { Ok(()) } else { writeln!(out, "  has seen {}", entries.join(", ")) }
+}
+
+/// Of a version that only gave a value another expiry: the write that made the value.
+fn write_value_dot(version: Option<SiblingRef<'_>>, out: &mut dyn Write) -> std::io::Result<()> {
+    match version.and_then(|version| version.value_dot) {
+        Some(made) => writeln!(out, "  with the value of {}", dot_text(made)),
+        None => Ok(()),
+    }
 }
 
 fn write_expiry(expires_at_ms: u64, out: &mut dyn Write) -> std::io::Result<()> {
@@ -147,6 +156,7 @@ fn write_siblings(record: &RecordRef<'_>, value_bytes: usize, out: &mut dyn Writ
             None => writeln!(out, "  sibling deleted {}", dot_text(sibling.dot))?,
             Some(value) => {
                 writeln!(out, "  sibling written {}", dot_text(sibling.dot))?;
+                write_value_dot(Some(sibling), out)?;
                 write_expiry(sibling.expires_at_ms, out)?;
                 writeln!(out, "  value {}", text::excerpt(value, value_bytes))?;
             }
@@ -174,16 +184,19 @@ pub fn record_json(site: &Site, record: &RecordRef<'_>, fate: Fate) -> Value {
     match record.kind() {
         Kind::Tombstone | Kind::Mark => {}
         Kind::Value => {
-            value["value"] = text::escape(record.value()).into();
+            value["value"] = text::escape(record.body()).into();
             value["expires_at_ms"] = record.expires_at_ms().into();
+            note_value_dot(record.siblings().next(), &mut value);
         }
         Kind::Siblings => {
             let one = |sibling: SiblingRef<'_>| {
-                json!({
+                let mut value = json!({
                     "dot": dot_json(sibling.dot),
                     "expires_at_ms": sibling.expires_at_ms,
                     "value": sibling.value.map(text::escape),
-                })
+                });
+                note_value_dot(Some(sibling), &mut value);
+                value
             };
             value["siblings"] = record.siblings().map(one).collect();
         }
@@ -194,6 +207,12 @@ pub fn record_json(site: &Site, record: &RecordRef<'_>, fate: Fate) -> Value {
         value["has_seen"] = entries.into();
     }
     value
+}
+
+fn note_value_dot(version: Option<SiblingRef<'_>>, value: &mut Value) {
+    if let Some(made) = version.and_then(|version| version.value_dot) {
+        value["value_dot"] = dot_json(made).into();
+    }
 }
 
 /// What a record says about its key.

@@ -95,19 +95,17 @@ fn print(
     (raw, json): (bool, bool),
     out: &mut dyn Write,
 ) -> Result<bool, Failure> {
-    let expires_at_ms = record.expires_at_ms();
-    let is_expired = expires_at_ms > 0 && expires_at_ms <= text::now_unix_ms();
     let site = partition.site_of(&store.log, version);
     if raw {
         if record.kind() == Kind::Siblings {
             let what = "the key has several values: --raw writes one; leave it out, or use --json";
             return Err(Failure::Usage(what.to_owned()));
         }
-        out.write_all(record.value())?;
+        out.write_all(record.body())?;
     } else if json {
         writeln!(out, "{}", record_json(&site, record, Fate::Current))?;
     } else {
         write_record(&site, record, Fate::Current, usize::MAX, out)?;
     }
-    Ok(!record.deletes() && !is_expired)
+    Ok(record.is_shown(text::now_unix_ms()))
 }

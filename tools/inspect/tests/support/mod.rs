@@ -62,6 +62,8 @@ pub fn hash_of(key: &[u8]) -> u128 {
 pub enum Says<'a> {
     Value(&'a [u8]),
     Expires(&'a [u8], u64),
+    /// A value that an earlier write had made.
+    Touched(&'a [u8], Dot),
     Tombstone,
     Siblings(&'a [&'a [u8]]),
 }
@@ -75,6 +77,7 @@ pub fn record_with(key: &[u8], dot: Dot, floor: Clock, context: &[(Actor, Clock)
     let (kind, value, expires_at_ms) = match says {
         Says::Value(value) => (Kind::Value, value.to_vec(), 0),
         Says::Expires(value, at_ms) => (Kind::Value, value.to_vec(), *at_ms),
+        Says::Touched(value, _) => (Kind::Value, value.to_vec(), 0),
         Says::Tombstone => (Kind::Tombstone, Vec::new(), 0),
         Says::Siblings(values) => (Kind::Siblings, siblings(dot, values), 0),
     };
@@ -87,6 +90,7 @@ pub fn record_with(key: &[u8], dot: Dot, floor: Clock, context: &[(Actor, Clock)
         floor,
         expires_at_ms,
         context,
+        value_dot: if let Says::Touched(_, made) = says { Some(*made) } else { None },
         key,
         value: &value,
     })
@@ -97,7 +101,7 @@ fn siblings(newest: Dot, values: &[&[u8]]) -> Vec<u8> {
     for (n, value) in values.iter().enumerate() {
         let clock = Clock::from_raw(newest.clock.raw() - (values.len() - 1 - n) as u64).unwrap();
         let dot = Dot::new(clock, Actor::new(newest.actor.node() + n as u64 + 1 - values.len() as u64, 1));
-        let sibling = Sibling { dot, expires_at_ms: 0, value: Some(value.to_vec()) };
+        let sibling = Sibling { dot, expires_at_ms: 0, value: Some(value.to_vec()), value_dot: None };
         object.merge(Object::single(sibling, Context::default()));
     }
     let mut bytes = Vec::new();
@@ -116,6 +120,7 @@ pub fn mark(second: u64) -> Vec<u8> {
         floor: Clock::ZERO,
         expires_at_ms: 0,
         context: &[],
+        value_dot: None,
         key: b"",
         value: b"",
     })
@@ -295,9 +300,11 @@ pub fn core_of(partition: u16) -> u16 {
 /// the comments.
 pub fn standard(root: &Path) {
     found(root);
-    // Partition 0: a file of two runs, the second of which overwrites and deletes.
+    // Partition 0: a file of two runs, the first with a touched value, the second of which overwrites and deletes.
     let mut file = PartFile::new(0, 1);
-    let first: Vec<_> = (0..20).map(|n| record(&key(0, n), 10 + n as u64, &Says::Value(value(n).as_bytes()))).collect();
+    let mut first: Vec<_> =
+        (0..20).map(|n| record(&key(0, n), 10 + n as u64, &Says::Value(value(n).as_bytes()))).collect();
+    first[19] = record(&key(0, 19), 29, &Says::Touched(value(19).as_bytes(), dot(9)));
     file.run(1, 0, None, &first);
     let second = [
         record(&key(0, 0), 50, &Says::Value(b"overwritten")),

@@ -133,8 +133,8 @@ impl ModelStore {
 
     pub fn forget(&mut self, home: Home, hash: u128, dot: Dot) {
         let place = (hash, home);
-        let newest = self.visible.get(&place).and_then(|kept| kept.object.newest()).map(|sibling| sibling.dot);
-        assert_eq!(newest, Some(dot), "what is forgotten is what was handed over");
+        let latest = self.visible.get(&place).and_then(|kept| kept.object.latest()).map(|sibling| sibling.dot);
+        assert_eq!(latest, Some(dot), "what is forgotten is what was handed over");
         self.visible.remove(&place);
         self.durable.remove(&place);
         // What is under way would bring it back.
@@ -201,7 +201,7 @@ impl Store for ModelStore {
     fn hints(&self, target: NodeId, from: HintCursor, max: usize, visit: &mut dyn FnMut(PartitionId, u128, Dot)) {
         let of_target = self.hinted().filter(|hint| hint.0 == target && name_of(hint.1) >= from);
         for (_, hash, partition, object) in of_target.take(max) {
-            visit(partition, name_of(hash), object.newest().expect("a hint has a sibling").dot);
+            visit(partition, name_of(hash), object.latest().expect("a hint has a sibling").dot);
         }
     }
 

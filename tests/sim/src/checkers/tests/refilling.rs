@@ -40,7 +40,8 @@ fn delete_after(bench: &mut Bench, heard: &Object, says_so: bool) -> Object {
     bench.clock += 1;
     let dot = dot(bench.clock, 1);
     bench.checkers.model.note_stamp(1, 0, dot).unwrap();
-    let delete = Sibling { dot, expires_at_ms: crate::model::expires_at_ms(Kind::Delete, op), value: None };
+    let delete =
+        Sibling { dot, value_dot: None, expires_at_ms: crate::model::expires_at_ms(Kind::Delete, op), value: None };
     let seen = if says_so { heard.context().clone() } else { Context::default() };
     let object = Object::single(delete, seen);
     let storing = Storing {
