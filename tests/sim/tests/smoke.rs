@@ -23,6 +23,13 @@ fn the_same_seed_is_the_same_run() {
     assert_ne!(run(1, &Options::default()).hash, run(2, &Options::default()).hash);
 }
 
+/// In seed 4522 every node has lost its disk, with writes that nobody acknowledged: until the nodes are refilled nobody can say
+/// that there is nothing.
+#[test]
+fn a_cluster_that_has_lost_every_disk_can_be_read_again() {
+    assert_eq!(run(4522, &Options::default()).verdict(), None);
+}
+
 #[test]
 fn a_campaign_does_not_depend_on_its_threads() {
     let campaign = |_| campaign(300, 8, &Options::default(), |_| {}).hash;

@@ -42,6 +42,13 @@ pub fn check_roots(partition: u16, roots: &[(usize, u128)]) -> Result<u64, Viola
     }
 }
 
+/// Whether nobody's word counts for a key: every owner (whether it is being refilled, and what it has) has lost its disk, was not
+/// refilled since, and has nothing of the key. "Not found" would be a guess then (rule S11), so a read of it fails.
+#[must_use]
+pub fn is_untold<'a>(mut owners: impl Iterator<Item = (bool, &'a Object)>) -> bool {
+    owners.all(|(is_refilling, object)| is_refilling && object.siblings().is_empty())
+}
+
 /// A core that left a copy to an exchange has begun one because of it: its owners need not wait for their turn. Gives 1.
 pub fn check_left(node: usize, core: u16, has_left_some: bool, begun: u64) -> Result<u64, Violation> {
     if !has_left_some || begun > 0 {

@@ -25,6 +25,17 @@ fn only_what_a_majority_had_is_found_again_after_a_lost_disk() {
     assert!(lost(0b1).are_told_of(2, 2) && !lost(0b1).are_told_of(1, 2));
 }
 
+#[test]
+fn a_key_is_untold_where_all_owners_are_refilled_and_none_has_anything_of_it() {
+    let mut bench = Bench::new();
+    let object = bench.write(0, &Object::default());
+    let nothing = Object::default();
+    let is_untold = |owners: [(bool, &Object); 3]| convergence::is_untold(owners.into_iter());
+    assert!(is_untold([(true, &nothing), (true, &nothing), (true, &nothing)]));
+    assert!(!is_untold([(true, &nothing), (false, &nothing), (true, &nothing)]), "one knows that there is nothing");
+    assert!(!is_untold([(true, &nothing), (true, &object), (true, &nothing)]), "one has something to tell");
+}
+
 /// A newest version with nothing but its own dot in the context.
 fn bare(object: &Object) -> Object {
     let newest = object.newest().expect("it was written").clone();
