@@ -118,6 +118,11 @@ impl Replication {
         self.shard.in_flight() == (0, 0, 0) && self.effects.list().is_empty()
     }
 
+    /// Whether the protocol takes on a client's command; if not, it waits.
+    pub(super) fn has_room(&self) -> bool {
+        self.shard.has_room()
+    }
+
     /// Where a node's part of a partition is, and at which address; `None` for a node that nobody has described.
     fn place_of(&self, node: NodeId, partition: u16, partitions: u32) -> Option<(PeerCore, Option<SocketAddr>)> {
         let member = self.view.member(node)?;
