@@ -77,6 +77,11 @@ impl Replicated {
         self.commands.len() >= self.commands_max / 4 * 3
     }
 
+    /// Whether one more may be begun.
+    pub(super) fn has_room(&self) -> bool {
+        self.commands.len() < self.commands_max
+    }
+
     fn insert(&mut self, underway: Underway) -> ClientToken {
         ClientToken(u64::from(self.commands.insert(underway)))
     }
