@@ -4,14 +4,30 @@
 
 use std::fmt::Write as _;
 
+use annulus_cluster::effect::Failure;
+
 use crate::checkers::{Compared, Promise, Violation};
 use crate::faults::{Injected, Kind};
 use crate::node::{DiskCounts, ExchangeCounts, RefillCounts};
 use crate::options::{Options, StoreKind};
 
-/// Failures are counted by their place in the protocol's list.
-pub const FAILURES: [&str; 6] =
-    ["no replicas", "in doubt", "read timeout", "too many siblings", "busy", "not coordinating"];
+/// Names of failures, each at its [`place_of`].
+pub const FAILURES: [&str; 7] =
+    ["no replicas", "in doubt", "read timeout", "too many siblings", "busy", "not coordinating", "too large"];
+
+/// Where a failure is counted. It says so of every one by itself, so that another one in the protocol's list cannot be taken for
+/// its neighbour.
+const fn place_of(failure: Failure) -> usize {
+    match failure {
+        Failure::NoReplicas => 0,
+        Failure::InDoubt => 1,
+        Failure::ReadTimeout => 2,
+        Failure::TooManySiblings => 3,
+        Failure::Busy => 4,
+        Failure::NotCoordinating => 5,
+        Failure::TooLarge => 6,
+    }
+}
 
 /// What was done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -28,8 +44,8 @@ pub struct Tally {
     pub read: u64,
     /// Of these, such as may be stale.
     pub stale_possible: u64,
-    /// Operations that failed, by how.
-    pub failed: [u64; 6],
+    /// Operations that failed, by how: see [`FAILURES`].
+    pub failed: [u64; FAILURES.len()],
     /// Operations whose client learnt nothing.
     pub unknown: u64,
     /// Writes stamped.
@@ -71,6 +87,11 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// An operation failed.
+    pub fn count_failure(&mut self, failure: Failure) {
+        self.failed[place_of(failure)] += 1;
+    }
+
     fn merge(&mut self, other: &Tally) {
         self.events += other.events;
         self.packets += other.packets;
@@ -298,5 +319,31 @@ impl Summary {
             writeln!(out, "  {count:>12}  {}", promise.text()).expect("a string takes everything");
         }
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_failure_is_counted_under_its_own_name() {
+        let named = [
+            (Failure::NoReplicas, "no replicas"),
+            (Failure::InDoubt, "in doubt"),
+            (Failure::ReadTimeout, "read timeout"),
+            (Failure::TooManySiblings, "too many siblings"),
+            (Failure::Busy, "busy"),
+            (Failure::NotCoordinating, "not coordinating"),
+            (Failure::TooLarge, "too large"),
+        ];
+        assert_eq!(named.len(), FAILURES.len());
+        for (failure, name) in named {
+            let mut summary = Summary::default();
+            summary.tally.count_failure(failure);
+            let text = summary.text();
+            let counted = text.lines().filter_map(|line| line.trim().strip_prefix("1  failed: "));
+            assert_eq!(counted.collect::<Vec<&str>>(), [name]);
+        }
     }
 }

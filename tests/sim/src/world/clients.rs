@@ -204,7 +204,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
 
     pub(super) fn answer_failed(&mut self, node: usize, op: OpId, failure: Failure) -> Result<(), Violation> {
         self.checkers.on_answer(node, self.now, op, Told::Failed(failure))?;
-        self.tally.failed[failure as usize] += 1;
+        self.tally.count_failure(failure);
         let key = self.checkers.model.op(op).key;
         self.tell(Some(key), || format!("n{node} fails #{op}: {failure}"));
         self.reply(op, Answered::Failed);
