@@ -40,6 +40,9 @@ pub const REMOTE_ARGUMENTS_MAX: usize = 16;
 pub const REMOTE_REPLY_BYTES_MAX: usize = 16 << 20;
 /// How long the keys of whole partitions are waited for, if the deadline is shorter: their records are read.
 pub const REMOTE_KEYS_WITHIN: Duration = Duration::from_secs(5);
+/// Commands on keys of a core's own clients that other nodes are asked about at a time, each key of an MGET counting; more wait.
+/// Few enough that the last is answered within the deadline although all have to be read from a disk.
+pub const REPLICATED_COMMANDS_MAX: usize = 4096;
 /// Map changes of operators that a core waits for at once.
 pub const OPERATIONS_MAX: usize = 64;
 /// How long a core looks for completions before it sleeps.

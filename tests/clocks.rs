@@ -77,13 +77,13 @@ fn story(cluster: &mut Cluster, ahead_ms: i64, lives: &Lives) {
     wait_shown(cluster, &ahead);
     expect_told(cluster, &ahead);
     let outcome = cluster.torture(LOAD).finish();
-    println!("acknowledged {}, {} attempts failed", outcome.acknowledged(), outcome.failed());
+    eprintln!("acknowledged {}, {} attempts failed", outcome.acknowledged(), outcome.failed());
     assert!(outcome.acknowledged() > 500 && outcome.failed() <= DOUBTS_MAX, "{} attempts failed", outcome.failed());
     everything_is_found_everywhere(cluster);
     the_later_write_wins(cluster);
     values_live_by_each_nodes_clock(cluster, lives);
     hints_reach_their_node(cluster);
-    println!("roots equal after {:?}", cluster.wait_converged());
+    eprintln!("roots equal after {:?}", cluster.wait_converged());
     cluster.wait_members(&[0, 1, 2], NODES, NODES);
     (0..NODES).for_each(|number| cluster.node(number).expect_alive());
 }
@@ -163,7 +163,7 @@ fn everything_is_found_everywhere(cluster: &Cluster) {
             found += 1;
         }
     }
-    println!("300 writes acknowledged, {found} reads found them");
+    eprintln!("300 writes acknowledged, {found} reads found them");
 }
 
 /// One write after the other, at every pair of nodes: the second has replaced the first, whichever clock is ahead.
@@ -195,7 +195,7 @@ fn the_later_write_wins(cluster: &Cluster) {
             seen.insert((first, second));
         }
     }
-    println!("{replaced} looks at {} pairs of nodes found the later write", seen.len());
+    eprintln!("{replaced} looks at {} pairs of nodes found the later write", seen.len());
 }
 
 fn values_live_by_each_nodes_clock(cluster: &Cluster, lives: &Lives) {
@@ -245,7 +245,7 @@ fn hints_reach_their_node(cluster: &mut Cluster) {
     }
     cluster.restart(0);
     cluster.wait_members(&[0, 1, 2], NODES, NODES);
-    println!("hints handed over after {:?}", cluster.wait_converged());
+    eprintln!("hints handed over after {:?}", cluster.wait_converged());
     for (number, key) in [1, 2].into_iter().flat_map(|number| (0..50).map(move |key| (number, key))) {
         assert_eq!(get(cluster, 0, &format!("missed-{number}-{key}")), Some(key.to_string()));
     }

@@ -106,6 +106,11 @@ fn wait_announced(cluster: &Cluster, versions: &[Version; NODES]) {
     }
 }
 
+/// A connection that ends, and what a client is told that comes while its node goes or is not back yet.
+fn is_expected(kind: &str) -> bool {
+    matches!(kind, "disconnected" | "TRYAGAIN" | "LOADING" | "INDOUBT")
+}
+
 #[test]
 fn to_the_next_version_and_one_back() {
     use Version::{Next, This};
@@ -127,8 +132,6 @@ fn to_the_next_version_and_one_back() {
     println!("{failed} attempts failed, {reconnects} connections anew");
     assert!(acknowledged > 1_000, "{acknowledged} writes are too few to show anything");
     assert!(failed <= 2 * reconnects, "{failed} attempts failed");
-    // A connection that ends, and what a client is told that comes while its node goes or is not back yet.
-    let is_expected = |kind: &&str| ["disconnected", "TRYAGAIN", "LOADING", "INDOUBT"].contains(kind);
     let unexpected: Vec<&str> = outcome.kinds().into_iter().filter(|kind| !is_expected(kind)).collect();
     assert!(unexpected.is_empty(), "errors that no restart explains: {unexpected:?}");
     assert!(outcome.errors("INDOUBT") <= DOUBTS_MAX, "{} writes in doubt", outcome.errors("INDOUBT"));

@@ -33,7 +33,7 @@ mod tests;
 
 pub use decode::Unverified;
 pub(crate) use encode::WRITE_KEY_AT;
-pub use exchange::{ExchangeMessage, ExchangeRefusal, HashList, KeyList, NodeList, SumList};
+pub use exchange::{ExchangeMessage, ExchangeRefusal, HashList, KeyList, NodeList, SumList, ToldVersions};
 pub(crate) use exchange::{STEP_BITS, write_hash, write_key, write_nodes};
 
 /// The format that this build speaks.

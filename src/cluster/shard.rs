@@ -150,6 +150,16 @@ impl Shard {
         (self.parts.requests.len(), self.parts.replica.len(), self.parts.hints.len())
     }
 
+    /// Whether a client's command should be handed in now: an eighth of the room is kept for those that go on, and for those of
+    /// other nodes' clients. A write that was answered takes room until its last copy is accounted for.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let limits = &self.common.limits;
+        let most = |max: usize| max - max / 8;
+        self.parts.requests.len() < most(limits.requests_max)
+            && self.common.request_bytes < most(limits.request_bytes_max)
+    }
+
     /// Exchanges that this core has begun and not ended.
     #[must_use]
     pub fn exchanges_in_flight(&self) -> usize {

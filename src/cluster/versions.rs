@@ -43,6 +43,13 @@ impl Versions {
         self.context = object.context().to_context();
     }
 
+    /// The only sibling, where that is all that was ever seen, and whether it deletes.
+    pub(crate) fn lone(&self) -> Option<(Dot, bool)> {
+        let [(dot, deletes)] = *self.siblings.as_slice() else { return None };
+        let is_all = self.context.floor() == Clock::ZERO && *self.context.entries() == [(dot.actor, dot.clock)];
+        is_all.then_some((dot, deletes))
+    }
+
     /// Whether the dot is one of the siblings.
     #[must_use]
     pub fn has_sibling(&self, dot: Dot) -> bool {
@@ -134,6 +141,14 @@ impl<'a> VersionsView<'a> {
     #[must_use]
     pub fn context(self) -> ContextView<'a> {
         self.context
+    }
+
+    /// Whether there is one sibling, which is all that was seen.
+    pub(crate) fn is_lone(self) -> bool {
+        let (siblings, _) = self.bytes[self.context.bytes().len() + 4..].as_chunks::<SIBLING_BYTES>();
+        let [sibling] = siblings else { return false };
+        let (dot, _) = read_sibling(sibling).expect("siblings were checked");
+        self.context.floor() == Clock::ZERO && self.context.entries().eq([(dot.actor, dot.clock)])
     }
 
     /// The versions as a value, into memory that is there.

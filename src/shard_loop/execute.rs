@@ -98,6 +98,10 @@ impl<D: Disk> ShardLoop<D> {
             return self.wait_for_key(key, request.park(to));
         }
         if self.needs_protocol(&request) {
+            if !self.replication.has_room() {
+                let to = self.reserve(session, index);
+                return self.stalled.push_back(request.park(to));
+            }
             return self.run_replicated_for_session((session, index), &request, key);
         }
         let muted = is_muted(session);
@@ -146,10 +150,14 @@ impl<D: Disk> ShardLoop<D> {
                     return self.wait_for_key(&key, request.park(to));
                 }
                 if self.needs_protocol(request) {
+                    if !self.replication.has_room() {
+                        return self.stalled.push_back(request.park(to));
+                    }
                     return self.run_replicated(request, &key, None, to);
                 }
                 self.run_and_settle(request, &key, None, to);
             }
+            Route::Protocol if !self.replication.has_room() => self.stalled.push_back(request.park(to)),
             Route::Protocol => self.run_dynamo(request, to),
             // Commands on all keys see what the commands before them do, those that wait for a record included. In a cluster,
             // where that may be another node's, they see what is there.

@@ -77,6 +77,11 @@ impl Replicated {
         self.commands.len() >= self.commands_max / 4 * 3
     }
 
+    /// Whether one more may be begun.
+    pub(super) fn has_room(&self) -> bool {
+        self.commands.len() < self.commands_max
+    }
+
     fn insert(&mut self, underway: Underway) -> ClientToken {
         ClientToken(u64::from(self.commands.insert(underway)))
     }
@@ -270,6 +275,8 @@ impl<D: Disk> ShardLoop<D> {
     fn go_on(&mut self, parked: &Parked, held: Option<u128>, object: Result<&[u8], Failure>) {
         self.start_timing();
         let waiting = held.map(|hash| self.busy_keys.release(hash));
+        // What has stalled meanwhile came later than those that wait for this key.
+        let mut later = std::mem::take(&mut self.stalled);
         match object {
             Ok(object) => {
                 let args = parked.arguments();
@@ -283,6 +290,7 @@ impl<D: Disk> ShardLoop<D> {
         for next in waiting.into_iter().flatten() {
             self.run_parked(&next);
         }
+        self.stalled.append(&mut later);
     }
 
     fn answer_written(&mut self, stage: &Stage, written: (Dot, bool, &[u8]), hash: u128, to: ReplyTo) {

@@ -28,6 +28,7 @@ use crate::cluster_view::ClusterView;
 use crate::control::ToControl;
 use crate::core_inbox::PeerCore;
 use crate::coverage::OwnCoverage;
+use crate::limits;
 use crate::mesh::CoreMap;
 use crate::node::Node;
 use crate::peers::Channel;
@@ -86,7 +87,7 @@ pub(super) struct Replication {
 impl Replication {
     /// Nothing under way.
     pub(super) fn new(start: Start, view: Arc<ClusterView>, (map, core): (&CoreMap, u16)) -> Self {
-        let commands = Replicated::new(start.limits.requests_max);
+        let commands = Replicated::new(limits::REPLICATED_COMMANDS_MAX);
         Self {
             shard: Shard::new(start),
             is_alone: view.is_alone(),
@@ -116,6 +117,11 @@ impl Replication {
     /// Nothing is under way, for clients or for others.
     pub(super) fn is_idle(&self) -> bool {
         self.shard.in_flight() == (0, 0, 0) && self.effects.list().is_empty()
+    }
+
+    /// Whether the protocol takes on a client's command; if not, it waits.
+    pub(super) fn has_room(&self) -> bool {
+        self.commands.has_room() && self.shard.has_room()
     }
 
     /// Where a node's part of a partition is, and at which address; `None` for a node that nobody has described.

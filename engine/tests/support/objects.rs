@@ -13,6 +13,7 @@ mod foreign;
 mod life;
 
 use checks::shown;
+pub use checks::versions_of;
 use foreign::some_context;
 use std::rc::Rc;
 
@@ -145,11 +146,6 @@ pub fn encoded(object: &Object) -> Vec<u8> {
     let mut bytes = Vec::new();
     object.encode(&mut bytes);
     bytes
-}
-
-pub fn versions_of(object: &Object) -> Versions {
-    let siblings = object.siblings().iter().map(|sibling| (sibling.dot, sibling.value.is_none()));
-    Versions { siblings: siblings.collect(), context: object.context().clone() }
 }
 
 /// The name of a hint in the model. No key begins with a zero.

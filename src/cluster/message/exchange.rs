@@ -8,11 +8,18 @@
 //! sums read    cut u64 │ bits of the parents u8; detail: bits of the level    rest: nodes, u32 each, ascending
 //! sums         nothing                                                        rest: sums, u64 each
 //! keys read    from u64 │ to u64
-//! keys         next u64; flags: next                                          rest: hash u64 │ u8 │ bytes u32 │ versions
+//! keys         next u64; flags: next                                          rest: hash u64 │ u8 │ form u8 │ versions
 //! wanted       nothing                                                        rest: hash u64 │ u8, ascending
+//!
+//! versions     form 0: bytes u32 │ all of it; form 1: clock u64 │ actor u64, a lone sibling that is all that was seen; form 2:
+//!              the same of one that deletes
 //! ```
 //!
+//! Nearly every key is of form 1, and keys are most of what is said when much differs: it halves that.
+//!
 //! Invariant: what was checked is in its ranges and its order; see [`crate::message`].
+
+use annulus_object::{Actor, Clock, Dot};
 
 use super::{MessageError, decode::check_clock};
 use crate::checked_bytes::CheckedBytes;
@@ -28,6 +35,11 @@ const SUMS: u8 = 16;
 const KEYS_READ: u8 = 17;
 const KEYS: u8 = 18;
 const WANTED: u8 = 19;
+
+/// Forms of a key's versions.
+const FULL: u8 = 0;
+const LONE: u8 = 1;
+const LONE_DELETES: u8 = 2;
 
 /// The only flag: of [`ExchangeMessage::Keys`].
 const HAS_NEXT: u8 = 1;
@@ -168,6 +180,29 @@ fn read_hash(bytes: &[u8; 9]) -> u128 {
     u128::from(high) << 64 | u128::from(bytes[8]) << UNTOLD_BITS
 }
 
+/// What is told of a key's versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ToldVersions<'a> {
+    /// One sibling, which is all that was seen, and whether it deletes.
+    Lone(Dot, bool),
+    /// Anything else.
+    Full(VersionsView<'a>),
+}
+
+impl ToldVersions<'_> {
+    /// The versions as a value, into memory that is there.
+    pub fn copy_to(self, versions: &mut Versions) {
+        match self {
+            Self::Full(view) => view.copy_to(versions),
+            Self::Lone(dot, deletes) => {
+                versions.clear();
+                versions.siblings.push((dot, deletes));
+                versions.context.insert(dot);
+            }
+        }
+    }
+}
+
 /// Checked keys and their versions, in the order of their hashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyList<'a>(&'a [u8]);
@@ -179,7 +214,7 @@ impl<'a> KeyList<'a> {
     }
 
     /// Hashes and versions.
-    pub fn iter(self) -> impl Iterator<Item = (u128, VersionsView<'a>)> {
+    pub fn iter(self) -> impl Iterator<Item = (u128, ToldVersions<'a>)> {
         let mut rest = CheckedBytes::new(self.0);
         std::iter::from_fn(move || read_key(&mut rest).map(|key| key.expect("checked with the message")))
     }
@@ -188,6 +223,13 @@ impl<'a> KeyList<'a> {
 /// Appends a key of a [`KeyList`].
 pub(crate) fn write_key(hash: u128, versions: &Versions, out: &mut Vec<u8>) {
     write_hash(hash, out);
+    if let Some((dot, deletes)) = versions.lone() {
+        out.push(if deletes { LONE_DELETES } else { LONE });
+        out.extend_from_slice(&dot.clock.raw().to_le_bytes());
+        out.extend_from_slice(&dot.actor.raw().to_le_bytes());
+        return;
+    }
+    out.push(FULL);
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
     versions.encode(out);
@@ -196,16 +238,29 @@ pub(crate) fn write_key(hash: u128, versions: &Versions, out: &mut Vec<u8>) {
 }
 
 /// The next key; `None` at the end.
-fn read_key<'a>(rest: &mut CheckedBytes<'a>) -> Option<Result<(u128, VersionsView<'a>), MessageError>> {
+fn read_key<'a>(rest: &mut CheckedBytes<'a>) -> Option<Result<(u128, ToldVersions<'a>), MessageError>> {
     if rest.rest().is_empty() {
         return None;
     }
     let read = |rest: &mut CheckedBytes<'a>| {
         let hash = rest.take(9).and_then(<[u8]>::first_chunk).map(read_hash).ok_or(MessageError::Truncated)?;
+        let form = rest.u8().ok_or(MessageError::Truncated)?;
+        if let LONE | LONE_DELETES = form {
+            let (clock, actor) = rest.u64().zip(rest.u64()).ok_or(MessageError::Truncated)?;
+            let clock = Clock::from_raw(clock).filter(|clock| *clock != Clock::ZERO).ok_or(MessageError::Field)?;
+            check_clock(clock)?;
+            return Ok((hash, ToldVersions::Lone(Dot::new(clock, Actor::from_raw(actor)), form == LONE_DELETES)));
+        }
+        if form != FULL {
+            return Err(MessageError::Field);
+        }
         let bytes = rest.u32().ok_or(MessageError::Truncated)? as usize;
         let versions = VersionsView::check(rest.take(bytes).ok_or(MessageError::Truncated)?)?;
         check_clock(versions.context().highest())?;
-        Ok((hash, versions))
+        if versions.is_lone() {
+            return Err(MessageError::Field);
+        }
+        Ok((hash, ToldVersions::Full(versions)))
     };
     Some(read(rest))
 }

@@ -122,6 +122,17 @@ fn visit_exchanges(visit: &mut dyn FnMut(Message<'_>)) {
     for next in [None, Some(2)] {
         visit(ExchangeMessage::Keys { next, keys });
     }
+    let dot = known.siblings[0].0;
+    for deletes in [false, true] {
+        let mut lone = crate::versions::Versions::default();
+        lone.siblings.push((dot, deletes));
+        lone.context.insert(dot);
+        let mut keys = Vec::new();
+        write_key(first, &lone, &mut keys);
+        assert_eq!(keys.len(), 9 + 1 + 16, "the short form");
+        assert!(KeyList::written(&keys).iter().eq([(first, ToldVersions::Lone(dot, deletes))]));
+        visit(ExchangeMessage::Keys { next: None, keys: KeyList::written(&keys) });
+    }
     visit(ExchangeMessage::Keys { next: None, keys: KeyList::written(&[]) });
 }
 

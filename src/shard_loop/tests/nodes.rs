@@ -207,6 +207,22 @@ fn nobody_serves_keys_before_somebody_owns_them() {
     assert_eq!(fleet.ask((0, client), "GET k; SET k v; GET k"), ["$-1|", "+OK|", &bulk("v")]);
 }
 
+/// More keys than the protocol has room for: the rest of the command waits, and nobody is refused.
+#[test]
+fn a_command_on_more_keys_than_there_is_room_for_is_served() {
+    for cores in [1, 2] {
+        let mut fleet = Fleet::new(3, cores);
+        let client = fleet.nodes[0].connect(0);
+        let keys: Vec<String> = (0..40_000).map(|number| format!("k{number}")).collect();
+        let pairs: Vec<String> = keys.iter().map(|key| format!("{key} v")).collect();
+        assert_eq!(fleet.ask((0, client), &format!("MSET {}", pairs.join(" "))), ["+OK|"]);
+        let found = fleet.ask((0, client), &format!("MGET {}", keys.join(" ")));
+        assert_eq!(found.len(), 1);
+        assert!(found[0].starts_with("*40000|") && found[0].matches("$1|v|").count() == 40_000, "{:.200}", found[0]);
+        assert_eq!(fleet.ask((0, client), &format!("DEL {}; EXISTS k7", keys.join(" "))), [":40000|", ":0|"]);
+    }
+}
+
 #[test]
 fn what_one_node_took_every_node_gives() {
     let mut fleet = Fleet::new(3, 2);

@@ -183,6 +183,11 @@ impl Objects {
     }
 }
 
+pub fn versions_of(object: &Object) -> Versions {
+    let siblings = object.siblings().iter().map(|sibling| (sibling.dot, sibling.value.is_none()));
+    Versions { siblings: siblings.collect(), context: object.context().clone() }
+}
+
 /// What a plain GET shows.
 pub(super) fn shown(object: &Object, now_ms: u64) -> Option<Vec<u8>> {
     let shown = annulus_object::shown(object.siblings().iter().map(Sibling::borrowed), now_ms)?;

@@ -5,7 +5,8 @@
 
 use annulus_cluster::effect::{Answer, Effect, Effects, Reach};
 use annulus_cluster::ids::{Home, NodeId};
-use annulus_cluster::message::{ExchangeMessage, ForwardOutcome, Message, Unverified, WriteOutcome};
+use annulus_cluster::message::{ExchangeMessage, ForwardOutcome, Message, ToldVersions, Unverified, WriteOutcome};
+use annulus_cluster::store::Versions;
 use annulus_object::{Clock, ContextView, Dot, ObjectView};
 
 use crate::world::{BEGIN_MS, place};
@@ -116,7 +117,13 @@ fn exchange(message: &ExchangeMessage<'_>) -> String {
         ExchangeMessage::Sums(sums) => format!("{} sums", sums.iter().len()),
         ExchangeMessage::KeysRead { .. } => "the keys of a range?".to_owned(),
         ExchangeMessage::Keys { next, keys } => {
-            let keys: Vec<String> = keys.iter().map(|(_, told)| versions(told.bytes())).collect();
+            let text = |told: ToldVersions<'_>| {
+                let (mut known, mut bytes) = (Versions::default(), Vec::new());
+                told.copy_to(&mut known);
+                known.encode(&mut bytes);
+                versions(&bytes)
+            };
+            let keys: Vec<String> = keys.iter().map(|(_, told)| text(told)).collect();
             let more = if next.is_some() { ", and more" } else { "" };
             format!("keys: {}{more}", if keys.is_empty() { "none".to_owned() } else { keys.join("; ") })
         }
