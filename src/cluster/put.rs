@@ -325,7 +325,10 @@ impl Put {
             self.phase = Phase::Done;
             return;
         }
-        let next_us = self.copies.next_reroute_us(turn, !self.is_answered).map_or(self.deadline_us, |due| due.min(self.deadline_us));
+        let next_us = self
+            .copies
+            .next_reroute_us(turn, !self.is_answered)
+            .map_or(self.deadline_us, |due| due.min(self.deadline_us));
         self.wake_us = if is_over { u64::MAX } else { next_us };
     }
 
