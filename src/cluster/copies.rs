@@ -6,6 +6,10 @@
 //! answered it does so earlier when room for new ones runs short. A copy of which not even a hint is kept is left to
 //! anti-entropy.
 //!
+//! An owner that is up, and to which the connection was lost or does not come about, is sent its copy again and again until the
+//! client is answered: where there is no fallback, two connections that break at the same moment would else fail the write at
+//! once, though both owners are there. A copy that comes twice changes nothing.
+//!
 //! Invariant: no node is asked for two slots; a slot's hint is always for that slot's owner.
 
 use smallvec::SmallVec;
@@ -220,25 +224,45 @@ impl Copies {
         }
     }
 
-    /// Whether the request waits for an answer of this node.
-    pub(crate) fn is_waiting_for(&self, node: NodeId) -> bool {
-        self.tally.waiting().any(|(waiting, _)| waiting == node)
+    /// What a node was sent may be lost: others are asked when the request's time comes, which is now. With `is_up` it is there
+    /// nevertheless. True when that changes something.
+    pub(crate) fn on_unreachable(&mut self, node: NodeId, is_up: bool) -> bool {
+        let may_answer = if is_up { self.tally.lose(node) } else { self.fail(node) };
+        may_answer.is_some()
     }
 
-    /// A node will surely not answer: others are asked when the request's time comes, which is now.
-    pub(crate) fn on_unreachable(&mut self, node: NodeId) {
-        self.tally.answer(node, Keeping::Failed);
+    fn fail(&mut self, node: NodeId) -> Option<usize> {
+        self.tally.answer(node, Keeping::Failed)
+    }
+
+    /// Sends the owners of slots that nobody keeps their copies again, if those were lost some time ago.
+    pub(crate) fn send_again(&mut self, turn: &mut Turn<'_>, id: Handle) {
+        for slot in 0..self.owners.len() {
+            let owner = self.owners[slot];
+            let is_due = self.due_us(turn, slot) <= turn.now.steady_us;
+            if is_due && self.tally.is_lost(slot) && !self.tally.is_kept(slot) && turn.routes.is_up(owner) {
+                self.tally.ask_again(slot);
+                self.asked_us[slot] = turn.now.steady_us;
+                turn.common.counters.copies_again += 1;
+                let message = self.write_message(turn, id, None);
+                turn.send(owner, self.partition, &message);
+            }
+        }
+    }
+
+    /// When whoever was asked for a slot last has had time to answer.
+    fn due_us(&self, turn: &Turn<'_>, slot: usize) -> u64 {
+        self.asked_us[slot] + turn.common.limits.reroute_after_us
     }
 
     /// Asks somebody else for every slot that nobody keeps and of which nobody has been heard for too long. In a hurry a hint
     /// takes the place of what is still waited for, though it may yet arrive.
     pub(crate) fn reroute(&mut self, turn: &mut Turn<'_>, id: Handle, hurries: bool) {
-        let patience_us = turn.common.limits.reroute_after_us;
         for slot in 0..self.owners.len() {
             if self.tally.is_kept(slot) || self.own_hints >> slot & 1 == 1 {
                 continue;
             }
-            let is_late = turn.now.steady_us.saturating_sub(self.asked_us[slot]) >= patience_us;
+            let is_late = self.due_us(turn, slot) <= turn.now.steady_us;
             if self.tally.is_waiting(slot) && !is_late {
                 continue;
             }
@@ -253,12 +277,15 @@ impl Copies {
         }
     }
 
-    /// When a slot has to be looked at again: as long as one is waited for.
-    pub(crate) fn next_reroute_us(&self, turn: &Turn<'_>) -> Option<u64> {
-        let patience_us = turn.common.limits.reroute_after_us;
-        let open = (0..self.owners.len()).filter(|slot| self.tally.is_waiting(*slot) && !self.tally.is_kept(*slot));
+    /// When a slot has to be looked at again: as long as one is waited for, or, with `sends_again`, to be asked for again.
+    pub(crate) fn next_reroute_us(&self, turn: &Turn<'_>, sends_again: bool) -> Option<u64> {
+        let is_open = |slot: &usize| {
+            let is_waiting = self.tally.is_waiting(*slot) || (sends_again && self.tally.is_lost(*slot));
+            is_waiting && !self.tally.is_kept(*slot)
+        };
         // Once nobody is left to ask, only the deadline changes anything.
-        open.map(|slot| self.asked_us[slot] + patience_us).filter(|due_us| *due_us > turn.now.steady_us).min()
+        let due = (0..self.owners.len()).filter(is_open).map(|slot| self.due_us(turn, slot));
+        due.filter(|due_us| *due_us > turn.now.steady_us).min()
     }
 
     /// The deadline has passed: this node keeps a hint for every owner of which no copy is known.

@@ -15,6 +15,8 @@ pub struct Counters {
     pub fallback_puts: u64,
     /// Copies that went to a fallback.
     pub sloppy_copies: u64,
+    /// Copies that were sent to their owners again, because a connection was lost.
+    pub copies_again: u64,
     /// Clients that were told that a write may or may not survive.
     pub in_doubt: u64,
     /// Clients that were told that too few nodes answer; nothing was sent.

@@ -269,14 +269,11 @@ impl Put {
         self.settle(turn);
     }
 
-    /// A node will not answer; true when that changes something, at once.
-    pub(crate) fn on_unreachable(&mut self, node: NodeId) -> bool {
+    /// A node will not answer what it was sent; true when that changes something, at once. With `is_up` it is there.
+    pub(crate) fn on_unreachable(&mut self, node: NodeId, is_up: bool) -> bool {
         match self.phase {
             Phase::Gathering => self.gathered.answer(node, Knowing::Failed, true),
-            Phase::Copying if self.copies.is_waiting_for(node) => {
-                self.copies.on_unreachable(node);
-                true
-            }
+            Phase::Copying => self.copies.on_unreachable(node, is_up),
             _ => false,
         }
     }
@@ -297,6 +294,10 @@ impl Put {
                     self.copies.give_hints(turn, id);
                 } else {
                     self.copies.reroute(turn, id, is_crowded && self.is_answered);
+                    // Of what was answered the hints that stand in for owners are enough.
+                    if !self.is_answered {
+                        self.copies.send_again(turn, id);
+                    }
                 }
                 self.settle(turn);
             }
@@ -324,7 +325,10 @@ impl Put {
             self.phase = Phase::Done;
             return;
         }
-        let next_us = self.copies.next_reroute_us(turn).map_or(self.deadline_us, |due| due.min(self.deadline_us));
+        let next_us = self
+            .copies
+            .next_reroute_us(turn, !self.is_answered)
+            .map_or(self.deadline_us, |due| due.min(self.deadline_us));
         self.wake_us = if is_over { u64::MAX } else { next_us };
     }
 

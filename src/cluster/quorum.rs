@@ -29,6 +29,8 @@ pub enum Verdict {
 pub enum Keeping {
     /// Nothing yet.
     Waiting,
+    /// Nothing, and what it was sent may be lost: it is to be asked again.
+    Lost,
     /// It has not, or will not be heard of.
     Failed,
     /// It keeps it, as durably as the key's durability promises.
@@ -63,6 +65,8 @@ struct Slots {
     durable: u32,
     waiting: u32,
     owner_waiting: u32,
+    /// What may be asked for again: all of owners.
+    lost: u32,
 }
 
 impl WriteTally {
@@ -97,6 +101,7 @@ impl WriteTally {
         }
         let is_news = match keeper.keeping {
             Keeping::Waiting => keeping != Keeping::Waiting,
+            Keeping::Lost => !matches!(keeping, Keeping::Waiting | Keeping::Lost),
             Keeping::Failed => matches!(keeping, Keeping::Stored | Keeping::Durable),
             Keeping::Stored => keeping == Keeping::Durable,
             Keeping::Durable => false,
@@ -105,6 +110,25 @@ impl WriteTally {
             keeper.keeping = keeping;
             usize::from(keeper.slot)
         })
+    }
+
+    /// Whether what the slot's owner was sent may be lost, and it has not answered nevertheless.
+    #[must_use]
+    pub fn is_lost(&self, slot: usize) -> bool {
+        self.look().lost >> slot & 1 == 1
+    }
+
+    /// The slot's owner is asked again, after what it was sent may have been lost.
+    pub fn ask_again(&mut self, slot: usize) {
+        let is_lost = |keeper: &&mut Keeper| usize::from(keeper.slot) == slot && keeper.keeping == Keeping::Lost;
+        self.keepers.iter_mut().filter(is_lost).for_each(|keeper| keeper.keeping = Keeping::Waiting);
+    }
+
+    /// What a node was sent may be lost: an owner may be asked again, anybody else has failed. The slot for which it was asked,
+    /// if that is news.
+    pub fn lose(&mut self, node: NodeId) -> Option<usize> {
+        let is_owner = self.keepers.iter().any(|keeper| keeper.node == node && keeper.is_owner);
+        self.answer(node, if is_owner { Keeping::Lost } else { Keeping::Failed })
     }
 
     /// Nobody else will be asked to keep this slot.
@@ -155,10 +179,10 @@ impl WriteTally {
         };
         // A kept slot is not given to others; one that is neither kept nor closed may be.
         let open = self.all() & !self.closed & !slots.kept;
-        let hope = slots.waiting | open;
+        let hope = slots.waiting | slots.lost | open;
         if is_enough(slots.kept, slots.owned, slots.durable) {
             Verdict::Met
-        } else if is_enough(slots.kept | hope, slots.owned | slots.owner_waiting, slots.durable | hope) {
+        } else if is_enough(slots.kept | hope, slots.owned | slots.owner_waiting | slots.lost, slots.durable | hope) {
             Verdict::Pending
         } else {
             Verdict::Impossible
@@ -176,6 +200,7 @@ impl WriteTally {
             let owner = if keeper.is_owner || mutated(Mutation::FallbackCountsForPw) { bit } else { 0 };
             match keeper.keeping {
                 Keeping::Failed => {}
+                Keeping::Lost => slots.lost |= bit,
                 Keeping::Waiting => {
                     slots.waiting |= bit;
                     slots.owner_waiting |= owner;

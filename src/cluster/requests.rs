@@ -340,8 +340,9 @@ impl Requests {
 
     /// A node will not answer: whatever waits for it is due at once.
     pub(crate) fn on_unreachable(&mut self, turn: &mut Turn<'_>, node: NodeId) {
+        let is_up = turn.routes.is_up(node);
         for slot in 0..self.puts.slots() {
-            if self.puts.at(slot).and_then(|id| self.puts.get(id)).is_some_and(|put| put.on_unreachable(node)) {
+            if self.puts.at(slot).and_then(|id| self.puts.get(id)).is_some_and(|put| put.on_unreachable(node, is_up)) {
                 self.put_timers.set(slot, 0);
             }
         }

@@ -19,6 +19,7 @@ const FIGURES: [Figure; REPLICATION_METRICS] = [
     (Metric::Forwarded, |counters| counters.forwarded),
     (Metric::FallbackPuts, |counters| counters.fallback_puts),
     (Metric::SloppyCopies, |counters| counters.sloppy_copies),
+    (Metric::CopiesAgain, |counters| counters.copies_again),
     (Metric::InDoubt, |counters| counters.in_doubt),
     (Metric::NoReplicas, |counters| counters.no_replicas),
     (Metric::ReadTimeouts, |counters| counters.read_timeouts),

@@ -103,6 +103,7 @@ metrics! {
     Counter Forwarded "forwarded" "Commands of other nodes' clients that were coordinated here";
     Counter FallbackPuts "fallback_puts" "Writes that this core coordinated without owning the partition";
     Counter SloppyCopies "sloppy_copies" "Copies that went to a fallback";
+    Counter CopiesAgain "copies_again" "Copies that were sent to their owners again because a connection was lost";
     Counter InDoubt "in_doubt" "Clients that were told that a write may or may not survive";
     Counter NoReplicas "no_replicas" "Clients that were told that too few nodes answer, before anything was sent";
     Counter ReadTimeouts "read_timeouts" "Reads that too few nodes answered";

@@ -157,3 +157,25 @@ fn who_does_not_hold_itself_for_an_owner_counts_as_a_fallback() {
     tally.answer(node(1), Knowing::Absent, false);
     assert_eq!((tally.verdict(), tally.counted()), (Verdict::Impossible, (0, 0)));
 }
+
+#[test]
+fn an_owner_that_lost_its_copy_may_be_asked_again_and_a_fallback_may_not() {
+    let mut tally = WriteTally::default();
+    tally.start(3, quorum(2, 2, 2));
+    tally.ask(node(1), 0, true);
+    tally.answer(node(1), Keeping::Durable);
+    (1..3).for_each(|slot| tally.close(slot));
+    tally.ask(node(2), 1, true);
+    tally.ask(node(4), 2, false);
+    assert_eq!((tally.lose(node(2)), tally.lose(node(2))), (Some(1), None), "it is lost once");
+    assert_eq!(tally.lose(node(4)), Some(2));
+    assert_eq!((tally.is_lost(1), tally.is_lost(2)), (true, false), "a fallback's place is another one's");
+    assert!(!tally.is_waiting(1) && tally.verdict() == Verdict::Pending, "it counts for W, PW and DW");
+    tally.ask_again(1);
+    assert!(tally.is_waiting(1) && !tally.is_lost(1) && tally.lose(node(2)).is_some());
+    assert_eq!(tally.answer(node(2), Keeping::Failed), Some(1));
+    assert_eq!((tally.is_lost(1), tally.verdict()), (false, Verdict::Impossible), "down, or refused");
+    assert_eq!(tally.lose(node(2)), None, "what has failed is not asked again");
+    assert_eq!(tally.answer(node(2), Keeping::Durable), Some(1));
+    assert_eq!((tally.lose(node(2)), tally.verdict()), (None, Verdict::Met), "what is kept is not lost");
+}

@@ -1,7 +1,7 @@
 //! What a client sees when nothing goes wrong, or one thing.
 
 use annulus_cluster::effect::Failure;
-use annulus_cluster::event::StoreFailure;
+use annulus_cluster::event::{Event, StoreFailure};
 use annulus_cluster::limits::Limits;
 use annulus_object::{Comparison, Context};
 
@@ -103,6 +103,51 @@ fn a_silent_owner_is_replaced_in_time_for_the_deadline() {
     assert!(!world.told.contains_key(&put));
     world.wait(200);
     assert!(matches!(world.told[&put], Told::Written { .. }), "fallbacks have it");
+}
+
+/// Three nodes, and nobody else may keep a copy: the connections to both others break at once, and come back.
+#[test]
+fn copies_that_were_lost_with_their_connections_are_sent_again() {
+    let mut world = World::new(3);
+    let put = world.put(0, b"k", &set("v"));
+    world.packets.clear();
+    for other in [1, 2] {
+        world.handle(0, Event::Unreachable { peer: node(other) });
+    }
+    assert!(!world.told.contains_key(&put), "both are up: {:?}", world.told.get(&put));
+    world.wait_in_steps(200, 20);
+    assert!(matches!(world.told[&put], Told::Written { .. }), "{:?}", world.told[&put]);
+    assert!((1..3).all(|index| values(&world.owned(index, b"k")) == ["v"]));
+    let counters = world.nodes[0].shard.as_ref().unwrap().counters();
+    assert_eq!((counters.copies_again, counters.in_doubt), (2, 0), "each once");
+}
+
+/// As before, but they do not come back: it is tried at intervals until the deadline, or until both count as down.
+#[test]
+fn copies_are_not_sent_again_for_ever() {
+    for is_noticed in [false, true] {
+        let mut world = World::new(3);
+        world.cuts.extend([(0, 1), (0, 2)]);
+        let put = world.put(0, b"k", &set("v"));
+        for _ in 0..15 {
+            for other in [1, 2] {
+                world.handle(0, Event::Unreachable { peer: node(other) });
+            }
+            world.tick(20);
+        }
+        let sent = world.nodes[0].shard.as_ref().unwrap().counters().copies_again;
+        assert!((2..=6).contains(&sent), "{sent} in 300 ms");
+        assert!(!world.told.contains_key(&put));
+        if is_noticed {
+            world.set_up(1, false);
+            world.set_up(2, false);
+        } else {
+            world.wait_in_steps(1000, 20);
+        }
+        assert_eq!(world.told[&put], Told::Failed(Failure::InDoubt));
+        world.wait_in_steps(2000, 20);
+        assert_eq!(world.nodes[0].shard.as_ref().unwrap().in_flight().0, 0, "nothing is left of it");
+    }
 }
 
 #[test]
