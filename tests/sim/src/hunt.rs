@@ -13,7 +13,7 @@ use crate::checkers::Violation;
 use crate::{Options, run};
 
 /// So many seeds are looked at for a bug, unless told otherwise.
-pub const SEEDS: u64 = 500;
+pub const SEEDS: u64 = 1_500;
 
 /// What became of a bug.
 #[derive(Debug, Clone)]
