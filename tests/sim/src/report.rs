@@ -11,7 +11,7 @@ use crate::faults::{Injected, Kind};
 use crate::node::{DiskCounts, ExchangeCounts, RefillCounts};
 use crate::options::{Options, StoreKind};
 
-/// Names of failures, each at its [`place_of`].
+/// Names of failures, each at its place.
 pub const FAILURES: [&str; 7] =
     ["no replicas", "in doubt", "read timeout", "too many siblings", "busy", "not coordinating", "too large"];
 
