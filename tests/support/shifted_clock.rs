@@ -11,23 +11,23 @@ const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/shifted
 
 /// The library, compiled.
 pub struct ShiftedClock {
-    library: PathBuf,
+    shared_object: PathBuf,
 }
 
 impl ShiftedClock {
     /// Compiles it into a directory.
     pub fn build(directory: &Path) -> Self {
-        let library = directory.join("libshifted_clock.so");
+        let shared_object = directory.join("libshifted_clock.so");
         let mut command = Command::new("cc");
-        command.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"]).arg(&library).arg(SOURCE);
+        command.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"]).arg(&shared_object).arg(SOURCE);
         let output = command.output().expect("a C compiler is there, as `cc`");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Self { library }
+        Self { shared_object }
     }
 
     /// Starts a node so that its clock is that many milliseconds ahead; behind, if negative.
     pub fn shift(&self, options: Options, ahead_ms: i64) -> Options {
-        let library = self.library.to_str().expect("plain names");
-        options.environment("LD_PRELOAD", library).environment("SHIFTED_CLOCK_MS", &ahead_ms.to_string())
+        let path = self.shared_object.to_str().expect("plain names");
+        options.environment("LD_PRELOAD", path).environment("SHIFTED_CLOCK_MS", &ahead_ms.to_string())
     }
 }
