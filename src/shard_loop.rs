@@ -143,7 +143,7 @@ pub struct ShardLoop<D: Disk> {
     operations: Slab<ReplyTo>,
     /// Parts of commands that this core runs itself, as soon as the client's session is back in its place.
     local: VecDeque<Parked>,
-    /// Commands that found the engine's buffers full, in order.
+    /// Commands that found the engine's buffers full or the protocol without room, in order.
     stalled: VecDeque<Parked>,
     slowlog: SlowLog,
     latency: Latency,
@@ -366,9 +366,9 @@ impl<D: Disk> ShardLoop<D> {
         if self.unpublished { limits::TICK } else { limits::IDLE_SLEEP }
     }
 
-    /// True when other cores' requests are taken: not while the engine's buffers are full.
+    /// True when other cores' requests are taken: not while the engine's buffers are full, or the protocol has no room.
     pub fn takes_requests(&self) -> bool {
-        self.stalled.is_empty() && !self.replication.commands.is_crowded()
+        self.stalled.is_empty()
     }
 
     /// Time between keep-alive probes of a client's socket.

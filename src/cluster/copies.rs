@@ -227,12 +227,8 @@ impl Copies {
     /// What a node was sent may be lost: others are asked when the request's time comes, which is now. With `is_up` it is there
     /// nevertheless. True when that changes something.
     pub(crate) fn on_unreachable(&mut self, node: NodeId, is_up: bool) -> bool {
-        let may_answer = if is_up { self.tally.lose(node) } else { self.fail(node) };
-        may_answer.is_some()
-    }
-
-    fn fail(&mut self, node: NodeId) -> Option<usize> {
-        self.tally.answer(node, Keeping::Failed)
+        let news = if is_up { self.tally.lose(node) } else { self.tally.answer(node, Keeping::Failed) };
+        news.is_some()
     }
 
     /// Sends the owners of slots that nobody keeps their copies again, if those were lost some time ago.

@@ -319,9 +319,10 @@ impl<D: Disk> ShardLoop<D> {
         }
     }
 
-    /// Runs again what found the engine's buffers full, until one does again.
+    /// Runs again what found the engine's buffers full or the protocol without room, until one does again.
     pub(super) fn retry_stalled(&mut self) {
-        if self.stalled.is_empty() {
+        // Without room each would be copied only to wait again.
+        if self.stalled.is_empty() || !self.replication.has_room() {
             return;
         }
         self.start_timing();

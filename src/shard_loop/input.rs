@@ -173,7 +173,7 @@ impl<D: Disk> ShardLoop<D> {
 
     /// Whether this core, or another that it asks, has as much to do as it may.
     fn is_busy(&self) -> bool {
-        !self.stalled.is_empty() || self.mesh.any_congested() || self.replication.commands.is_crowded()
+        !self.stalled.is_empty() || self.mesh.any_congested()
     }
 
     /// Lets a session go on if nothing keeps it.

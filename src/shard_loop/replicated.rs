@@ -72,11 +72,6 @@ impl Replicated {
         Self { commands: Slab::default(), commands_max, own_writes: OwnWrites::default() }
     }
 
-    /// As many as clients may have under way: those who want more wait. What is left is for other nodes' clients.
-    pub(super) fn is_crowded(&self) -> bool {
-        self.commands.len() >= self.commands_max / 4 * 3
-    }
-
     /// Whether one more may be begun.
     pub(super) fn has_room(&self) -> bool {
         self.commands.len() < self.commands_max

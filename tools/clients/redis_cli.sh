@@ -4,21 +4,10 @@
 # Run by `cargo xtask clients`. Every check prints what failed; the last line counts.
 set -u
 port=${ANNULUS_PORT:?}
-passed=0
-failed=0
+# shellcheck source=tools/clients/checks.sh
+source "$(dirname "${BASH_SOURCE[0]}")/checks.sh"
 
 cli() { timeout 60 redis-cli -h 127.0.0.1 -p "$port" "$@" 2>&1; }
-
-# expect WHAT PATTERN TEXT: the text matches the shell pattern
-expect() {
-  # shellcheck disable=SC2053
-  if [[ $3 == $2 ]]; then
-    passed=$((passed + 1))
-  else
-    failed=$((failed + 1))
-    printf 'FAILED: %s: expected %s, got %s\n' "$1" "$2" "$3"
-  fi
-}
 
 expect ping PONG "$(cli ping)"
 expect flushall OK "$(cli flushall)"

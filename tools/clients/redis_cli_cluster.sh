@@ -10,8 +10,8 @@ IFS=, read -r -a ports <<<"${ANNULUS_PORTS:?}"
 cores=${ANNULUS_CORES:?}
 endpoints=$((${#ports[@]} * cores))
 work=$(mktemp -d)
-passed=0
-failed=0
+# shellcheck source=tools/clients/checks.sh
+source "$(dirname "${BASH_SOURCE[0]}")/checks.sh"
 
 # cli PORT ARGUMENTS
 cli() { timeout 60 redis-cli -c -h 127.0.0.1 -p "$@" 2>&1; }
@@ -19,17 +19,6 @@ cli() { timeout 60 redis-cli -c -h 127.0.0.1 -p "$@" 2>&1; }
 # cluster check|info|call: asks every endpoint. That from which it learns of the others it knows by what it was given, so this
 # is a core's port: on the base port it would count the keys of the whole cluster as that core's.
 cluster() { timeout 60 redis-cli --cluster "$1" "127.0.0.1:$((ports[0] + 1))" "${@:2}" 2>&1; }
-
-# expect WHAT PATTERN TEXT: the text matches the shell pattern
-expect() {
-  # shellcheck disable=SC2053
-  if [[ $3 == $2 ]]; then
-    passed=$((passed + 1))
-  else
-    failed=$((failed + 1))
-    printf 'FAILED: %s: expected %s, got %s\n' "$1" "$2" "$3"
-  fi
-}
 
 topology() {
   expect 'cluster check' '*All nodes agree about slots configuration*All 16384 slots covered*' "$(cluster check)"
