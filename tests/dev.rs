@@ -109,10 +109,11 @@ fn a_local_cluster_is_hurt_and_healed() {
     let set = |node: u16, value: &str| {
         Client::connect(port + 100 * node).words(&format!("SET key {value}")).error().map(str::to_owned)
     };
-    for (hurt, survivor) in [("kill 2", 0), ("pause 1", 2), ("slow 0 --ms 5", 0)] {
-        tell(hurt);
-        wait_until(&format!("a write after {hurt}"), || set(survivor, "x").is_none());
-        tell(&format!("heal {}", hurt.split(' ').nth(1).expect("a number")));
+    for (fault, node, survivor) in [("kill 2", 2, 0), ("pause 1", 1, 2), ("slow 0 --ms 5", 0, 0)] {
+        tell(fault);
+        wait_until(&format!("a write after {fault}"), || set(survivor, "x").is_none());
+        tell(&format!("heal {node}"));
+        assert_eq!(Client::connect(port + 100 * node).words("PING").to_string(), "+PONG", "healed after {fault}");
     }
     tell("cut 0");
     wait_until("node 0 to have no quorum", || set(0, "y").is_some());

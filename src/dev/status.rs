@@ -54,6 +54,14 @@ impl Standing {
         })
     }
 
+    /// Asks the node now; `None` while it loads, or when nobody answers.
+    pub fn ask(endpoint: SocketAddr) -> Option<Self> {
+        let words = vec!["status".to_owned()];
+        let question = Question { endpoint: endpoint.to_string(), password_file: None, json: true, words };
+        let reply = admin::run(&question).ok()?;
+        Self::of(&serde_json::from_str(&reply).ok()?)
+    }
+
     /// Whether it serves in a cluster of `nodes`, all of which it sees.
     pub fn is_complete(&self, nodes: usize) -> bool {
         self.phase == "ready" && [self.members, self.members_up] == [nodes as u64; 2]
@@ -65,17 +73,10 @@ impl Watch {
     pub fn start(endpoints: &[SocketAddr]) -> std::io::Result<Self> {
         let answers: Arc<Vec<Mutex<Answer>>> = Arc::new(endpoints.iter().map(|_| Mutex::new(None)).collect());
         for (number, endpoint) in endpoints.iter().enumerate() {
-            let question = Question {
-                endpoint: endpoint.to_string(),
-                password_file: None,
-                json: true,
-                words: vec!["status".to_owned()],
-            };
-            let answers = Arc::clone(&answers);
+            let (endpoint, answers) = (*endpoint, Arc::clone(&answers));
             let body = move || {
                 loop {
-                    let reply = admin::run(&question).ok().and_then(|text| serde_json::from_str(&text).ok());
-                    if let Some(standing) = reply.as_ref().and_then(Standing::of) {
+                    if let Some(standing) = Standing::ask(endpoint) {
                         *answers[number].lock().expect("no thread panics with it") = Some((Instant::now(), standing));
                     }
                     std::thread::sleep(INTERVAL);

@@ -22,14 +22,14 @@ use super::plan::{self, NodePlan, Options};
 use super::process::NodeProcess;
 use super::relay::Relay;
 use super::state::{NodeState, ProcessMark, State};
-use super::status::{Row, Watch, table};
+use super::status::{Row, Standing, Watch, table};
 use super::{DevError, control, failed};
 use crate::check::DataLock;
 use crate::config::Environment;
 
 /// A node ends within this after SIGTERM, or is killed.
 const STOP_PATIENCE: Duration = Duration::from_secs(15);
-/// A node that is started again takes connections within this.
+/// A node that is started again serves within this.
 const START_PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks at the nodes.
 const LOOK: Duration = Duration::from_millis(100);
@@ -175,7 +175,8 @@ impl Cluster {
         self.store()
     }
 
-    /// Mends links, lets a paused node go on, starts one that is down and waits until it takes connections.
+    /// Mends links, lets a paused node go on, starts one that is down and waits until it serves: a connection to a node that
+    /// loads may be let go unanswered.
     fn heal(&mut self, node: usize) -> io::Result<()> {
         if let Some(relay) = &self.relay {
             relay.heal_node(node);
@@ -191,10 +192,12 @@ impl Cluster {
         }
         self.start(node)?;
         let deadline = Instant::now() + START_PATIENCE;
-        while std::net::TcpStream::connect_timeout(&self.plan[node].listen, LOOK).is_err() {
-            if self.nodes[node].running().is_none() || Instant::now() > deadline {
+        while Standing::ask(self.plan[node].listen).is_none() {
+            let has_ended = self.nodes[node].running().is_none();
+            if has_ended || Instant::now() > deadline {
                 let tail = self.nodes[node].process.as_ref().map(NodeProcess::tail).unwrap_or_default();
-                return Err(io::Error::other(format!("it does not start: {tail}")));
+                let what = if has_ended { "does not start" } else { "runs, but does not serve yet" };
+                return Err(io::Error::other(format!("it {what}: {tail}")));
             }
             std::thread::sleep(LOOK / 10);
         }
