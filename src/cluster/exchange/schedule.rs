@@ -1,12 +1,12 @@
 //! Which pair of owners is compared next: every pair of every partition once in an interval, evenly over it.
 //!
 //! Of two owners one begins, by their ids and the partition's number, so that each begins about as many. Both sides are repaired
-//! by it.
+//! by it. A round goes through all partitions with their first two owners, then with the first and the third, and so on: whoever
+//! lacks something is compared with one owner well before the next, and seldom sent the same objects by both.
 //!
 //! Invariant: in a round every pair that this node begins comes up once.
 
 use crate::ids::{NodeId, PartitionId};
-use crate::replica::is_owner;
 use crate::turn::Turn;
 
 /// Pairs that are looked at in one event.
@@ -15,8 +15,11 @@ const LOOKS_MAX: usize = 256;
 /// Where the round is.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
-    partition: PartitionId,
-    owner: usize,
+    /// Partitions below this have been looked at with these two owners of theirs.
+    partition: u32,
+    owners: (usize, usize),
+    /// Some partition has one more owner.
+    has_more_owners: bool,
     /// Of this round so far.
     pairs: u64,
     /// `None` before the first.
@@ -33,7 +36,7 @@ impl Schedule {
             let limits = &turn.common.limits;
             let lag_us = 1000 << (limits.exchange_epoch_bits + 2);
             let first_us = turn.now.steady_us + limits.exchange_interval_us.min(lag_us);
-            (self.round_us, self.next_us) = (Some(first_us), first_us);
+            (self.round_us, self.next_us, self.owners) = (Some(first_us), first_us, (0, 1));
         }
         for _ in 0..LOOKS_MAX {
             if turn.now.steady_us < self.next_us {
@@ -55,19 +58,37 @@ impl Schedule {
         None
     }
 
-    /// The next partition and owner, whoever that is; `None` at the end.
+    /// The next partition, and the other one of two owners of which this node is one; `None` at the end.
     fn step(&mut self, turn: &Turn<'_>) -> Option<(PartitionId, NodeId)> {
         loop {
-            let partition = turn.store.partition_from(self.partition)?;
-            if partition != self.partition {
-                (self.partition, self.owner) = (partition, 0);
+            let from = PartitionId::try_from(self.partition).ok();
+            let Some(partition) = from.and_then(|from| turn.store.partition_from(from)) else {
+                self.next_owners()?;
+                continue;
+            };
+            self.partition = u32::from(partition) + 1;
+            let owners = turn.routes.owners(partition);
+            let (first, second) = self.owners;
+            self.has_more_owners |= owners.len() > second + 1;
+            match (owners.get(first), owners.get(second)) {
+                (Some(first), Some(second)) if *first == turn.common.node => return Some((partition, *second)),
+                (Some(first), Some(second)) if *second == turn.common.node => return Some((partition, *first)),
+                _ => {}
             }
-            if let Some(owner) = turn.routes.owners(partition).get(self.owner) {
-                self.owner += 1;
-                return Some((partition, *owner));
-            }
-            (self.partition, self.owner) = (partition.checked_add(1)?, 0);
         }
+    }
+
+    /// All partitions again with another two of their owners; `None` where there are no others.
+    fn next_owners(&mut self) -> Option<()> {
+        let (first, second) = self.owners;
+        self.partition = 0;
+        if first + 1 < second {
+            self.owners = (first + 1, second);
+        } else {
+            std::mem::take(&mut self.has_more_owners).then_some(())?;
+            self.owners = (0, second + 1);
+        }
+        Some(())
     }
 
     fn end_round(&mut self, turn: &Turn<'_>) {
@@ -75,13 +96,12 @@ impl Schedule {
         self.spacing_us = interval_us / self.pairs.max(1);
         let next_us = (self.round_us.unwrap_or_default() + interval_us).max(turn.now.steady_us);
         (self.round_us, self.next_us) = (Some(next_us), next_us);
-        (self.partition, self.owner, self.pairs) = (0, 0, 0);
+        (self.partition, self.owners, self.has_more_owners, self.pairs) = (0, (0, 1), false, 0);
     }
 }
 
 /// Whether it is this node that begins the exchanges with another owner of a partition.
 fn begins(turn: &Turn<'_>, partition: PartitionId, node: NodeId) -> bool {
     let own = turn.common.node;
-    let first = if partition.is_multiple_of(2) { own < node } else { own > node };
-    node != own && first && is_owner(turn, partition)
+    if partition.is_multiple_of(2) { own < node } else { own > node }
 }

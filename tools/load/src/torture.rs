@@ -123,6 +123,8 @@ fn assess(
     for (kind, count) in logs.iter().flat_map(|log| &log.errors) {
         *errors.entry(kind.clone()).or_insert(0) += count;
     }
+    let times = (until_ns, nanoseconds(settings.grace));
+    let availability = |wanted| report::availability(wanted, &logs, reach, times);
     Report {
         run: shared.keys.run.clone(),
         seed: settings.seed,
@@ -136,7 +138,8 @@ fn assess(
         reads_checked: logs.iter().map(|log| log.own.reads_made).sum(),
         answers_compared: found.answers,
         agreed_after_s: found.agreed_after_s,
-        availability: report::availability(&logs, reach, until_ns, nanoseconds(settings.grace)),
+        availability: availability(Attempt::Write),
+        read_availability: availability(Attempt::Read),
         errors,
         reconnects: logs.iter().map(|log| log.reconnects).sum(),
         longest_gap_ms: logs.iter().map(|log| report::longest_gap_ms(log, until_ns)).collect(),

@@ -1,6 +1,6 @@
 //! One client: a thread with one connection at a time, tied to one node while that answers.
 //!
-//! Invariant: one request is under way at a time, and every attempt that was due is counted once.
+//! Invariant: one request is under way at a time, and every request that was due is counted once.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -53,7 +53,7 @@ pub struct Shared {
     pub seed: u64,
 }
 
-/// One attempt, in nanoseconds since the run began.
+/// One request, in nanoseconds since the run began.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Made {
     /// Of what.
@@ -62,6 +62,8 @@ pub struct Made {
     pub attempt: Attempt,
     /// When it was due.
     pub due_ns: u64,
+    /// When its client, which may have had to wait for an answer before, took it up.
+    pub begun_ns: u64,
     /// When it ended.
     pub done_ns: u64,
     /// Why it was not done; `None` when it was.
@@ -82,7 +84,7 @@ pub struct Log {
     pub history: History,
     /// Its own keys, and what it read.
     pub own: Own,
-    /// Every attempt.
+    /// Every read and write, and every attempt that found no node as a write.
     pub made: Vec<Made>,
     /// The node that it was tied to, from each instant on.
     pub nodes: Vec<(u64, usize)>,
@@ -163,14 +165,14 @@ impl Client {
 
     fn attempt(&mut self, due_ns: u64) {
         let kind = self.shared.kinds[self.random.random_range(0..self.shared.kinds.len())];
-        let deadline = Instant::now() + self.shared.patience;
-        let (attempt, result) = match self.connect() {
-            Ok(()) => self.converse(kind, deadline),
-            Err(failure) => (Attempt::Write, Err(failure)),
+        let (begun_ns, deadline) = (self.now_ns(), Instant::now() + self.shared.patience);
+        let mut made = Made { kind, attempt: Attempt::Write, due_ns, begun_ns, done_ns: 0, failure: None };
+        let result = match self.connect() {
+            Ok(()) => self.converse(&mut made, deadline),
+            Err(failure) => Err(failure),
         };
-        let done_ns = self.now_ns();
         let failure = result.err();
-        self.log.made.push(Made { kind, attempt, due_ns, done_ns, failure: failure.clone() });
+        self.log.made.push(Made { done_ns: self.now_ns(), failure: failure.clone(), ..made });
         let Some(failure) = failure else { return };
         *self.log.errors.entry(failure.to_string()).or_insert(0) += 1;
         if failure == Failure::NotConnected {
@@ -183,7 +185,9 @@ impl Client {
         }
     }
 
-    fn converse(&mut self, kind: Kind, deadline: Instant) -> (Attempt, Result<(), Failure>) {
+    /// Makes an attempt over the connection that there is. A write that follows from a read is due when that is done, which
+    /// then counts for itself.
+    fn converse(&mut self, made: &mut Made, deadline: Instant) -> Result<(), Failure> {
         let mut turn = Turn {
             conversation: self.conversation.as_mut().expect("it is connected"),
             connection: self.connection,
@@ -195,8 +199,16 @@ impl Client {
             keys: &self.shared.keys,
             history: &mut self.log.history,
             own: &mut self.log.own,
+            doing: Attempt::Write,
+            read_done_ns: None,
         };
-        turn.attempt(kind)
+        let result = turn.attempt(made.kind);
+        made.attempt = turn.doing;
+        if let Some(done_ns) = turn.read_done_ns {
+            self.log.made.push(Made { attempt: Attempt::Read, done_ns, ..made.clone() });
+            (made.due_ns, made.begun_ns) = (done_ns, done_ns);
+        }
+        result
     }
 
     /// Makes sure of a connection: the home node first, then the others in their order.

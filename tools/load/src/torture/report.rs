@@ -50,6 +50,8 @@ pub struct Report {
     pub agreed_after_s: Option<f64>,
     /// Of writes.
     pub availability: Availability,
+    /// Of reads, those from which a write follows among them.
+    pub read_availability: Availability,
     /// Failed attempts by kind.
     pub errors: BTreeMap<String, u64>,
     /// Connections that were made anew.
@@ -62,18 +64,19 @@ pub struct Report {
     pub reads: Latency,
 }
 
-/// How often a write was answered in time.
+/// How often a write, or a read, was answered in time.
 #[derive(Debug, Default, Serialize)]
 pub struct Availability {
-    /// Writes while the client's node could reach enough others.
+    /// Of them, while the client's node could reach enough others.
     pub attempts: u64,
     /// Of them, done within a second.
     pub in_time: u64,
     /// Of them, in percent; 0 when there were none.
     pub percent: f64,
-    /// What became of the others, by kind; `late` is done after more than a second.
+    /// What became of the others, by kind: `late` was done after more than a second, `behind` within one after its client, which
+    /// still waited for an earlier answer, took it up.
     pub missed: BTreeMap<String, u64>,
-    /// Writes that met a time in which the client's node was down or could not reach enough others.
+    /// Such as met a time in which the client's node was down or could not reach enough others.
     pub apart: u64,
     /// Of those, done within a second.
     pub apart_in_time: u64,
@@ -156,20 +159,22 @@ impl Report {
             "checked  {} reads on the way, {} answers at the end; nodes agreed {agreed}",
             self.reads_checked, self.answers_compared
         )?;
-        let a = &self.availability;
-        writeln!(
-            out,
-            "writes   {:.4} % of {} done within 1 s while the client's node could reach enough others (the paper: {PAPER_PERCENT} %)",
-            a.percent, a.attempts
-        )?;
-        writeln!(
-            out,
-            "         {} of {} that met another time; nodes could reach enough others {:.2} % of the time",
-            a.apart_in_time, a.apart, a.reaching_percent
-        )?;
-        if !a.missed.is_empty() {
-            writeln!(out, "         the others: {}", listed(&a.missed))?;
+        for (name, a) in [("writes", &self.availability), ("reads", &self.read_availability)] {
+            writeln!(
+                out,
+                "{name:<8} {:.4} % of {} done within 1 s while the client's node could reach enough others",
+                a.percent, a.attempts
+            )?;
+            if !a.missed.is_empty() {
+                writeln!(out, "         the others: {}", listed(&a.missed))?;
+            }
+            writeln!(out, "         {} of {} that met another time", a.apart_in_time, a.apart)?;
         }
+        writeln!(
+            out,
+            "         nodes could reach enough others {:.2} % of the time; the paper: {PAPER_PERCENT} % of requests",
+            self.availability.reaching_percent
+        )?;
         let longest = self.longest_gap_ms.iter().copied().fold(0.0, f64::max);
         writeln!(
             out,
@@ -192,20 +197,21 @@ fn listed(counts: &BTreeMap<impl std::fmt::Display, u64>) -> String {
     if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
 }
 
-/// How available writes were.
+/// How available writes, or reads, were.
 ///
 /// A client's node needs `grace_ns` after it could not reach enough others until its failures count.
-pub fn availability(logs: &[Log], reach: &Reach, until_ns: u64, grace_ns: u64) -> Availability {
+pub fn availability(wanted: Attempt, logs: &[Log], reach: &Reach, (until_ns, grace_ns): (u64, u64)) -> Availability {
     let mut sum = Availability { reaching_percent: 100.0 * reach.share(until_ns), ..Availability::default() };
     for log in logs {
-        for made in writes(log) {
+        for made in log.made.iter().filter(|made| made.attempt == wanted) {
             let in_time = made.is_done() && made.done_ns - made.due_ns <= AVAILABLE_NS;
             let end = made.done_ns.min(made.due_ns + AVAILABLE_NS);
             if reach.holds(&log.nodes, made.due_ns.saturating_sub(grace_ns), end) {
                 sum.attempts += 1;
                 sum.in_time += u64::from(in_time);
                 if !in_time {
-                    let kind = made.failure.as_ref().map_or("late".to_owned(), ToString::to_string);
+                    let late = if made.done_ns - made.begun_ns <= AVAILABLE_NS { "behind" } else { "late" };
+                    let kind = made.failure.as_ref().map_or(late.to_owned(), ToString::to_string);
                     *sum.missed.entry(kind).or_insert(0) += 1;
                 }
             } else {
@@ -222,7 +228,8 @@ pub fn availability(logs: &[Log], reach: &Reach, until_ns: u64, grace_ns: u64) -
 pub fn longest_gap_ms(log: &Log, until_ns: u64) -> f64 {
     let mut last = 0;
     let mut longest = 0;
-    let done = writes(log).filter(|made| made.is_done()).map(|made| made.done_ns);
+    let is_done = |made: &&Made| made.attempt == Attempt::Write && made.is_done();
+    let done = log.made.iter().filter(is_done).map(|made| made.done_ns);
     for at in done.chain(std::iter::once(until_ns)) {
         longest = longest.max(at.saturating_sub(last));
         last = at;
@@ -244,10 +251,6 @@ pub fn verdicts(kinds: &[Kind], mut found: BTreeMap<Kind, Verdict>) -> BTreeMap<
     kinds.iter().map(|kind| (kind.name(), found.remove(kind).unwrap_or_default())).collect()
 }
 
-fn writes(log: &Log) -> impl Iterator<Item = &Made> {
-    log.made.iter().filter(|made| made.attempt == Attempt::Write)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,7 +261,7 @@ mod tests {
 
     fn made(due_ns: u64, done_ns: u64, is_done: bool) -> Made {
         let failure = (!is_done).then_some(Failure::Timeout);
-        Made { kind: Kind::Set, attempt: Attempt::Write, due_ns, done_ns, failure }
+        Made { kind: Kind::Set, attempt: Attempt::Write, due_ns, begun_ns: due_ns, done_ns, failure }
     }
 
     #[test]
@@ -277,16 +280,20 @@ mod tests {
                 made(15 * SECOND, 17 * SECOND, false),
                 made(19 * SECOND, 19 * SECOND + 5, true),
                 made(30 * SECOND, 30 * SECOND + 5, true),
+                Made { begun_ns: 32 * SECOND, ..made(30 * SECOND, 32 * SECOND + 5, true) },
+                Made { attempt: Attempt::Read, ..made(31 * SECOND, 31 * SECOND + 5, false) },
             ],
             ..Log::default()
         };
         let logs = [log];
-        let sum = availability(&logs, &reach, 40 * SECOND, 0);
-        assert_eq!(sum.missed, BTreeMap::from([("late".to_owned(), 1), ("timeout".to_owned(), 1)]));
-        let kind = availability(&logs, &reach, 40 * SECOND, 11 * SECOND);
-        assert_eq!((kind.attempts, kind.apart), (3, 3), "30 is 10 after the fault");
-        assert_eq!((sum.attempts, sum.in_time, sum.apart, sum.apart_in_time), (4, 2, 2, 1));
-        assert_eq!((sum.percent, sum.reaching_percent), (50.0, 87.5));
+        let sum = availability(Attempt::Write, &logs, &reach, (40 * SECOND, 0));
+        assert_eq!(sum.missed, ["behind", "late", "timeout"].map(|kind| (kind.to_owned(), 1)).into());
+        let kind = availability(Attempt::Write, &logs, &reach, (40 * SECOND, 11 * SECOND));
+        assert_eq!((kind.attempts, kind.apart), (3, 4), "30 is 10 after the fault");
+        assert_eq!((sum.attempts, sum.in_time, sum.apart, sum.apart_in_time), (5, 2, 2, 1));
+        assert_eq!((sum.percent, sum.reaching_percent), (40.0, 87.5));
+        let reads = availability(Attempt::Read, &logs, &reach, (40 * SECOND, 0));
+        assert_eq!((reads.attempts, reads.in_time, reads.apart), (1, 0, 0));
     }
 
     #[test]

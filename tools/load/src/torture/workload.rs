@@ -60,12 +60,12 @@ impl Keys {
     }
 }
 
-/// What an attempt was.
+/// What an attempt was, or how far it came: what is written from what was read is a read first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attempt {
     /// A read.
     Read,
-    /// A write or delete, with the reads that it needs.
+    /// A write or delete.
     Write,
 }
 
@@ -91,6 +91,10 @@ pub struct Turn<'a> {
     pub history: &'a mut History,
     /// What this client knows of its own keys.
     pub own: &'a mut Own,
+    /// What is being done.
+    pub doing: Attempt,
+    /// When the read of a read and a write had its answer, in nanoseconds since the run began.
+    pub read_done_ns: Option<u64>,
 }
 
 /// What is to be written.
@@ -102,13 +106,13 @@ struct Draft {
 }
 
 impl Turn<'_> {
-    /// Makes one attempt; says what it was, and whether it was done.
-    pub fn attempt(&mut self, kind: Kind) -> (Attempt, Result<(), Failure>) {
+    /// Makes one attempt; `doing` says what it was, or in what it failed.
+    pub fn attempt(&mut self, kind: Kind) -> Result<(), Failure> {
         match kind {
-            Kind::Set => (Attempt::Write, set::attempt(self)),
-            Kind::Siblings => (Attempt::Write, siblings::attempt(self)),
+            Kind::Set => set::attempt(self),
+            Kind::Siblings => siblings::attempt(self),
             Kind::Register => register::attempt(self),
-            Kind::Delete => (Attempt::Write, delete::attempt(self)),
+            Kind::Delete => delete::attempt(self),
         }
     }
 
@@ -124,11 +128,15 @@ impl Turn<'_> {
 
     /// All siblings of a key, with their context.
     fn versions(&mut self, key: Key) -> Result<(Vec<u8>, Vec<Sibling>), Failure> {
-        versions(self.conversation, key, &self.keys.run, self.deadline)
+        self.doing = Attempt::Read;
+        let versions = versions(self.conversation, key, &self.keys.run, self.deadline)?;
+        self.read_done_ns = Some(self.now_ns());
+        Ok(versions)
     }
 
     /// Sends a write, and notes it and its end.
     fn write(&mut self, draft: Draft, arguments: &[&[u8]]) -> Result<Answer, Failure> {
+        self.doing = Attempt::Write;
         let began_ns = self.now_ns();
         let answer = self.ask(arguments);
         let outcome = match &answer {

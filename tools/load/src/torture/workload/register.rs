@@ -5,14 +5,16 @@ use rand::Rng;
 use super::{Attempt, Draft, Failure, Kind, Turn, shown};
 use crate::torture::history::value;
 
-pub fn attempt(turn: &mut Turn<'_>) -> (Attempt, Result<(), Failure>) {
+pub fn attempt(turn: &mut Turn<'_>) -> Result<(), Failure> {
     let key = turn.keys.pick(Kind::Register, turn.random);
     if turn.random.random_bool(0.5) {
-        let found = shown(turn.conversation, key, &turn.keys.run, turn.deadline);
-        return (Attempt::Read, found.map(|siblings| turn.own.note_read(key, siblings)));
+        turn.doing = Attempt::Read;
+        let found = shown(turn.conversation, key, &turn.keys.run, turn.deadline)?;
+        turn.own.note_read(key, found);
+        return Ok(());
     }
     let id = turn.next_id();
     let draft = Draft { key, id: Some(id), seen: Vec::new(), is_blind: true };
-    let written = turn.write(draft, &[b"SET", &key.name(&turn.keys.run), &value(key, &[id])]);
-    (Attempt::Write, written.map(|_| ()))
+    turn.write(draft, &[b"SET", &key.name(&turn.keys.run), &value(key, &[id])])?;
+    Ok(())
 }
