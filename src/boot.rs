@@ -150,6 +150,7 @@ pub fn serve(config: Config) -> Result<(), BootError> {
     remove_layouts_but(&node.config, meta.layout)?;
     let links = links.zip(peer_listener).map(|(links, listener)| links.start(&node, listener)).transpose()?;
     let control = member.map(|member| Running::start(member, &node, &meta_file, &loading)).transpose()?;
+    control.iter().for_each(|control| control.wait_heard(&node));
     leave_loading(&node, &loading, Phase::Ready);
     let ended = run(&node, &reports);
     let told = control.map_or(Ok(()), Running::end);

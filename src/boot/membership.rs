@@ -24,6 +24,10 @@ use crate::secrets::ClusterSecrets;
 /// How long the own `announce-host` may have no address.
 const NAME_PATIENCE: Duration = Duration::from_secs(10);
 const NAME_RETRY: Duration = Duration::from_millis(200);
+/// How long a member that is back may wait for the others to answer before it takes clients, and how often it looks. Those that
+/// answer do so within a round trip or two.
+const HEARING_PATIENCE: Duration = Duration::from_millis(500);
+const HEARING_LOOK: Duration = Duration::from_millis(1);
 
 /// Where peers come: bound before the node knows who it is.
 pub(super) struct PeerSockets {
@@ -126,6 +130,20 @@ impl Running {
         let thread = control::start(setup)
             .map_err(|error| BootError::System(format!("the control plane does not start: {error}")))?;
         Ok(Self { thread, fatal })
+    }
+
+    /// Waits until every other member answers, for a while at most: a client that came before would be told that there are too
+    /// few.
+    pub(super) fn wait_heard(&self, node: &Node) {
+        let deadline = Instant::now() + HEARING_PATIENCE;
+        let silent = || node.view.get().active().filter(|member| !member.is_up).count();
+        while silent() > 0 && node.phase() == Phase::Loading {
+            if Instant::now() >= deadline {
+                tracing::warn!(silent = silent(), "clients are taken, although not every member answers");
+                return;
+            }
+            std::thread::sleep(HEARING_LOOK);
+        }
     }
 
     /// Tells the others that the node goes. Errors: it could not go on as a member.
