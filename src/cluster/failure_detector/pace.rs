@@ -79,7 +79,7 @@ impl Pace {
 
     /// Small clusters heal at once; of a large one somebody tries all the time.
     fn announce_down_us(&self) -> u64 {
-        (self.limits.announce_every_us / 32 * u64::from(self.bits) * 3).min(2 * self.limits.announce_every_us)
+        self.limits.announce_every_us / 32 * u64::from(self.bits)
     }
 
     /// How long to wait before this timer.
@@ -189,7 +189,7 @@ mod tests {
             ));
         }
         // Members, transmissions, tenths of a second, seconds.
-        assert_eq!(rows, [(1, 3, 40, 2), (3, 5, 40, 5), (10, 8, 48, 11), (100, 12, 84, 19), (1000, 17, 120, 28)]);
+        assert_eq!(rows, [(1, 3, 40, 0), (3, 5, 40, 1), (10, 8, 48, 3), (100, 12, 84, 6), (1000, 17, 120, 9)]);
         assert!(!pace.on_size(1001) && pace.on_size(1024));
     }
 
