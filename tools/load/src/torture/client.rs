@@ -37,7 +37,7 @@ pub struct Shared {
     pub epoch: Instant,
     /// When it ends.
     pub end: Instant,
-    /// How long a client waits for an attempt.
+    /// How long a client waits for an answer.
     pub patience: Duration,
     /// Attempts a second of each client; `None` = as fast as answers come.
     pub rate: Option<f64>,
@@ -165,10 +165,10 @@ impl Client {
 
     fn attempt(&mut self, due_ns: u64) {
         let kind = self.shared.kinds[self.random.random_range(0..self.shared.kinds.len())];
-        let (begun_ns, deadline) = (self.now_ns(), Instant::now() + self.shared.patience);
+        let begun_ns = self.now_ns();
         let mut made = Made { kind, attempt: Attempt::Write, due_ns, begun_ns, done_ns: 0, failure: None };
         let result = match self.connect() {
-            Ok(()) => self.converse(&mut made, deadline),
+            Ok(()) => self.converse(&mut made),
             Err(failure) => Err(failure),
         };
         let failure = result.err();
@@ -187,11 +187,11 @@ impl Client {
 
     /// Makes an attempt over the connection that there is. A write that follows from a read is due when that is done, which
     /// then counts for itself.
-    fn converse(&mut self, made: &mut Made, deadline: Instant) -> Result<(), Failure> {
+    fn converse(&mut self, made: &mut Made) -> Result<(), Failure> {
         let mut turn = Turn {
             conversation: self.conversation.as_mut().expect("it is connected"),
             connection: self.connection,
-            deadline,
+            patience: self.shared.patience,
             epoch: self.shared.epoch,
             random: &mut self.random,
             client: self.number,

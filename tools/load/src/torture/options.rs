@@ -96,7 +96,7 @@ pub struct Settings {
     pub rate: Option<f64>,
     /// Attempts at most.
     pub attempts_max: u64,
-    /// For one attempt.
+    /// For one answer.
     pub patience: Duration,
     /// Clients stay with their node.
     pub stays: bool,

@@ -18,6 +18,8 @@ use crate::report::text::write_table;
 
 /// A write is available when it is answered within this.
 const AVAILABLE_NS: u64 = 1_000_000_000;
+/// A client that takes an attempt up so late was held up by an earlier one; less is the scheduler's.
+const PUNCTUAL_NS: u64 = 5_000_000;
 /// What the authors of the design report, in percent, of requests answered in time over two years.
 const PAPER_PERCENT: f64 = 99.9995;
 
@@ -203,10 +205,17 @@ fn listed(counts: &BTreeMap<impl std::fmt::Display, u64>) -> String {
 pub fn availability(wanted: Attempt, logs: &[Log], reach: &Reach, (until_ns, grace_ns): (u64, u64)) -> Availability {
     let mut sum = Availability { reaching_percent: 100.0 * reach.share(until_ns), ..Availability::default() };
     for log in logs {
-        for made in log.made.iter().filter(|made| made.attempt == wanted) {
+        let mut busy_since_ns = 0;
+        for made in &log.made {
+            // What had to wait for earlier answers has met what those have met.
+            busy_since_ns = if made.begun_ns > made.due_ns + PUNCTUAL_NS { busy_since_ns } else { made.due_ns };
+            if made.attempt != wanted {
+                continue;
+            }
             let in_time = made.is_done() && made.done_ns - made.due_ns <= AVAILABLE_NS;
             let end = made.done_ns.min(made.due_ns + AVAILABLE_NS);
-            if reach.holds(&log.nodes, made.due_ns.saturating_sub(grace_ns), end) {
+            let from = made.due_ns.min(busy_since_ns).saturating_sub(grace_ns);
+            if reach.holds(&log.nodes, from, end) {
                 sum.attempts += 1;
                 sum.in_time += u64::from(in_time);
                 if !in_time {

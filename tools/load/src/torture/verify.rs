@@ -154,7 +154,7 @@ fn read_one(
     let deadline = Instant::now() + ANSWER_PATIENCE;
     match key.kind {
         Kind::Register => shown(open, key, run, deadline),
-        _ => versions(open, key, run, deadline).map(|(_, siblings)| siblings),
+        _ => versions(open, (key, &[]), run, deadline).map(|(_, siblings)| siblings),
     }
 }
 

@@ -8,7 +8,7 @@ mod set;
 mod siblings;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -75,8 +75,8 @@ pub struct Turn<'a> {
     pub conversation: &'a mut Conversation,
     /// Its number, unlike any other's.
     pub connection: u64,
-    /// When the client gives up.
-    pub deadline: Instant,
+    /// How long the client waits for an answer.
+    pub patience: Duration,
     /// When the run began.
     pub epoch: Instant,
     /// The client's.
@@ -117,7 +117,7 @@ impl Turn<'_> {
     }
 
     fn ask(&mut self, arguments: &[&[u8]]) -> Result<Answer, Failure> {
-        self.conversation.ask(arguments, self.deadline)
+        self.conversation.ask(arguments, Instant::now() + self.patience)
     }
 
     /// A fresh identifier.
@@ -128,8 +128,21 @@ impl Turn<'_> {
 
     /// All siblings of a key, with their context.
     fn versions(&mut self, key: Key) -> Result<(Vec<u8>, Vec<Sibling>), Failure> {
+        self.read(key, &[])
+    }
+
+    /// The same for whoever can do with less: where fewer than R owners answer, what one has.
+    fn versions_of_any(&mut self, key: Key) -> Result<(Vec<u8>, Vec<Sibling>), Failure> {
+        match self.read(key, &[]) {
+            Err(Failure::Refused(code)) if code == "TRYAGAIN" => self.read(key, &[b"R", b"1"]),
+            result => result,
+        }
+    }
+
+    fn read(&mut self, key: Key, options: &[&[u8]]) -> Result<(Vec<u8>, Vec<Sibling>), Failure> {
         self.doing = Attempt::Read;
-        let versions = versions(self.conversation, key, &self.keys.run, self.deadline)?;
+        let deadline = Instant::now() + self.patience;
+        let versions = versions(self.conversation, (key, options), &self.keys.run, deadline)?;
         self.read_done_ns = Some(self.now_ns());
         Ok(versions)
     }
@@ -156,14 +169,16 @@ impl Turn<'_> {
     }
 }
 
-/// Asks for all siblings of a key: the context first, then the values.
+/// Asks for all siblings of a key, with these options: the context first, then the values.
 pub fn versions(
     conversation: &mut Conversation,
-    key: Key,
+    (key, options): (Key, &[&[u8]]),
     run: &str,
     deadline: Instant,
 ) -> Result<(Vec<u8>, Vec<Sibling>), Failure> {
-    let Answer::Values(values) = conversation.ask(&[b"DYN.GET", &key.name(run)], deadline)? else {
+    let name = key.name(run);
+    let arguments: Vec<&[u8]> = [b"DYN.GET", &name[..]].into_iter().chain(options.iter().copied()).collect();
+    let Answer::Values(values) = conversation.ask(&arguments, deadline)? else {
         return Err(Failure::Malformed);
     };
     let mut values = values.into_iter();

@@ -1,5 +1,7 @@
 //! Plain SET and GET of values that are written once.
 
+use std::time::Instant;
+
 use rand::Rng;
 
 use super::{Attempt, Draft, Failure, Kind, Turn, shown};
@@ -9,7 +11,7 @@ pub fn attempt(turn: &mut Turn<'_>) -> Result<(), Failure> {
     let key = turn.keys.pick(Kind::Register, turn.random);
     if turn.random.random_bool(0.5) {
         turn.doing = Attempt::Read;
-        let found = shown(turn.conversation, key, &turn.keys.run, turn.deadline)?;
+        let found = shown(turn.conversation, key, &turn.keys.run, Instant::now() + turn.patience)?;
         turn.own.note_read(key, found);
         return Ok(());
     }
