@@ -31,6 +31,15 @@ use table::Command;
 /// A command's arguments, its name first.
 pub type Args<'a> = &'a [&'a [u8]];
 
+/// The argument of an option that is on or off. The error is the reply.
+fn yes_or_no(option: &str, argument: &[u8]) -> Result<bool, String> {
+    match argument.to_ascii_lowercase().as_slice() {
+        b"yes" => Ok(true),
+        b"no" => Ok(false),
+        _ => Err(format!("ERR {option} must be yes or no")),
+    }
+}
+
 /// Runs a data command on the core that owns its key.
 #[inline]
 pub fn run<'v, K: Keys<'v>>(command: Command, data: &mut Data<'_, K>, key: &Key<'_>, args: Args<'v>) -> Outcome {

@@ -9,6 +9,8 @@ pub struct Counters {
     pub gets: u64,
     /// Clients' commands that were passed to an owner.
     pub forwards: u64,
+    /// Repeatable writes that were passed to another owner because the first did not say what became of them.
+    pub forwards_again: u64,
     /// Commands of other nodes' clients that were coordinated here.
     pub forwarded: u64,
     /// Writes that this node coordinated without being an owner.

@@ -65,6 +65,10 @@ pub struct Put<'a> {
     /// What [`crate::effect::Answer::Written`] said of `own_last`: nothing stood beside it, so whatever its actor stamped
     /// before it was replaced, and all of that counts as seen too.
     pub own_is_alone: bool,
+    /// Whether more than one owner may carry it out, when the first does not say what became of it: at worst the value stands
+    /// beside itself. Only of a write with a context (asserted): a blind one would replace what was written meanwhile (rule S8).
+    /// A delete with a context always is.
+    pub is_repeatable: bool,
     /// Answers to wait for.
     pub quorum: Quorum,
     /// On the steady clock; after it the client is told that the outcome is not known.

@@ -58,6 +58,26 @@ pub(crate) struct PutCommand<'a> {
     pub(crate) write: WriteRef<'a>,
     pub(crate) quorum: Quorum,
     pub(crate) deadline_us: u64,
+    pub(crate) repetition: Repetition,
+}
+
+/// Whether several owners may carry a write out.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repetition {
+    /// No.
+    #[default]
+    Forbidden,
+    /// Yes.
+    Allowed,
+    /// One that was asked before may have.
+    Suspected,
+}
+
+impl Repetition {
+    /// What the client is told when nothing is carried out now.
+    pub(crate) fn refusal(self, failure: Failure) -> Failure {
+        if self == Self::Suspected { Failure::InDoubt } else { failure }
+    }
 }
 
 /// One write.
@@ -84,6 +104,7 @@ pub(crate) struct Put {
     copies: Copies,
     stamped: Option<Composed>,
     is_answered: bool,
+    repetition: Repetition,
 }
 
 impl Put {
@@ -99,7 +120,7 @@ impl Put {
         self.bytes = key.bytes.len() + command.write.value.map_or(0, <[u8]>::len);
         self.seen.clear();
         self.loaded.clear();
-        (self.loads, self.stamped, self.is_answered) = (0, None, false);
+        (self.loads, self.stamped, self.is_answered, self.repetition) = (0, None, false, command.repetition);
         turn.common.counters.puts += 1;
     }
 
@@ -351,7 +372,7 @@ impl Put {
         assert!(self.stamped.is_none() && !self.is_answered, "what was sent is not refused");
         self.is_answered = true;
         self.phase = Phase::Done;
-        turn.answer_failed((self.origin, self.partition), failure);
+        turn.answer_failed((self.origin, self.partition), self.repetition.refusal(failure));
     }
 
     /// The end: large buffers go back.

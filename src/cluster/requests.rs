@@ -115,7 +115,10 @@ impl Requests {
     /// Coordinates a write here.
     pub(crate) fn coordinate_put(&mut self, turn: &mut Turn<'_>, command: &PutCommand<'_>) {
         let Some(id) = self.puts.claim() else {
-            turn.answer_failed((command.origin, command.write.key.partition), Failure::Busy);
+            turn.answer_failed(
+                (command.origin, command.write.key.partition),
+                command.repetition.refusal(Failure::Busy),
+            );
             return;
         };
         let put = self.puts.get(id).expect("claimed just now");
@@ -242,9 +245,11 @@ impl Requests {
             let may_keep = list.owners.contains(&node) || list.fallbacks().any(|fallback| fallback == node);
             if may_keep && turn.store.takes_writes() {
                 self.coordinate_put(turn, &command);
+                // One event may bring several here: the next of this key has to see what this one stores (rule S2).
+                self.line.hold(command.write.key.hash);
             } else {
                 let failure = if may_keep { Failure::NotCoordinating } else { Failure::NoReplicas };
-                turn.answer_failed((command.origin, partition), failure);
+                turn.answer_failed((command.origin, partition), command.repetition.refusal(failure));
             }
         } else {
             self.coordinate_get(turn, &forward.get_command());

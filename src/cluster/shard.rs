@@ -22,7 +22,7 @@ use crate::limits::Limits;
 use crate::message::{ForwardOutcome, ForwardPut, Header, Message, NotCarriedOut, Unverified};
 use crate::mutation::{Mutation, mutated};
 use crate::pair_facts::{PairFact, PairFacts};
-use crate::put::PutCommand;
+use crate::put::{PutCommand, Repetition};
 use crate::read_repair::Rate;
 use crate::refill::Refill;
 use crate::replica::{Replica, is_owner};
@@ -200,6 +200,9 @@ impl Shard {
 
 impl Parts {
     fn on_put(&mut self, turn: &mut Turn<'_>, put: &Put<'_>) {
+        assert!(!put.is_repeatable || put.context.is_some(), "a blind write is carried out once");
+        let is_repeatable = put.is_repeatable || (put.value.is_none() && put.context.is_some());
+        let repetition = if is_repeatable { Repetition::Allowed } else { Repetition::Forbidden };
         let write = WriteRef {
             key: put.key,
             value: put.value,
@@ -210,7 +213,7 @@ impl Parts {
             own_is_alone: put.own_is_alone,
         };
         let (origin, quorum, deadline_us) = (Origin::Client(put.client), put.quorum, put.deadline_us);
-        self.requests.on_put(turn, &PutCommand { origin, write, quorum, deadline_us });
+        self.requests.on_put(turn, &PutCommand { origin, write, quorum, deadline_us, repetition });
     }
 
     fn on_get(&mut self, turn: &mut Turn<'_>, get: &Get<'_>) {
@@ -340,7 +343,7 @@ impl Parts {
             own: put.own_last,
             own_is_alone: put.own_is_alone,
         };
-        let command = PutCommand { origin, write, quorum: put.quorum, deadline_us };
+        let command = PutCommand { origin, write, quorum: put.quorum, deadline_us, repetition: Repetition::Forbidden };
         let bytes = put.key.len() + put.value.map_or(0, <[u8]>::len);
         if !self.requests.has_room(turn, bytes) {
             turn.answer_failed((origin, partition), Failure::Busy);

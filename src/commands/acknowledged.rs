@@ -7,9 +7,9 @@
 use annulus_cluster::event::Quorum;
 use annulus_net::resp::{Protocol, writer};
 
-use super::Args;
 use super::data::parse_integer;
 use super::session::{SessionCommand, ok};
+use super::{Args, yes_or_no};
 use crate::config::Durability;
 use crate::consistency::{Bounds, Consistency, Count};
 
@@ -49,12 +49,10 @@ fn parse_consistency(
         if let Some(count) = Count::named(name) {
             consistency.set(count, bounds.read(count, value)?);
         } else if name.eq_ignore_ascii_case(b"ATTRIBUTES") {
-            consistency.attributes = match value.to_ascii_lowercase().as_slice() {
-                b"yes" if protocol == Protocol::Resp3 => true,
-                b"yes" => return Err("ERR only RESP3 has attributes: send HELLO 3 first".to_owned()),
-                b"no" => false,
-                _ => return Err("ERR ATTRIBUTES must be yes or no".to_owned()),
-            };
+            consistency.attributes = yes_or_no("ATTRIBUTES", value)?;
+            if consistency.attributes && protocol != Protocol::Resp3 {
+                return Err("ERR only RESP3 has attributes: send HELLO 3 first".to_owned());
+            }
         } else {
             let name = String::from_utf8_lossy(&name[..name.len().min(32)]);
             return Err(format!("ERR DYN.CONSISTENCY has no option '{name}'; it has R, W, PR, PW, DW and ATTRIBUTES"));

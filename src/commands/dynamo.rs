@@ -37,6 +37,8 @@ pub enum Wanted<'v> {
         expires_at_ms: u64,
         /// What the client has seen; `None` is a blind write.
         seen: Option<Token>,
+        /// More than one owner may carry it out; only of a value with a context.
+        is_repeatable: bool,
     },
 }
 
@@ -81,11 +83,17 @@ pub fn parse<'v>(command: Command, args: Args<'v>, circumstances: Circumstances)
             };
             let seen = options.context.map(|text| Token::decode(text, hash)).transpose();
             let seen = seen.map_err(|error| format!("ERR {error}: read the key with DYN.GET for another"))?;
+            let is_repeatable = options.is_repeatable.unwrap_or(false);
+            if is_repeatable && seen.is_none() {
+                return Err(
+                    "ERR REPEATABLE needs a CONTEXT: without one it would replace what is written meanwhile".into()
+                );
+            }
             let is_over = (1..=now_ms).contains(&expires_at_ms);
             match args.get(2).filter(|_| command == Command::DynPut && !is_over) {
-                Some(value) => Wanted::Write { value: Some(*value), expires_at_ms, seen },
+                Some(value) => Wanted::Write { value: Some(*value), expires_at_ms, seen, is_repeatable },
                 // As with SET, a value whose expiry has come is none.
-                None => Wanted::Write { value: None, expires_at_ms: 0, seen },
+                None => Wanted::Write { value: None, expires_at_ms: 0, seen, is_repeatable },
             }
         }
         other => unreachable!("{other:?} is none of these commands"),

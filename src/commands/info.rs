@@ -208,6 +208,7 @@ fn replication(lines: &mut Lines, context: &SessionCommand<'_>) {
         ("replicated_puts", Metric::ReplicatedPuts),
         ("replicated_gets", Metric::ReplicatedGets),
         ("forwards", Metric::Forwards),
+        ("forwards_again", Metric::ForwardsAgain),
         ("in_doubt", Metric::InDoubt),
         ("no_replicas", Metric::NoReplicas),
         ("read_timeouts", Metric::ReadTimeouts),

@@ -16,6 +16,7 @@ const FIGURES: [Figure; REPLICATION_METRICS] = [
     (Metric::ReplicatedPuts, |counters| counters.puts),
     (Metric::ReplicatedGets, |counters| counters.gets),
     (Metric::Forwards, |counters| counters.forwards),
+    (Metric::ForwardsAgain, |counters| counters.forwards_again),
     (Metric::Forwarded, |counters| counters.forwarded),
     (Metric::FallbackPuts, |counters| counters.fallback_puts),
     (Metric::SloppyCopies, |counters| counters.sloppy_copies),

@@ -100,6 +100,7 @@ metrics! {
     Counter ReplicatedPuts "replicated_puts" "Clients' writes that this core coordinated";
     Counter ReplicatedGets "replicated_gets" "Clients' reads that this core coordinated";
     Counter Forwards "forwards" "Clients' commands that were passed to an owner";
+    Counter ForwardsAgain "forwards_again" "Repeatable writes that were passed to another owner because the first did not say what became of them";
     Counter Forwarded "forwarded" "Commands of other nodes' clients that were coordinated here";
     Counter FallbackPuts "fallback_puts" "Writes that this core coordinated without owning the partition";
     Counter SloppyCopies "sloppy_copies" "Copies that went to a fallback";

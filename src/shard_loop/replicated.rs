@@ -212,6 +212,7 @@ impl<D: Disk> ShardLoop<D> {
             context: context.as_ref(),
             own_last: own.map(|(dot, _)| dot),
             own_is_alone: own.is_some_and(|(_, is_alone)| is_alone),
+            is_repeatable: false,
             quorum: self.quorum(request.asker),
             deadline_us: self.deadline_us(),
         };
@@ -339,7 +340,7 @@ impl<D: Disk> ShardLoop<D> {
                 let own_last = own.map(|(dot, _)| dot);
                 self.tell(Event::Get(Get { client, key, own_last, quorum, deadline_us }));
             }
-            Wanted::Write { value, expires_at_ms, seen } => {
+            Wanted::Write { value, expires_at_ms, seen, is_repeatable } => {
                 let underway = Underway { to, client, hash: key.hash, stage: Stage::Writing };
                 let client = self.replication.commands.insert(underway);
                 // With a context only what came with it was seen.
@@ -357,6 +358,7 @@ impl<D: Disk> ShardLoop<D> {
                     context,
                     own_last,
                     own_is_alone,
+                    is_repeatable: *is_repeatable,
                     quorum,
                     deadline_us,
                 };

@@ -2,14 +2,16 @@
 //!
 //! Invariant: no option is taken twice, and counts are within their bounds.
 
-use crate::commands::Args;
 use crate::commands::expiry::{From, Unit};
 use crate::commands::table::Command;
+use crate::commands::{Args, yes_or_no};
 use crate::consistency::{Bounds, Consistency, Count};
 
 pub(super) struct Options<'v> {
     /// The text of a context.
     pub(super) context: Option<&'v [u8]>,
+    /// Whether more than one owner may carry the write out.
+    pub(super) is_repeatable: Option<bool>,
     /// An expiry that is not read yet.
     pub(super) expiry: Option<(&'v [u8], Unit, From)>,
     /// What the connection has said, and the command instead of it.
@@ -23,7 +25,7 @@ impl<'v> Options<'v> {
         arguments: Args<'v>,
         (consistency, bounds): (Consistency, Bounds),
     ) -> Result<Self, String> {
-        let mut options = Self { context: None, expiry: None, consistency };
+        let mut options = Self { context: None, is_repeatable: None, expiry: None, consistency };
         let mut counted = [false; Count::ALL.len()];
         let (pairs, rest) = arguments.as_chunks::<2>();
         for &[name, argument] in pairs {
@@ -34,6 +36,9 @@ impl<'v> Options<'v> {
                 }
                 None if is_named(name, "CONTEXT") && command != Command::DynGet => {
                     options.context.replace(argument).is_none()
+                }
+                None if is_named(name, "REPEATABLE") && command == Command::DynPut => {
+                    options.is_repeatable.replace(yes_or_no("REPEATABLE", argument)?).is_none()
                 }
                 None => match expiry(name).filter(|_| command == Command::DynPut) {
                     Some((unit, from)) => options.expiry.replace((argument, unit, from)).is_none(),
@@ -77,7 +82,7 @@ fn expiry(name: &[u8]) -> Option<(Unit, From)> {
 fn unknown(command: Command, name: &[u8]) -> String {
     let (title, options) = match command {
         Command::DynGet => ("DYN.GET", "R and PR"),
-        Command::DynPut => ("DYN.PUT", "CONTEXT, W, PW, DW, EX, PX, EXAT and PXAT"),
+        Command::DynPut => ("DYN.PUT", "CONTEXT, REPEATABLE, W, PW, DW, EX, PX, EXAT and PXAT"),
         _ => ("DYN.DEL", "CONTEXT, R, W, PR, PW and DW"),
     };
     let name = String::from_utf8_lossy(&name[..name.len().min(32)]);

@@ -73,21 +73,28 @@ fn a_command_is_read_with_its_options() {
         assert_eq!(parsed.unwrap().consistency, with(&[(Count::R, 3), (Count::Pr, 0)]));
     });
     ask("DYN.PUT k v", |parsed| {
-        let wanted = Wanted::Write { value: Some(b"v"), expires_at_ms: 0, seen: None };
+        let wanted = Wanted::Write { value: Some(b"v"), expires_at_ms: 0, seen: None, is_repeatable: false };
         assert_eq!(parsed, Ok(Parsed { wanted, consistency: base }));
     });
     let token = Token { context: context(&[5, 9]), own: Some(dot(7)) };
     ask(&format!("DYN.PUT k v EX 10 W 1 CONTEXT {} DW 0 PW 2", text_of(&token)), |parsed| {
-        let wanted = Wanted::Write { value: Some(b"v"), expires_at_ms: NOW + 10_000, seen: Some(token) };
+        let wanted =
+            Wanted::Write { value: Some(b"v"), expires_at_ms: NOW + 10_000, seen: Some(token), is_repeatable: false };
         let consistency = with(&[(Count::W, 1), (Count::Pw, 2), (Count::Dw, 0)]);
         assert_eq!(parsed, Ok(Parsed { wanted, consistency }));
     });
     ask("DYN.DEL k CONTEXT \"\" R 1", |parsed| {
-        let wanted = Wanted::Write { value: None, expires_at_ms: 0, seen: Some(Token::default()) };
+        let wanted =
+            Wanted::Write { value: None, expires_at_ms: 0, seen: Some(Token::default()), is_repeatable: false };
         assert_eq!(parsed, Ok(Parsed { wanted, consistency: with(&[(Count::R, 1)]) }));
     });
+    ask("DYN.PUT k v CONTEXT \"\" REPEATABLE yes", |parsed| {
+        let seen = Some(Token::default());
+        let wanted = Wanted::Write { value: Some(b"v"), expires_at_ms: 0, seen, is_repeatable: true };
+        assert_eq!(parsed, Ok(Parsed { wanted, consistency: base }));
+    });
     ask("DYN.PUT k v PXAT 5", |parsed| {
-        let wanted = Wanted::Write { value: None, expires_at_ms: 0, seen: None };
+        let wanted = Wanted::Write { value: None, expires_at_ms: 0, seen: None, is_repeatable: false };
         assert_eq!(parsed.unwrap().wanted, wanted, "it has expired");
     });
 }
@@ -102,9 +109,18 @@ fn what_is_wrong_is_named() {
         ("DYN.GET k R 1 r 2", "ERR syntax error"),
         ("DYN.PUT k v EX 1 PX 1", "ERR syntax error"),
         ("DYN.PUT k v CONTEXT \"\" CONTEXT \"\"", "ERR syntax error"),
+        ("DYN.PUT k v CONTEXT \"\" REPEATABLE 1", "ERR REPEATABLE must be yes or no"),
+        ("DYN.PUT k v CONTEXT \"\" REPEATABLE no REPEATABLE no", "ERR syntax error"),
+        (
+            "DYN.PUT k v REPEATABLE yes",
+            "ERR REPEATABLE needs a CONTEXT: without one it would replace what is written meanwhile",
+        ),
         ("DYN.GET k W 1", "ERR DYN.GET has no option 'W'; it has R and PR"),
         ("DYN.GET k CONTEXT x", "ERR DYN.GET has no option 'CONTEXT'; it has R and PR"),
-        ("DYN.PUT k v R 1", "ERR DYN.PUT has no option 'R'; it has CONTEXT, W, PW, DW, EX, PX, EXAT and PXAT"),
+        (
+            "DYN.PUT k v R 1",
+            "ERR DYN.PUT has no option 'R'; it has CONTEXT, REPEATABLE, W, PW, DW, EX, PX, EXAT and PXAT",
+        ),
         ("DYN.DEL k EX 1", "ERR DYN.DEL has no option 'EX'; it has CONTEXT, R, W, PR, PW and DW"),
         ("DYN.PUT k v EX 0", "ERR invalid expire time in 'dyn.put' command"),
         ("DYN.PUT k v EX x", "ERR value is not an integer or out of range"),

@@ -10,8 +10,8 @@ pub(super) static KEYS: &[Row] = rows! { String:
             "Returns the context of a key and the values of all its siblings, the newest first.")
         .access(RO | ACCESS);
     "dyn.put" -3 (1 1 1) [WRITE DENYOOM] "0.1.0"
-        => served(DynPut, Protocol, "key value [CONTEXT context] [W count] [PW count] [DW count] [EX seconds | \
-            PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds]", "O(N) for N siblings",
+        => served(DynPut, Protocol, "key value [CONTEXT context] [REPEATABLE <yes | no>] [W count] [PW count] [DW count] \
+            [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds]", "O(N) for N siblings",
             "Sets the value of a key in place of the siblings that the context has seen, and returns the new context.")
         .access(OW | UPDATE);
     "dyn.del" -2 (1 1 1) [WRITE FAST] "0.1.0"

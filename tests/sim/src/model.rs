@@ -85,6 +85,8 @@ pub struct Op {
     pub own_last: Option<WriteIndex>,
     /// Whether nothing stood beside that.
     pub own_is_alone: bool,
+    /// Whether it may be executed more than once.
+    pub is_repeatable: bool,
     /// Answers that it wants.
     pub quorum: Quorum,
     /// When it began.

@@ -8,6 +8,7 @@ mod facts;
 mod once;
 mod oracle;
 mod orders;
+mod passed_on;
 mod random;
 mod refilling;
 mod scripts;

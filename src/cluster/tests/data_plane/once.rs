@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use annulus_cluster::effect::Failure;
 use annulus_cluster::event::StoreFailure;
-use annulus_object::Dot;
+use annulus_object::{Context, Dot};
 
 use crate::orders::{Choices, explore};
 use crate::world::{Told, Wish, World, values};
@@ -99,6 +99,24 @@ fn a_write_that_is_passed_on_is_executed_once_in_every_order() {
         });
         assert!(walks > 40 && written > 20 && in_doubt > 0, "{walks} walks, {written} written, {in_doubt} in doubt");
     }
+}
+
+#[test]
+fn a_repeatable_write_that_is_passed_on_is_acknowledged_in_every_order() {
+    let mut counts = [0; 3];
+    let walks = explore(|choices| {
+        let mut world = World::new(4);
+        let context = Some(Context::default());
+        let put = world.put(3, b"k", &Wish { value: Some(b"v"), context, is_repeatable: true, ..Wish::default() });
+        walk(&mut world, choices, (2, true));
+        world.wait_in_steps(1100, 110);
+        let Told::Written { dot, .. } = world.told[&put] else { panic!("{:?}", world.told[&put]) };
+        let there = dots(&world);
+        assert!(there.contains(&dot), "{dot:?} was acknowledged: {there:?}");
+        counts[there.len()] += 1;
+        assert!((0..4).all(|index| world.nodes[index].shard.as_ref().unwrap().in_flight().0 == 0));
+    });
+    assert!(walks > 40 && counts[1] > counts[2] && counts[2] > 0, "executed once, and twice: {counts:?}");
 }
 
 #[test]

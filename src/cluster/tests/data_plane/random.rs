@@ -176,7 +176,12 @@ impl Run {
         let (wish, seen) = match kind % 8 {
             // A client that has seen nothing.
             0 => {
-                let wish = Wish { value: Some(&value), context: Some(Context::default()), ..Wish::default() };
+                let wish = Wish {
+                    value: Some(&value),
+                    context: Some(Context::default()),
+                    is_repeatable: true,
+                    ..Wish::default()
+                };
                 (wish, Seen { context: Some([].into()), own: None })
             }
             // With what was read, or what an earlier write gave.
@@ -186,6 +191,7 @@ impl Run {
                     value: Some(&value),
                     context: Some(memory.context.clone()),
                     own_last: own,
+                    is_repeatable: true,
                     ..Wish::default()
                 };
                 (wish, Seen { context: Some(memory.seen), own: own.map(|own| own.0) })

@@ -200,7 +200,12 @@ impl Script {
             "new" => Wish { value, context: Some(Context::default()), ..Wish::default() },
             "touch" => {
                 let (value, made_by) = memory.shown.as_ref().expect("it has read");
-                Wish { value: Some(value), value_dot: Some(*made_by), context: memory.context.clone(), own_last: None }
+                Wish {
+                    value: Some(value),
+                    value_dot: Some(*made_by),
+                    context: memory.context.clone(),
+                    ..Wish::default()
+                }
             }
             _ => {
                 let own = memory.own.map(|own| own.0);

@@ -145,6 +145,7 @@ pub struct Wish<'a> {
     pub value_dot: Option<Dot>,
     pub context: Option<Context>,
     pub own_last: Option<(Dot, bool)>,
+    pub is_repeatable: bool,
 }
 
 impl World {
@@ -268,6 +269,7 @@ impl World {
             context: wish.context.as_ref(),
             own_last: wish.own_last.map(|own| own.0),
             own_is_alone: wish.own_last.is_some_and(|own| own.1),
+            is_repeatable: wish.is_repeatable,
             quorum: self.quorum,
             deadline_us: self.steady_us + DEADLINE_US,
         };

@@ -150,6 +150,7 @@ impl Coordinator {
             context: None,
             own_last: None,
             own_is_alone: false,
+            is_repeatable: false,
             quorum: quorum(),
             deadline_us: self.steady_us + 1_000_000,
         };

@@ -45,6 +45,7 @@ impl Bench {
             context: context.map(std::rc::Rc::new),
             own_last,
             own_is_alone: true,
+            is_repeatable: false,
             quorum: Quorum { n: 3, r: 2, w: 2, pr: 2, pw: 2, dw: 2 },
             invoked: self.clock,
             due: None,

@@ -135,10 +135,8 @@ impl Model {
         }
         let is_open = |op: &&OpId| {
             let op = self.op(**op);
-            op.due.is_some()
-                && op.writes.is_empty()
-                && !is_refused(op.outcome)
-                && !matches!(op.outcome, Outcome::Written(_))
+            let is_executed = !op.writes.is_empty() || matches!(op.outcome, Outcome::Written(_));
+            op.due.is_some() && !is_refused(op.outcome) && (!is_executed || op.is_repeatable)
         };
         let open: Vec<OpId> = self.key(storing.key).deletes.iter().filter(is_open).copied().collect();
         if open.is_empty() {
@@ -162,8 +160,8 @@ impl Model {
             let text = format!("#{op} was refused, and n{} executes it", storing.node);
             return Err(Violation::new(Promise::NothingInvented, key, text));
         }
-        if known.writes.len() > 1 && known.context.is_none() {
-            let text = format!("the blind write #{op} is executed again, by n{}", storing.node);
+        if known.writes.len() > 1 && !known.is_repeatable {
+            let text = format!("#{op}, which is not repeatable, is executed again, by n{}", storing.node);
             return Err(Violation::new(Promise::Once, key, text));
         }
         Ok(())

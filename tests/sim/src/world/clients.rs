@@ -63,6 +63,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             value.clear();
         }
         self.tell_op(client, node, id, &wanted);
+        let is_repeatable = wanted.context.is_some() && (wanted.kind == Kind::Delete || id.is_multiple_of(2));
         let (context, meaning) = wanted.context.map(|held| (held.context, held.seen)).unzip();
         let op = Op {
             client,
@@ -72,6 +73,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
             context: meaning,
             own_last: wanted.own_last.map(|own| own.write),
             own_is_alone: wanted.own_last.is_some_and(|own| own.is_alone),
+            is_repeatable,
             quorum: wanted.quorum,
             invoked: self.now,
             due: None,
@@ -137,7 +139,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
         let known = Key { bytes: &bytes, partition: key.partition, hash: key.hash };
         let now = machine.clock.read(self.now);
         let deadline_us = now.steady_us + self.shape.deadline;
-        let (client, quorum) = (ClientToken(id.into()), op.quorum);
+        let (client, quorum, is_repeatable) = (ClientToken(id.into()), op.quorum, op.is_repeatable);
         let cores = machine.cores.len();
         let own = usize::from(core_of(key.partition, self.ring.partitions(), cores as u16));
         let core = if mutated(Mutation::AnyCoreStamps) { id as usize % cores } else { own };
@@ -156,6 +158,7 @@ impl<D: Disk, P: Protocol<Watched<D::Core>>> World<D, P> {
                 context,
                 own_last,
                 own_is_alone,
+                is_repeatable,
                 quorum,
                 deadline_us,
             })
