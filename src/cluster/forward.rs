@@ -108,6 +108,11 @@ impl Forward {
         self.is_put
     }
 
+    /// The key's hash, if it is a write.
+    pub(crate) fn hash_of_put(&self) -> Option<u128> {
+        self.is_put.then(|| self.key().hash)
+    }
+
     /// The command, to be coordinated here.
     pub(crate) fn put_command(&self) -> PutCommand<'_> {
         let (origin, quorum, deadline_us) = (self.origin, self.quorum, self.deadline_us);

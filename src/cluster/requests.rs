@@ -8,18 +8,20 @@
 
 use crate::effect::Failure;
 use crate::event::{Now, StoreFailure};
-use crate::forward::{Forward, Next};
+use crate::forward::Forward;
 use crate::get::{Get, GetCommand, Phase as GetPhase};
 use crate::ids::NodeId;
 use crate::limits::Limits;
 use crate::line::Line;
-use crate::message::{ForwardOutcome, WriteOutcome};
+use crate::message::WriteOutcome;
 use crate::mutation::{Mutation, mutated};
 use crate::put::{Phase as PutPhase, Put, PutCommand};
 use crate::slab::{Handle, Kind, Slab};
 use crate::timers::Timers;
 use crate::turn::Turn;
 use crate::versions::VersionsView;
+
+mod passed_on;
 
 /// All commands of a core.
 pub(crate) struct Requests {
@@ -212,51 +214,6 @@ impl Requests {
         }
     }
 
-    fn after_forward(&mut self, turn: &mut Turn<'_>, mut id: Handle, next: Next) {
-        if next == Next::Again {
-            id = self.forwards.renew(id);
-            self.forwards.get(id).expect("it is under way").send_again(turn, id, &mut self.number);
-        }
-        let forward = self.forwards.get(id).expect("it is under way");
-        if matches!(next, Next::Wait | Next::Again) {
-            self.forward_timers.set(id.slot(), forward.wake_us);
-            return;
-        }
-        turn.common.counters.forwards += 1;
-        turn.common.request_bytes -= forward.bytes;
-        if next == Next::Coordinate {
-            self.coordinate_as_fallback(turn, id);
-        }
-        let forward = self.forwards.get(id).expect("it is under way");
-        forward.shrink(turn.common.limits.buffer_keep_bytes);
-        self.forward_timers.clear(id.slot());
-        self.forwards.release(id);
-    }
-
-    /// No owner is left that could be asked.
-    fn coordinate_as_fallback(&mut self, turn: &mut Turn<'_>, id: Handle) {
-        // Taken out, since what it becomes is in another slab.
-        let forward = std::mem::take(self.forwards.get(id).expect("it is under way"));
-        if forward.is_put() {
-            let command = forward.put_command();
-            let partition = command.write.key.partition;
-            let list = turn.preference_list(partition, command.quorum.n);
-            let node = turn.common.node;
-            let may_keep = list.owners.contains(&node) || list.fallbacks().any(|fallback| fallback == node);
-            if may_keep && turn.store.takes_writes() {
-                self.coordinate_put(turn, &command);
-                // One event may bring several here: the next of this key has to see what this one stores (rule S2).
-                self.line.hold(command.write.key.hash);
-            } else {
-                let failure = if may_keep { Failure::NotCoordinating } else { Failure::NoReplicas };
-                turn.answer_failed((command.origin, partition), command.repetition.refusal(failure));
-            }
-        } else {
-            self.coordinate_get(turn, &forward.get_command());
-        }
-        *self.forwards.get(id).expect("it is under way") = forward;
-    }
-
     /// Something that the store was asked for on behalf of a write has ended.
     pub(crate) fn on_stored(
         &mut self,
@@ -326,23 +283,6 @@ impl Requests {
         }
     }
 
-    /// An owner has dealt with a command that was passed to it.
-    pub(crate) fn on_forward_outcome(
-        &mut self,
-        turn: &mut Turn<'_>,
-        id: Handle,
-        from: NodeId,
-        outcome: &ForwardOutcome<'_>,
-    ) {
-        match self.forwards.get(id) {
-            Some(forward) => {
-                let next = forward.on_outcome(turn, id, from, outcome, &mut self.number);
-                self.after_forward(turn, id, next);
-            }
-            None => turn.common.counters.late_replies += 1,
-        }
-    }
-
     /// A node will not answer: whatever waits for it is due at once.
     pub(crate) fn on_unreachable(&mut self, turn: &mut Turn<'_>, node: NodeId) {
         let is_up = turn.routes.is_up(node);
@@ -361,7 +301,7 @@ impl Requests {
             let forward = self.forwards.get(id).expect("it is there");
             if forward.is_waiting_for(node) {
                 let next = forward.on_unreachable(turn, id, &mut self.number);
-                self.after_forward(turn, id, next);
+                self.after_forward_of_many(turn, id, next);
             }
         }
     }
@@ -391,7 +331,7 @@ impl Requests {
             let id = self.forwards.at(slot).expect("a deadline is of a command under way");
             let forward = self.forwards.get(id).expect("it is there");
             let next = forward.on_time(turn, id, &mut self.number);
-            self.after_forward(turn, id, next);
+            self.after_forward_of_many(turn, id, next);
         }
     }
 }

@@ -114,21 +114,34 @@ fn an_owner_that_is_cut_off_from_the_others_is_followed_by_the_next() {
     }
 }
 
-/// The connection to the last owner breaks under two writes at once.
+/// The last owner is gone, or has had its time, under two writes at once; or the second comes while the first waits to stamp.
 #[test]
 fn writes_that_come_back_together_are_stamped_one_after_the_other() {
-    let mut world = World::new(4);
-    world.nodes[ASKED].ring.down.extend([1, 2].map(node));
-    let puts = [world.put(ASKED, b"k", &repeatable()), world.put(ASKED, b"k", &repeatable())];
-    world.packets.clear();
-    world.handle(ASKED, Event::Unreachable { peer: node(0) });
-    for owner in [0, 1, 2] {
-        world.set_up(owner, true);
+    for how in ["gone", "silent", "silent, and no actor"] {
+        let mut world = World::new(4);
+        world.nodes[ASKED].ring.down.extend([1, 2].map(node));
+        let first = world.put(ASKED, b"k", &repeatable());
+        let actor = world.nodes[ASKED].store.actor.take_if(|_| how == "silent, and no actor");
+        world.tick(if actor.is_some() { 15 } else { 0 });
+        let puts = [first, world.put(ASKED, b"k", &repeatable())];
+        world.packets.clear();
+        match how {
+            "gone" => world.handle(ASKED, Event::Unreachable { peer: node(0) }),
+            _ => [100, 401].into_iter().for_each(|ms| world.tick(ms)),
+        }
+        if actor.is_some() {
+            world.nodes[ASKED].store.actor = actor;
+            world.tick(20);
+        }
+        for owner in [0, 1, 2] {
+            world.set_up(owner, true);
+        }
+        world.wait(60);
+        assert!(puts.iter().all(|put| coordinator(&world, *put) == Some(node(ASKED).raw())), "{how}: {:?}", world.told);
+        world.wait(10_000);
+        let found = (0..3).map(|owner| values(&world.owned(owner, b"k")));
+        assert!(found.clone().all(|values| values == ["v", "v"]), "{how}: {:?}", found.collect::<Vec<_>>());
     }
-    world.wait(60);
-    assert!(puts.iter().all(|put| coordinator(&world, *put) == Some(node(ASKED).raw())), "{:?}", world.told);
-    world.wait(10_000);
-    assert!((0..3).all(|owner| values(&world.owned(owner, b"k")) == ["v", "v"]), "the second had not seen the first");
 }
 
 #[test]
@@ -138,5 +151,6 @@ fn once_an_owner_may_have_carried_it_out_it_is_not_refused() {
     world.packets.clear();
     world.nodes[ASKED].ring.down.extend([0, 1, 2].map(node));
     world.handle(ASKED, Event::Unreachable { peer: node(0) });
+    world.tick(10);
     assert_eq!(world.told[&put], Told::Failed(Failure::InDoubt), "too few answer, and the first owner may have it");
 }
