@@ -289,15 +289,20 @@ impl Mesh {
         self.neighbour(core).requests_out.push(message).map_err(|rtrb::PushError::Full(message)| message)
     }
 
-    /// Puts the gathered batches into the queues; calls `sent` for each core that got something. What does not fit stays for
-    /// the next turn.
-    pub fn flush(&mut self, mut sent: impl FnMut(u16)) {
+    /// Puts the gathered batches into the queues; calls `sent` for each core that got something. False when something did not
+    /// fit, which stays for the next turn.
+    pub fn flush(&mut self, mut sent: impl FnMut(u16)) -> bool {
+        let mut fits = true;
         for core in self.others() {
             let neighbour = self.neighbour(core);
             let mut any = false;
             let Neighbour { requests, replies, requests_out, replies_out, spare, .. } = neighbour;
             for (batch, queue) in [(requests, requests_out), (replies, replies_out)] {
-                if batch.is_empty() || queue.slots() == 0 {
+                if batch.is_empty() {
+                    continue;
+                }
+                if queue.slots() == 0 {
+                    fits = false;
                     continue;
                 }
                 let fresh = Batch { bytes: spare.pop().unwrap_or_default() };
@@ -310,6 +315,7 @@ impl Mesh {
                 sent(core);
             }
         }
+        fits
     }
 
     /// The next message of requests from a core.
@@ -404,7 +410,7 @@ mod tests {
         meshes[0].requests_to(1).push_request(7, (flags, asker), |bytes| bytes.extend_from_slice(b"GET"));
         meshes[0].requests_to(1).push_request(8, (flags, asker), |bytes| bytes.extend_from_slice(b"SET"));
         let mut woken = Vec::new();
-        meshes[0].flush(|core| woken.push(core));
+        assert!(meshes[0].flush(|core| woken.push(core)));
         assert_eq!(woken, [1]);
         let Some(Message::Batch(batch)) = meshes[1].next_requests(0) else { panic!("a batch was sent") };
         let (request, next) = batch.request(0).unwrap();
@@ -414,7 +420,7 @@ mod tests {
         assert_eq!((request.token, request.command), (8, &b"SET"[..]));
         assert!(batch.request(next).is_none());
         meshes[1].replies_to(0).push_reply(7, b"+OK");
-        meshes[1].flush(|_| ());
+        assert!(meshes[1].flush(|_| ()));
         let Some(Message::Batch(batch)) = meshes[0].next_replies(1) else { panic!("a batch was sent") };
         let (token, reply, next) = batch.reply(0).unwrap();
         assert_eq!((token, reply), (7, &b"+OK"[..]));

@@ -345,7 +345,9 @@ impl<D: Disk> ShardLoop<D> {
         self.flush_links();
         self.flush_sessions();
         let wakes = &mut self.outbox.wakes;
-        self.mesh.flush(|core| wakes.push(core));
+        if !self.mesh.flush(|core| wakes.push(core)) {
+            self.counts.add(Metric::MeshWaits, 1);
+        }
     }
 
     /// How long the core may sleep when nothing happens: until its next housekeeping.

@@ -243,6 +243,7 @@ impl<D: Disk> ShardLoop<D> {
             (Metric::KeysWithExpiry, statistics.expiring),
             (Metric::PendingBytes, statistics.pending_bytes),
             (Metric::WritesRefused, counts.refused_memory + counts.refused_disk),
+            (Metric::HintsKept, self.store.engine().hint_targets().map(|(_, kept)| kept).sum()),
             (Metric::ReadOnly, u64::from(statistics.is_read_only || statistics.disk_state >= DiskLevel::NoWrites)),
         ];
         let protocol = replication::figures(&self.replication.counters());

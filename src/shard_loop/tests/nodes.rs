@@ -16,6 +16,7 @@ use super::{Cluster, LinkEnd, bulk, limits};
 use crate::cluster_view::ClusterView;
 use crate::control;
 use crate::core_inbox::{Connected, CoreEvent, PeerCore};
+use crate::metrics::Metric;
 use crate::shard_loop::ShardLoop;
 
 /// Two ends of a link: node and index of each.
@@ -258,6 +259,11 @@ fn writes_go_on_without_a_node_and_reach_it_when_it_is_back() {
     }
     let hints: u64 = fleet.nodes.iter().map(|node| node.cores[0].shard.replication.counters().hints_own).sum();
     assert!(hints > 0, "somebody has kept hints");
+    let kept = |fleet: &mut Fleet| {
+        fleet.nodes.iter_mut().for_each(|node| node.cores[0].shard.publish_metrics());
+        fleet.nodes.iter().map(|node| node.node.metrics.sum(Metric::HintsKept)).sum::<u64>()
+    };
+    assert_eq!(kept(&mut fleet), hints, "as many as INFO tells");
     fleet.heal();
     let other = fleet.nodes[2].connect(0);
     for _ in 0..20_000 {
@@ -266,6 +272,7 @@ fn writes_go_on_without_a_node_and_reach_it_when_it_is_back() {
     // What it has it was given behind its back.
     let keys = fleet.nodes[2].cores[0].shard.store.engine().keys();
     assert_eq!(keys, 61);
+    assert_eq!(kept(&mut fleet), 0, "handed over");
     assert_eq!(fleet.ask((2, other), "GET key:3"), [bulk("3")]);
 }
 

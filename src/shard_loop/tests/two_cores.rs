@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::limits;
+use crate::metrics::Metric;
 
 /// Every key that SCAN finds, from the first cursor to the end.
 fn scan(cluster: &mut Cluster, client: usize, options: &str) -> BTreeSet<String> {
@@ -185,6 +186,8 @@ fn a_full_queue_blocks_the_client_and_nothing_is_lost() {
         cluster.turn(0);
     }
     assert!(!cluster.cores[0].shard.mesh().is_flushed());
+    cluster.cores[0].shard.publish_metrics();
+    assert_eq!(cluster.node.metrics.sum(Metric::MeshWaits), 10, "one for each turn that found the queue full");
     let large = "x".repeat(100_000);
     cluster.bytes_max = 100_000;
     cluster.say(client, &format!("SET {there} {large};").repeat(20));
