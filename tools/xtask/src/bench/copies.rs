@@ -31,22 +31,29 @@ pub fn figure(node: &Node, name: &str) -> Result<u64, String> {
     wire::field(&info, name).ok_or_else(|| format!("INFO replication has no {name}"))
 }
 
-/// Hints that all of those keep that run.
+/// Hints that all of those keep that run, for whomever.
 pub fn hints(server: &Server) -> Result<u64, String> {
-    server.nodes().iter().filter(|node| node.is_running()).map(|node| figure(node, "hints_kept")).sum()
+    let kept = |node: &Node| {
+        let reply = node.ask(&["DYN.ADMIN", "HINTS"], ANSWER)?;
+        let counts = values(&reply, "hints").map(|count| count.parse::<u64>());
+        counts.sum::<Result<u64, _>>().map_err(|error| node.failure(&format!("tells no number of hints: {error}")))
+    };
+    server.nodes().iter().filter(|node| node.is_running()).map(kept).sum()
+}
+
+/// What stands behind a name in rows of names and values, one a line.
+fn values<'a>(reply: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
+    let lines: Vec<&str> = reply.split('\n').collect();
+    let of_name = |pair: &[&'a str]| (pair[0] == name).then(|| pair.get(1).copied()).flatten();
+    lines.chunks(2).filter_map(of_name).collect::<Vec<_>>().into_iter()
 }
 
 /// Roots of all partitions of a node, in their order.
 pub fn roots(node: &Node) -> Result<Vec<String>, String> {
     let reply = node.ask(&["DYN.ADMIN", "MERKLE"], ANSWER)?;
-    let roots = parse_roots(&reply);
+    // A tree may have other leaves than its equal.
+    let roots: Vec<String> = values(&reply, "root").map(str::to_string).collect();
     if roots.is_empty() { Err(node.failure("shows no roots")) } else { Ok(roots) }
-}
-
-/// Words come one a line: names, each with its value behind it. A tree may have other leaves than its equal.
-fn parse_roots(reply: &str) -> Vec<String> {
-    let lines: Vec<&str> = reply.lines().collect();
-    lines.chunks(2).filter(|pair| pair[0] == "root").filter_map(|pair| Some((*pair.get(1)?).to_string())).collect()
 }
 
 /// Whether all nodes run, no hint waits, and all trees have the same root.
@@ -100,11 +107,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn roots_are_what_stands_behind_their_name() {
+    fn values_stand_behind_their_names_whatever_is_not_known() {
+        let of = |reply: &str, name: &str| values(reply, name).map(str::to_string).collect::<Vec<_>>();
         let reply = "partition\n0\nleaves\n64\nroot\n00ab\npartition\n1\nleaves\n256\nroot\nffff";
-        assert_eq!(parse_roots(reply), ["00ab", "ffff"]);
-        assert_eq!(parse_roots(&reply.replace("256", "64")), parse_roots(reply), "leaves are not compared");
-        assert!(parse_roots("").is_empty());
+        assert_eq!(of(reply, "root"), ["00ab", "ffff"]);
+        let reply = "core\n0\ntarget\n0a\nhints\n3\noldest_unix_ms\n\ncore\n1\nhints\n4";
+        assert_eq!(of(reply, "hints"), ["3", "4"]);
+        assert!(of("", "hints").is_empty() && of("hints", "hints").is_empty());
     }
 
     #[test]
