@@ -2,14 +2,12 @@
 //!
 //! Three nodes keep the same keys. One is stopped and its directory copied; some keys are written anew, which reaches all
 //! three; then that node's directory is replaced by the copy. Nobody keeps hints of what it lacks now, and nobody writes or
-//! reads: only comparing can find it. Bytes are those that all nodes send over their links, from just before the start of
-//! that node until nothing more is mended.
-//!
-//! Of those bytes three parts are not the price of finding differences. Comparing what is equal goes on all the time; a node
-//! that returns compares all its pairs at once, so this part goes by comparisons and not by time. Connections to a node that
-//! returns cost the same whether it lacks something or not. And each object that is lacking has to travel once.
+//! reads: only comparing can find it. What that costs is told from what goes on all the time in `price`; and each object that is
+//! lacking has to travel once, so its bytes are no part of the price either.
 //!
 //! Invariant: a run counts only if all roots of that node became those of the others, by objects that exchanges brought.
+
+mod price;
 
 use super::copies;
 use super::figures;
@@ -17,11 +15,11 @@ use super::load;
 use super::node::{ANSWER, Node};
 use super::results::{Metric, Results, Run, Table, Values};
 use super::runner::{Context, contestant, remove};
-use super::scrape::Page;
-use super::server::{METRICS_OFFSET, Product, START, Server, Setup};
+use super::server::{Product, START, Server, Setup};
 use super::suite::{Options, Part};
 use super::verdict::at_most;
 use crate::shell;
+use price::{Counts, Look, Rest, Span};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -38,13 +36,16 @@ const ROUND_S: f64 = 60.0;
 /// How long comparing what is equal is watched; it is spread evenly over a round.
 const REST: Duration = Duration::from_secs(60);
 const REST_QUICK: Duration = Duration::from_secs(15);
+/// How long a node that returned with all it had is watched: its first round begins after 16 s and is a short one.
+const RETURN: Duration = Duration::from_secs(30);
 /// The one that returns with an older directory.
 const RETURNING: usize = 2;
-/// Between two looks at whether it has everything.
-const LOOK: Duration = Duration::from_millis(50);
-/// Between two looks at whether anything is still mended, and those that must agree.
-const QUIET_LOOK: Duration = Duration::from_secs(1);
-const QUIET_LOOKS: u32 = 3;
+/// Between two looks at what nodes have counted.
+const LOOK: Duration = Duration::from_millis(20);
+/// So many of them for one at whether the returned node has everything, which costs more.
+const LOOKS_OF_ROOTS: usize = 5;
+/// Nothing is mended any more when nothing was for so long.
+const QUIET: Duration = Duration::from_secs(3);
 
 /// One comparison.
 pub struct Exchange {
@@ -98,14 +99,13 @@ fn measure(context: &Context, plan: &Exchange, table: &mut Table) -> Result<(), 
     figures::rest(&mut server)?;
     copies::wait_equal(&mut server)?;
     let older = Older { directory: context.scratch.join("older") };
-    let rest = Rest::measure(&mut server, plan.rest, &older)?;
+    let rest = rest(&mut server, plan.rest, &older)?;
     let note = format!(
-        "Exchanged: sent over all links, without the next two columns: comparing what is equal ({:.0} bytes each, by their \
-         number) with the node's connections ({:.1} KB), and once the bytes of each object that was lacking. Objects that were \
-         sent twice are in what was exchanged. Time: from the start of the process to the roots of all its trees being those of \
-         the others.",
-        rest.comparison_bytes,
-        rest.return_bytes / 1000.0
+        "Exchanged: what all nodes sent over their links in the time near which something was mended, without what comparing \
+         equal copies costs at rest ({:.0} bytes a comparison and {:.0} a second) and without the bytes of each object that was \
+         lacking, once; what was sent twice is a part of it. Time: from the start of the process to the roots of all its trees \
+         being those of the others.",
+        rest.comparison_bytes, rest.second_bytes
     );
     println!("  {note}");
     table.notes.push(note);
@@ -126,87 +126,26 @@ fn measure(context: &Context, plan: &Exchange, table: &mut Table) -> Result<(), 
     server.stop()
 }
 
-/// What nodes have counted.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-struct Counts {
-    link_bytes: u64,
-    equal: u64,
-    differing: u64,
-    keys: u64,
-    objects_sent: u64,
-    objects_received: u64,
+/// Watches the nodes at rest, and then one that goes and returns with all it had; leaves a copy of what it had.
+fn rest(server: &mut Server, length: Duration, older: &Older) -> Result<Rest, String> {
+    let usual = watch_rest(server, length)?;
+    server.node(RETURNING).stop()?;
+    older.keep(server.node(RETURNING).data())?;
+    start(server)?;
+    let returned = watch_rest(server, RETURN)?;
+    Rest::of(&usual, &returned)
 }
 
-impl Counts {
-    /// Of all that run, together: one that starts counts from zero.
-    fn of(server: &Server) -> Result<Counts, String> {
-        let mut sum = Counts::default();
-        for node in server.nodes().iter().filter(|node| node.is_running()) {
-            let page = Page::of(node.port() + METRICS_OFFSET, ANSWER)?;
-            sum.link_bytes += page.count("link_sent_bytes")?;
-            sum.equal += page.count("exchanges_equal")?;
-            sum.differing += page.count("exchanges_differing")?;
-            sum.keys += page.count("exchange_keys")?;
-            sum.objects_sent += page.count("exchange_objects_sent")?;
-            sum.objects_received += page.count("exchange_objects_received")?;
-        }
-        Ok(sum)
+fn watch_rest(server: &Server, length: Duration) -> Result<Span, String> {
+    let started = Instant::now();
+    let before = Look { at: started.elapsed(), counts: Counts::of(server)? };
+    std::thread::sleep(length);
+    let after = Look { at: started.elapsed(), counts: Counts::of(server)? };
+    let grown = after.counts.since(&before.counts);
+    if grown.has_mended() {
+        return Err(format!("exchanges found something although all copies were equal: {grown:?}"));
     }
-
-    fn since(&self, earlier: &Counts) -> Counts {
-        let grown = |of: fn(&Counts) -> u64| of(self).saturating_sub(of(earlier));
-        Counts {
-            link_bytes: grown(|counts| counts.link_bytes),
-            equal: grown(|counts| counts.equal),
-            differing: grown(|counts| counts.differing),
-            keys: grown(|counts| counts.keys),
-            objects_sent: grown(|counts| counts.objects_sent),
-            objects_received: grown(|counts| counts.objects_received),
-        }
-    }
-
-    /// Everything but what goes on all the time.
-    fn mended(&self) -> (u64, u64, u64) {
-        (self.differing, self.keys, self.objects_sent)
-    }
-}
-
-/// What links cost while nothing differs.
-#[derive(Debug, Clone, Copy)]
-struct Rest {
-    /// of one comparison that finds nothing
-    comparison_bytes: f64,
-    /// of a node that returns
-    return_bytes: f64,
-}
-
-impl Rest {
-    /// Watches the nodes at rest, and then one that goes and returns with all it had; leaves a copy of what it had.
-    fn measure(server: &mut Server, length: Duration, older: &Older) -> Result<Rest, String> {
-        let before = Counts::of(server)?;
-        std::thread::sleep(length);
-        let quiet = Counts::of(server)?.since(&before);
-        server.node(RETURNING).stop()?;
-        older.keep(server.node(RETURNING).data())?;
-        let before = Counts::of(server)?;
-        start(server)?;
-        let back = quiet_since(server, &before)?;
-        Rest::of(&quiet, &back)
-    }
-
-    fn of(quiet: &Counts, back: &Counts) -> Result<Rest, String> {
-        for (what, counts) in [("at rest", quiet), ("after a return with nothing lacking", back)] {
-            if counts.mended() != (0, 0, 0) {
-                return Err(format!("exchanges found something {what}: {counts:?}"));
-            }
-        }
-        if quiet.equal == 0 {
-            return Err("nothing was compared at rest".into());
-        }
-        let comparison_bytes = quiet.link_bytes as f64 / quiet.equal as f64;
-        let return_bytes = (back.link_bytes as f64 - back.equal as f64 * comparison_bytes).max(0.0);
-        Ok(Rest { comparison_bytes, return_bytes })
-    }
+    Ok(Span::between(&before, &after))
 }
 
 /// The directory of a node as it was before keys were written anew.
@@ -235,6 +174,7 @@ fn copy(from: &Path, to: &Path) -> Result<(), String> {
 #[derive(Debug, Clone, Copy)]
 struct Mended {
     counts: Counts,
+    span: Span,
     took: Duration,
     /// of the objects that were lacking, each once
     object_bytes: f64,
@@ -242,8 +182,7 @@ struct Mended {
 
 impl Mended {
     fn values(&self, rest: &Rest) -> Values {
-        let (all, kb) = (self.counts.link_bytes as f64, 1000.0);
-        let equal = self.counts.equal as f64 * rest.comparison_bytes + rest.return_bytes;
+        let (all, equal, kb) = (self.span.bytes as f64, rest.bytes(&self.span), 1000.0);
         Values::from([
             (Metric::ExchangedKb, (all - equal - self.object_bytes) / kb),
             (Metric::EqualS, self.took.as_secs_f64()),
@@ -269,24 +208,49 @@ fn mend(context: &Context, server: &mut Server, differences: u64, older: &Older)
     if copies::hints(server)? > 0 {
         return Err("hints were kept for a node that had acknowledged everything".into());
     }
-    let has_all = |node: &Node| copies::roots(node).is_ok_and(|roots| roots == wanted);
-    while !has_all(&server.nodes()[RETURNING]) {
-        server.check_alive()?;
-        if started.elapsed() > copies::SETTLE {
-            let counts = Counts::of(server)?.since(&before);
-            return Err(format!("the node still lacks something {:?} after its return: {counts:?}", copies::SETTLE));
-        }
-        std::thread::sleep(LOOK);
-    }
-    let took = started.elapsed();
-    let counts = quiet_since(server, &before)?;
+    let (looks, took) = watch_mending(server, started, before, &wanted)?;
+    let counts = looks.last().map_or(before, |look| look.counts).since(&before);
     let pairs = copies::pairs(context.programs, &server.nodes()[RETURNING])?;
     let received: u64 = pairs.iter().map(|pair| pair.objects_received).sum();
     let bytes: u64 = pairs.iter().map(|pair| pair.bytes_received).sum();
     if received < differences {
         return Err(format!("{received} objects came by exchanges, and {differences} were lacking: {counts:?}"));
     }
-    Ok(Mended { counts, took, object_bytes: bytes as f64 / received as f64 * differences as f64 })
+    let object_bytes = bytes as f64 / received as f64 * differences as f64;
+    Ok(Mended { counts, span: Span::of_mending(&looks), took, object_bytes })
+}
+
+/// Looks at the counters until the returned node has everything and nothing is mended any more; the looks, and when it had.
+fn watch_mending(
+    server: &mut Server,
+    started: Instant,
+    before: Counts,
+    wanted: &[String],
+) -> Result<(Vec<Look>, Duration), String> {
+    let mut looks = vec![Look { at: Duration::ZERO, counts: before }];
+    let (mut had, mut mended) = (None, Duration::ZERO);
+    loop {
+        let look = Look { at: started.elapsed(), counts: Counts::of(server)? };
+        if looks.last().is_some_and(|last| look.counts.since(&last.counts).has_mended()) {
+            mended = look.at;
+        }
+        looks.push(look);
+        let has_all = |node: &Node| copies::roots(node).is_ok_and(|roots| roots == wanted);
+        if had.is_none() && looks.len().is_multiple_of(LOOKS_OF_ROOTS) && has_all(&server.nodes()[RETURNING]) {
+            had = Some(started.elapsed());
+        }
+        if let Some(had) = had
+            && look.at > had.max(mended) + QUIET
+        {
+            return Ok((looks, had));
+        }
+        if look.at > copies::SETTLE {
+            let counts = look.counts.since(&before);
+            return Err(format!("the node still lacks something {:?} after its return: {counts:?}", copies::SETTLE));
+        }
+        server.check_alive()?;
+        std::thread::sleep(LOOK);
+    }
 }
 
 /// Starts the one that returns, and waits until it serves.
@@ -295,19 +259,6 @@ fn start(server: &mut Server) -> Result<(), String> {
     node.start()?;
     node.wait_until(START, |node| node.ask(&["EXISTS", "bench"], ANSWER).is_ok_and(|reply| reply == "0"))?;
     Ok(())
-}
-
-/// Waits until nothing more is mended; what was counted until then.
-fn quiet_since(server: &mut Server, before: &Counts) -> Result<Counts, String> {
-    let (mut last, mut agreed) = (Counts::of(server)?.since(before), 0);
-    while agreed < QUIET_LOOKS {
-        std::thread::sleep(QUIET_LOOK);
-        server.check_alive()?;
-        let now = Counts::of(server)?.since(before);
-        agreed = if now.mended() == last.mended() { agreed + 1 } else { 0 };
-        last = now;
-    }
-    Ok(last)
 }
 
 /// What was promised for so many keys as the design's table is about.
@@ -335,41 +286,16 @@ mod tests {
     use super::*;
     use crate::bench::results::Contestant;
 
-    const QUIET: Counts =
-        Counts { link_bytes: 30_000, equal: 200, differing: 0, keys: 0, objects_sent: 0, objects_received: 0 };
-
     #[test]
-    fn what_is_equal_counts_by_comparisons_and_objects_once() {
-        let back = Counts { link_bytes: 5_000, equal: 20, ..QUIET };
-        let rest = Rest::of(&QUIET, &back).unwrap();
-        assert_eq!((rest.comparison_bytes, rest.return_bytes), (150.0, 2_000.0));
-        let counts =
-            Counts { link_bytes: 20_000, equal: 40, differing: 9, keys: 144, objects_sent: 13, objects_received: 13 };
+    fn rest_and_each_object_once_are_no_part_of_what_was_exchanged() {
+        let rest = Rest { comparison_bytes: 100.0, second_bytes: 2_500.0 };
+        let counts = Counts { keys: 144, objects_sent: 13, objects_received: 13, ..Counts::default() };
+        let span = Span { bytes: 20_000, equal: 30, seconds: 2.0 };
         // Ten were lacking, of 178 bytes each, and three of them came twice.
-        let mended = Mended { counts, took: Duration::from_millis(2_500), object_bytes: 1_780.0 };
-        let values = mended.values(&rest);
+        let values = Mended { counts, span, took: Duration::from_millis(2_500), object_bytes: 1_780.0 }.values(&rest);
         assert_eq!((values[&Metric::LinkKb], values[&Metric::RestKb], values[&Metric::ObjectsKb]), (20.0, 8.0, 1.78));
         assert!((values[&Metric::ExchangedKb] - 10.22).abs() < 1e-9, "{values:?}");
         assert_eq!((values[&Metric::ObjectsSent], values[&Metric::EqualS]), (13.0, 2.5));
-    }
-
-    #[test]
-    fn rest_is_none_while_something_is_mended_or_nothing_compared() {
-        let mending = Counts { keys: 1, ..QUIET };
-        assert!(Rest::of(&mending, &QUIET).unwrap_err().contains("at rest"));
-        assert!(Rest::of(&QUIET, &mending).unwrap_err().contains("return"));
-        assert!(Rest::of(&Counts { equal: 0, ..QUIET }, &QUIET).is_err());
-        let less = Counts { link_bytes: 10, equal: 20, ..QUIET };
-        assert_eq!(Rest::of(&QUIET, &less).unwrap().return_bytes, 0.0);
-    }
-
-    #[test]
-    fn counts_grow_by_themselves() {
-        let now =
-            Counts { link_bytes: 31_000, equal: 205, differing: 1, keys: 16, objects_sent: 2, objects_received: 3 };
-        let grown = now.since(&QUIET);
-        assert_eq!((grown.link_bytes, grown.equal, grown.objects_received), (1_000, 5, 3));
-        assert_eq!(grown.mended(), (1, 16, 2));
     }
 
     #[test]
