@@ -129,6 +129,7 @@ fn measure(context: &Context, plan: &Exchange, table: &mut Table) -> Result<(), 
 /// Watches the nodes at rest, and then one that goes and returns with all it had; leaves a copy of what it had.
 fn rest(server: &mut Server, length: Duration, older: &Older) -> Result<Rest, String> {
     let usual = watch_rest(server, length)?;
+    println!("  at rest: {:.1} comparisons a second", usual.rate());
     server.node(RETURNING).stop()?;
     older.keep(server.node(RETURNING).data())?;
     start(server)?;

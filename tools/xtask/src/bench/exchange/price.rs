@@ -101,7 +101,8 @@ impl Span {
         })
     }
 
-    fn rate(&self) -> f64 {
+    /// Comparisons that found nothing, a second.
+    pub fn rate(&self) -> f64 {
         self.equal as f64 / self.seconds
     }
 }
