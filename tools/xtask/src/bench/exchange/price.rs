@@ -16,7 +16,7 @@ use std::time::Duration;
 
 /// What belongs to something that was mended is sent no further from the look that shows it.
 const NEAR: Duration = Duration::from_millis(100);
-/// With fewer times the rate of the other, two times at rest are of one kind.
+/// With less than so many times the rate of the other, two times at rest are of one kind.
 const RATES_APART: f64 = 1.2;
 
 /// What nodes have counted.
@@ -117,13 +117,14 @@ pub struct Rest {
 }
 
 impl Rest {
-    /// Out of two times in which nothing was mended: one at the usual rate, and one with the first round of a node.
+    /// Out of two times in which nothing was mended, and in which comparisons came at different rates.
     pub fn of(usual: &Span, returned: &Span) -> Result<Rest, String> {
         if usual.equal == 0 || usual.seconds <= 0.0 {
             return Err("nothing was compared at rest".into());
         }
         let alone = Rest { comparison_bytes: usual.bytes as f64 / usual.equal as f64, second_bytes: 0.0 };
-        if returned.rate() < RATES_APART * usual.rate() {
+        let (slow, fast) = (usual.rate().min(returned.rate()), usual.rate().max(returned.rate()));
+        if fast < RATES_APART * slow {
             return Ok(alone);
         }
         let area = usual.equal as f64 * returned.seconds - returned.equal as f64 * usual.seconds;
@@ -160,6 +161,7 @@ mod tests {
         let rest = Rest::of(&USUAL, &returned).unwrap();
         assert_eq!(rest, Rest { comparison_bytes: 100.0, second_bytes: 2_500.0 });
         assert_eq!((rest.bytes(&USUAL), rest.bytes(&returned)), (30_000.0, 130_000.0));
+        assert_eq!(Rest::of(&returned, &USUAL).unwrap(), rest);
         let same = Span { bytes: 14_000, equal: 100, seconds: 2.0 };
         assert_eq!(Rest::of(&USUAL, &same).unwrap(), Rest { comparison_bytes: 150.0, second_bytes: 0.0 });
         assert!(Rest::of(&Span { equal: 0, ..USUAL }, &returned).is_err());
