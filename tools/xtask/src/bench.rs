@@ -8,19 +8,25 @@
 
 mod cluster;
 mod compaction;
+mod copies;
 mod counters;
+mod exchange;
 mod figures;
 mod floor;
 mod load;
 mod machine;
+mod node;
+mod outage;
 mod overwrite;
 mod process;
 mod restart;
 mod results;
 mod runner;
+mod scrape;
 mod server;
 mod suite;
 mod table;
+mod torture;
 mod verdict;
 mod wire;
 
@@ -39,6 +45,9 @@ const SECONDS_QUICK: u32 = 1;
 /// Of a turn with and of one without compaction.
 const TURN_SECONDS: u32 = 60;
 const TURN_SECONDS_QUICK: u32 = 5;
+/// Of a run with and of one without an outage.
+const OUTAGE_SECONDS: u32 = 24;
+const OUTAGE_SECONDS_QUICK: u32 = 12;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -48,7 +57,7 @@ pub struct Arguments {
     /// Interleaved rounds of every case
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99))]
     rounds: u32,
-    /// Length of one run [default: 4, with --quick 1; of compaction 60, with --quick 5]
+    /// Length of one run [default: 4, with --quick 1; of compaction 60 and 5, of outage 24 and 12]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=600))]
     seconds: Option<u32>,
     /// Short runs, at most a million keys: for trying out, not for figures
@@ -75,6 +84,7 @@ impl Arguments {
             rounds: self.rounds,
             seconds: seconds(SECONDS, SECONDS_QUICK),
             turn_seconds: seconds(TURN_SECONDS, TURN_SECONDS_QUICK),
+            outage_seconds: seconds(OUTAGE_SECONDS, OUTAGE_SECONDS_QUICK),
             quick: self.quick,
             gib: self.gib,
         }
@@ -82,10 +92,12 @@ impl Arguments {
 
     /// What makes a suite again; where data and results go does not matter to it, and is somebody's own.
     fn shown(&self, suite: &str) -> String {
-        let Options { rounds, seconds, turn_seconds, quick, gib } = self.options();
+        let Options { rounds, seconds, turn_seconds, outage_seconds, quick, gib } = self.options();
         let rest = match suite {
             "cold-reads" if !quick => format!(" --seconds {seconds} --gib {gib}"),
             "compaction" => format!(" --seconds {turn_seconds}"),
+            "outage" => format!(" --seconds {outage_seconds}"),
+            "exchange" => String::new(),
             _ => format!(" --seconds {seconds}"),
         };
         format!("cargo xtask bench {suite} --rounds {rounds}{rest}{}", if quick { " --quick" } else { "" })
@@ -140,19 +152,14 @@ fn run_suite(context: &Context, suite: &Suite, arguments: &Arguments) -> Results
     println!("\n=== {} ===", suite.name);
     let options = context.options;
     let parts = (suite.parts)(options);
-    let is_timed = parts.iter().any(|part| !matches!(part, Part::Overwrite(_)));
-    let is_in_turns = parts.iter().any(|part| matches!(part, Part::Compaction(_)));
+    let paces = || parts.iter().map(|part| part.pace(options));
     let mut results = Results {
         format: FORMAT,
         suite: suite.name.into(),
         about: suite.about.into(),
         command: arguments.shown(suite.name),
-        rounds: if is_timed { options.rounds } else { 1 },
-        seconds: match (is_timed, is_in_turns) {
-            (false, _) => 0,
-            (true, false) => options.seconds,
-            (true, true) => options.turn_seconds,
-        },
+        rounds: if paces().any(|(has_rounds, _)| has_rounds) { options.rounds } else { 1 },
+        seconds: paces().filter_map(|(_, seconds)| seconds).max().unwrap_or(0),
         machine: Machine::here(context.programs, context.scratch),
         tables: Vec::new(),
         floor: Vec::new(),
@@ -166,6 +173,8 @@ fn run_suite(context: &Context, suite: &Suite, arguments: &Arguments) -> Results
             Part::Restart { keys, rounds } => restart::run(context, keys, rounds),
             Part::Overwrite(plan) => overwrite::run(context, &plan),
             Part::Compaction(plan) => compaction::run(context, &plan),
+            Part::Outage(plan) => outage::run(context, &plan),
+            Part::Exchange(plan) => exchange::run(context, &plan),
             Part::Floor { part, bytes } => {
                 let ended = floor::run(context, part, bytes);
                 match ended.and_then(|rows| runner::remove(context.scratch).map(|()| rows)) {
@@ -213,6 +222,8 @@ mod tests {
         assert_eq!(wanted, ["memory", "floor"]);
         assert_eq!(two.shown("memory"), "cargo xtask bench memory --rounds 3 --seconds 1 --quick");
         assert!(parse(&["cold-reads", "--gib", "2"]).unwrap().shown("cold-reads").ends_with("--seconds 4 --gib 2"));
+        assert!(two.shown("outage").ends_with("--rounds 3 --seconds 12 --quick"));
+        assert!(parse(&["exchange"]).unwrap().shown("exchange").ends_with("exchange --rounds 3"));
         assert!(SUITES.iter().all(|suite| parse(&[]).unwrap().is_wanted(suite)));
         assert!(parse(&["no-such"]).is_err() && parse(&["--rounds", "0"]).is_err());
     }

@@ -32,6 +32,19 @@ pub enum Metric {
     StolenPercent,
     IdleCpuMs,
     StartMs,
+    GapMs,
+    GapMedianMs,
+    Acknowledged,
+    Lost,
+    HintsGoneS,
+    EqualS,
+    ShownS,
+    ExchangedKb,
+    ObjectsSent,
+    KeysCompared,
+    LinkKb,
+    RestKb,
+    ObjectsKb,
     ClientShare,
 }
 
@@ -57,6 +70,19 @@ impl Metric {
             Metric::StolenPercent => "stolen CPU",
             Metric::IdleCpuMs => "idle CPU",
             Metric::StartMs => "start to first answer",
+            Metric::GapMs => "longest gap",
+            Metric::GapMedianMs => "longest gap, median client",
+            Metric::Acknowledged => "acknowledged",
+            Metric::Lost => "lost",
+            Metric::HintsGoneS => "no hint kept after",
+            Metric::EqualS => "equal after",
+            Metric::ShownS => "shown by exchanges after",
+            Metric::ExchangedKb => "exchanged",
+            Metric::ObjectsSent => "objects sent",
+            Metric::KeysCompared => "keys compared",
+            Metric::LinkKb => "all links",
+            Metric::RestKb => "of it at rest",
+            Metric::ObjectsKb => "of it objects",
             Metric::ClientShare => "client's CPU",
         }
     }
@@ -74,11 +100,17 @@ impl Metric {
             | Metric::WriteAmplification
             | Metric::DeviceWriteAmplification
             | Metric::SpaceMean
-            | Metric::SpaceMax => "",
+            | Metric::SpaceMax
+            | Metric::Acknowledged
+            | Metric::Lost
+            | Metric::ObjectsSent
+            | Metric::KeysCompared => "",
             Metric::CompactedMib => "MiB",
             Metric::StolenPercent => "%",
             Metric::IdleCpuMs => "ms/s",
-            Metric::StartMs => "ms",
+            Metric::StartMs | Metric::GapMs | Metric::GapMedianMs => "ms",
+            Metric::HintsGoneS | Metric::EqualS | Metric::ShownS => "s",
+            Metric::ExchangedKb | Metric::LinkKb | Metric::RestKb | Metric::ObjectsKb => "KB",
             Metric::ClientShare => "of a core",
         }
     }

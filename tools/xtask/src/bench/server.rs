@@ -4,22 +4,15 @@
 //! Invariant: a `Server` has answered PING, its copies are connected, and its processes end with it.
 
 use super::counters::{self, Cpu};
-use super::process::{Process, pinned};
+use super::node::{ANSWER, LOOK, Launch, Node};
 use super::wire;
 use crate::shell;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Between two attempts at a server that starts.
-const LOOK: Duration = Duration::from_millis(5);
-/// For one answer to a question.
-const ANSWER: Duration = Duration::from_secs(5);
 /// For saving everything on demand.
 const SAVE: Duration = Duration::from_secs(180);
-/// Until a server has ended.
-const STOP: Duration = Duration::from_secs(60);
 /// Until a server that holds data answers.
 pub const START: Duration = Duration::from_secs(300);
 /// Between two base ports: a node also listens on the ports next to its own.
@@ -28,6 +21,8 @@ const PORT_STEP: u16 = 100;
 const COPY_STEP: u16 = 10;
 /// Servers that keep the same data, where there is more than one.
 pub const COPIES: u16 = 3;
+/// From a node's port for clients to that of its metrics.
+pub const METRICS_OFFSET: u16 = 2_000;
 /// Of the nodes of one cluster; it guards nothing that outlives the run.
 const SECRET: &str = "known to every node of this bench";
 /// Below the range from which the kernel takes the ports of clients.
@@ -53,11 +48,13 @@ pub struct Setup {
     pub copies: u16,
     /// What the load generator is told besides.
     pub load: Vec<&'static str>,
+    /// A node tells its metrics over HTTP, too: where INFO lacks some that are wanted.
+    pub tells_metrics: bool,
 }
 
 impl Setup {
     pub fn new(name: &'static str, product: Product, flags: &[&'static str]) -> Setup {
-        Setup { name, product, flags: flags.to_vec(), cores: "1", copies: 1, load: Vec::new() }
+        Setup { name, product, flags: flags.to_vec(), cores: "1", copies: 1, load: Vec::new(), tells_metrics: false }
     }
 
     /// Three that keep the same data: nodes of a cluster, or a primary and its replicas.
@@ -70,6 +67,11 @@ impl Setup {
         Setup { load: load.to_vec(), ..self }
     }
 
+    /// The same with its metrics on the port that is [`METRICS_OFFSET`] above the clients'.
+    pub fn with_metrics(self) -> Setup {
+        Setup { tells_metrics: true, ..self }
+    }
+
     /// The same on so many cores: where no load runs beside it.
     pub fn with_cores(self, cores: &'static str) -> Setup {
         Setup { cores, ..self }
@@ -79,12 +81,14 @@ impl Setup {
     fn arguments(&self, data: &str, ports: &[String], number: usize) -> Vec<String> {
         let listen = format!("127.0.0.1:{}", ports[number]);
         let own: &[&str] = match self.product {
-            Product::Annulus => &["serve", "--data", data, "--listen", &listen, "--cores", self.cores, "--http", "off"],
+            Product::Annulus => &["serve", "--data", data, "--listen", &listen, "--cores", self.cores],
             Product::Redis | Product::Valkey => {
                 &["--dir", data, "--port", &ports[number], "--bind", "127.0.0.1", "--save", ""]
             }
         };
-        let words = own.iter().chain(&self.flags).map(|word| (*word).to_string());
+        let is_silent = self.product == Product::Annulus && !self.tells_metrics;
+        let http: &[&str] = if is_silent { &["--http", "off"] } else { &[] };
+        let words = own.iter().chain(http).chain(&self.flags).map(|word| (*word).to_string());
         words.chain(self.companions(data, ports, number)).collect()
     }
 
@@ -169,8 +173,7 @@ impl Programs {
 /// One that answers, with those that keep the same data.
 pub struct Server {
     /// The first is the one that is asked.
-    processes: Vec<Process>,
-    port: u16,
+    nodes: Vec<Node>,
 }
 
 impl Server {
@@ -195,7 +198,7 @@ impl Server {
         let port = free_port()?;
         let names: Vec<String> = ports(port, setup.copies).map(|port| port.to_string()).collect();
         let cpus = [programs.server_cpu, programs.client_cpu];
-        let mut processes = Vec::new();
+        let mut nodes = Vec::new();
         for number in 0..names.len() {
             let own = if number == 0 { data.to_path_buf() } else { data.with_extension(number.to_string()) };
             std::fs::create_dir_all(&own).map_err(|error| format!("{}: {error}", own.display()))?;
@@ -203,18 +206,22 @@ impl Server {
             if setup.product == Product::Annulus && names.len() > 1 {
                 write_secret(Path::new(&format!("{own_text}.secret")))?;
             }
-            let mut command: Command = pinned(if setup.cores == "1" { &cpus[..1] } else { &cpus }, program);
-            command.args(setup.arguments(&own_text, &names, number));
-            let log = PathBuf::from(format!("{own_text}.log"));
-            processes.push(Process::start(command, setup.name, &log)?);
+            nodes.push(Node::spawn(Launch {
+                program: program.to_path_buf(),
+                arguments: setup.arguments(&own_text, &names, number),
+                cpus: if setup.cores == "1" { cpus[..1].to_vec() } else { cpus.to_vec() },
+                name: setup.name,
+                data: own,
+                port: port + COPY_STEP * u16::try_from(number).expect("few copies"),
+            })?);
         }
-        Ok(Server { processes, port })
+        Ok(Server { nodes })
     }
 
     /// Waits until it is as wanted; the time that took.
     pub fn wait_until(&mut self, deadline: Duration, wanted: impl Fn(u16) -> bool) -> Result<Duration, String> {
         let started = Instant::now();
-        while !wanted(self.port) {
+        while !wanted(self.port()) {
             self.check_alive()?;
             if started.elapsed() > deadline {
                 return Err(self.first().failure(&format!("is not as wanted after {deadline:?}")));
@@ -224,22 +231,37 @@ impl Server {
         Ok(started.elapsed())
     }
 
-    fn first(&self) -> &Process {
-        self.processes.first().expect("spawned with at least one")
+    fn first(&self) -> &Node {
+        self.nodes.first().expect("spawned with at least one")
     }
 
     pub fn port(&self) -> u16 {
-        self.port
+        self.first().port()
+    }
+
+    /// All that keep the same data, those that were ended among them.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// One of them, counted from 0, to be ended or started.
+    pub fn node(&mut self, number: usize) -> &mut Node {
+        &mut self.nodes[number]
+    }
+
+    /// Ids of the processes that run.
+    fn ids(&self) -> impl Iterator<Item = u32> {
+        self.nodes.iter().filter_map(Node::id)
     }
 
     /// CPU time so far, of each process.
     pub fn cpu(&self) -> Result<Vec<Cpu>, String> {
-        self.processes.iter().map(|process| Cpu::of(process.id())).collect()
+        self.ids().map(Cpu::of).collect()
     }
 
     /// Bytes that it has had written to storage, as the kernel counts.
     pub fn written_bytes(&self) -> Result<u64, String> {
-        self.processes.iter().map(|process| counters::written_bytes(process.id())).sum()
+        self.ids().map(counters::written_bytes).sum()
     }
 
     /// Records that it has read from its disk so far; `None` of one that does not count them.
@@ -249,7 +271,7 @@ impl Server {
 
     /// Commands that it has served so far, as it says itself; `None` of several, where each counts what the others hand on.
     pub fn commands(&self) -> Result<Option<u64>, String> {
-        if self.processes.len() > 1 {
+        if self.nodes.len() > 1 {
             return Ok(None);
         }
         let info = self.ask(&["INFO", "stats"])?;
@@ -259,22 +281,22 @@ impl Server {
     /// One question.
     pub fn ask(&self, words: &[&str]) -> Result<String, String> {
         let deadline = if words == ["SAVE"] { SAVE } else { ANSWER };
-        wire::ask(self.port, words, deadline).map_err(|error| self.first().failure(&error))
+        self.first().ask(words, deadline)
     }
 
-    /// An error when it has ended.
+    /// An error when one has ended that nobody has ended.
     pub fn check_alive(&mut self) -> Result<(), String> {
-        self.processes.iter_mut().try_for_each(Process::check_alive)
+        self.nodes.iter_mut().try_for_each(Node::check_alive)
     }
 
     /// Ends it as an operator would.
-    pub fn stop(self) -> Result<(), String> {
-        self.processes.into_iter().try_for_each(|process| process.stop(STOP))
+    pub fn stop(mut self) -> Result<(), String> {
+        self.nodes.iter_mut().try_for_each(Node::stop)
     }
 
     /// `kill -9`.
-    pub fn kill(self) -> Result<(), String> {
-        self.processes.into_iter().try_for_each(Process::kill)
+    pub fn kill(mut self) -> Result<(), String> {
+        self.nodes.iter_mut().try_for_each(Node::kill)
     }
 }
 
@@ -297,7 +319,8 @@ fn free_port() -> Result<u16, String> {
     let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     let first = PORTS.start + (std::process::id() % 20) as u16 * PORT_STEP;
     let mut bases = (first..PORTS.end).step_by(usize::from(PORT_STEP));
-    let room = |port| ports(port, COPIES).all(|port| (port..port + 3).all(free) && free(port + 10_000));
+    let has_room = |port: u16| (port..port + 3).all(free) && free(port + METRICS_OFFSET) && free(port + 10_000);
+    let room = |port| ports(port, COPIES).all(has_room);
     bases.find(|&port| room(port)).ok_or_else(|| "no free block of ports on 127.0.0.1".into())
 }
 
@@ -315,7 +338,8 @@ mod tests {
         assert_eq!(setup.arguments("d", &["9".into()], 0)[4], "127.0.0.1:9");
         let setup = Setup::new("copies", Product::Redis, &[]).replicated().under(&["--wait", "1"]);
         assert!(setup.shown().ends_with("--replicaof 127.0.0.1 PORT1, under --wait 1"), "{}", setup.shown());
-        let nodes = Setup::new("nodes", Product::Annulus, &[]).replicated().shown();
+        let nodes = Setup::new("nodes", Product::Annulus, &[]).replicated().with_metrics().shown();
+        assert!(setup.shown().contains("--port PORT3") && !nodes.contains("--http"), "{nodes}");
         assert!(nodes.contains("--listen 127.0.0.1:PORT3") && nodes.contains("--found 3 --seeds 127.0.0.1:PORT1,127"));
     }
 }

@@ -4,6 +4,8 @@
 
 use super::cluster;
 use super::compaction::Compaction;
+use super::exchange::{self, Exchange};
+use super::outage::{self, Outage};
 use super::overwrite::Overwrite;
 use super::results::Metric::{
     self, ClientShare, CpuUs, DeviceReads, IdleCpuMs, KernelCpuUs, P50Us, P99Us, P999Us, QueueDepth, RecordReads,
@@ -35,6 +37,8 @@ pub struct Options {
     pub seconds: u32,
     /// of one turn with or without compaction
     pub turn_seconds: u32,
+    /// of one run with or without an outage
+    pub outage_seconds: u32,
     pub quick: bool,
     /// of the data that is read cold
     pub gib: u32,
@@ -64,6 +68,21 @@ pub enum Part {
     },
     Overwrite(Overwrite),
     Compaction(Compaction),
+    Outage(Outage),
+    Exchange(Exchange),
+}
+
+impl Part {
+    /// Whether it is run in rounds, and how many seconds each of its runs takes; `None` where runs end by what they have done.
+    pub fn pace(&self, options: &Options) -> (bool, Option<u32>) {
+        match self {
+            Part::Loads(_) | Part::Restart { .. } | Part::Floor { .. } => (true, Some(options.seconds)),
+            Part::Overwrite(_) => (false, None),
+            Part::Compaction(plan) => (true, Some(plan.seconds)),
+            Part::Outage(plan) => (true, Some(plan.seconds)),
+            Part::Exchange(_) => (true, None),
+        }
+    }
 }
 
 /// Contestants and the cases that each of them runs.
@@ -141,6 +160,14 @@ pub const SUITES: &[Suite] = &[
     Suite {
         verdict: cluster::verdict,
         ..suite("cluster", "Three nodes beside Redis with two replicas, and beside themselves", cluster::parts)
+    },
+    Suite {
+        verdict: outage::verdict,
+        ..suite("outage", "One of three nodes ended with kill -9 under load, and its return", outage::parts)
+    },
+    Suite {
+        verdict: exchange::verdict,
+        ..suite("exchange", "What finding and mending differences among three nodes costs", exchange::parts)
     },
     suite("floor", "What the raw machine can do, beside a node", floor),
 ];
@@ -384,7 +411,7 @@ mod tests {
     use super::*;
 
     fn blocks(quick: bool) -> Vec<Block> {
-        let options = Options { rounds: 3, seconds: 4, turn_seconds: 60, quick, gib: 8 };
+        let options = Options { rounds: 3, seconds: 4, turn_seconds: 60, outage_seconds: 24, quick, gib: 8 };
         let parts = SUITES.iter().flat_map(|suite| (suite.parts)(&options));
         parts.filter_map(|part| if let Part::Loads(block) = part { Some(block) } else { None }).collect()
     }

@@ -9,7 +9,8 @@ use std::time::Duration;
 /// Longest reply that is read: INFO is the longest that is asked for.
 const REPLY_BYTES_MAX: u64 = 1 << 20;
 
-/// Sends words, returns the reply's text: a simple or bulk string, a number, or all that are in an array, one a line.
+/// Sends words, returns the reply's text: a simple or bulk string, a number, or all that are in an array, one a line; what is
+/// not known is an empty line there.
 pub fn ask(port: u16, words: &[&str], deadline: Duration) -> Result<String, String> {
     let what = || words.first().copied().unwrap_or_default();
     exchange(port, words, deadline).map_err(|error| format!("{} on port {port}: {error}", what()))
@@ -21,7 +22,8 @@ fn exchange(port: u16, words: &[&str], deadline: Duration) -> Result<String, Str
     let mut stream = TcpStream::connect_timeout(&address, deadline).map_err(text)?;
     stream.set_read_timeout(Some(deadline)).and_then(|()| stream.set_write_timeout(Some(deadline))).map_err(text)?;
     stream.write_all(&encode(words)).map_err(text)?;
-    read_reply(&mut BufReader::new(stream.take(REPLY_BYTES_MAX)))
+    let reply = read_reply(&mut BufReader::new(stream.take(REPLY_BYTES_MAX)))?;
+    reply.ok_or_else(|| "there is no value".into())
 }
 
 /// A command as RESP.
@@ -33,26 +35,27 @@ fn encode(words: &[&str]) -> Vec<u8> {
     bytes
 }
 
-/// One reply.
-fn read_reply(source: &mut dyn BufRead) -> Result<String, String> {
+/// One reply; `None` where there is no value.
+fn read_reply(source: &mut dyn BufRead) -> Result<Option<String>, String> {
     let mut line = String::new();
     source.read_line(&mut line).map_err(|error| error.to_string())?;
     let line = line.strip_suffix("\r\n").ok_or("the connection ended within a reply")?;
     let mut characters = line.chars();
     let (kind, rest) = (characters.next(), characters.as_str());
     match kind {
-        Some('+' | ':') => Ok(rest.into()),
+        Some('+' | ':') => Ok(Some(rest.into())),
+        Some('$') if rest == "-1" => Ok(None),
         Some('$') => {
-            let length: usize = rest.parse().map_err(|_| "there is no value".to_string())?;
+            let length: usize = rest.parse().map_err(|_| format!("{line} is no length"))?;
             let mut bytes = vec![0; length.min(REPLY_BYTES_MAX as usize)];
             source.read_exact(&mut bytes).map_err(|error| error.to_string())?;
             source.read_line(&mut String::new()).map_err(|error| error.to_string())?;
-            String::from_utf8(bytes).map_err(|_| "the value is no text".into())
+            String::from_utf8(bytes).map(Some).map_err(|_| "the value is no text".into())
         }
         Some('*') => {
             let count: usize = rest.parse().map_err(|_| "there is no array".to_string())?;
-            let items: Result<Vec<String>, String> = (0..count).map(|_| read_reply(source)).collect();
-            items.map(|items| items.join("\n"))
+            let items: Result<Vec<Option<String>>, String> = (0..count).map(|_| read_reply(source)).collect();
+            items.map(|items| Some(items.into_iter().map(Option::unwrap_or_default).collect::<Vec<_>>().join("\n")))
         }
         _ => Err(line.into()),
     }
@@ -76,11 +79,13 @@ mod tests {
     #[test]
     fn replies_are_text_or_errors() {
         let read = |text: &str| read_reply(&mut text.as_bytes());
-        assert_eq!(read("+PONG\r\n"), Ok("PONG".into()));
-        assert_eq!(read("$3\r\nabc\r\n"), Ok("abc".into()));
-        assert_eq!(read("*2\r\n$4\r\ncore\r\n*1\r\n:0\r\n"), Ok("core\n0".into()));
+        assert_eq!(read("+PONG\r\n"), Ok(Some("PONG".into())));
+        assert_eq!(read("$3\r\nabc\r\n"), Ok(Some("abc".into())));
+        assert_eq!(read("*2\r\n$4\r\ncore\r\n*1\r\n:0\r\n"), Ok(Some("core\n0".into())));
+        assert_eq!(read("*3\r\n$1\r\na\r\n$-1\r\n:0\r\n"), Ok(Some("a\n\n0".into())), "a line for what is not known");
+        assert_eq!(read("$-1\r\n"), Ok(None));
         assert_eq!(read("-LOADING wait\r\n"), Err("-LOADING wait".into()));
-        assert!(read("$-1\r\n").is_err() && read("$5\r\nab").is_err() && read("").is_err() && read("+PO").is_err());
+        assert!(read("$x\r\n").is_err() && read("$5\r\nab").is_err() && read("").is_err() && read("+PO").is_err());
     }
 
     #[test]
