@@ -188,6 +188,10 @@ mutations! {
     // Forwards and deadlines.
     /// A blind write whose coordinator does not answer is tried at another (S8).
     BlindPutRetried = "blind-put-retried",
+    /// Writes of a key that come back in one event are stamped in it: the second does not see the first (S2).
+    ReturnedPutsStampedAtOnce = "returned-puts-stamped-at-once",
+    /// A write that an owner may have executed is refused later as if nobody had (S14).
+    SuspectedPutRefused = "suspected-put-refused",
     /// A write loses its context on the way to its coordinator, and is blind there.
     ForwardLosesContext = "forward-loses-context",
     /// The connection's own last dot does not travel with a write to its coordinator (S9).

@@ -76,7 +76,7 @@ pub(crate) enum Repetition {
 impl Repetition {
     /// What the client is told when nothing is carried out now.
     pub(crate) fn refusal(self, failure: Failure) -> Failure {
-        if self == Self::Suspected { Failure::InDoubt } else { failure }
+        if self == Self::Suspected && !mutated(Mutation::SuspectedPutRefused) { Failure::InDoubt } else { failure }
     }
 }
 

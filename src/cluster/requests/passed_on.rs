@@ -7,6 +7,7 @@ use crate::effect::Failure;
 use crate::forward::Next;
 use crate::ids::NodeId;
 use crate::message::ForwardOutcome;
+use crate::mutation::{Mutation, mutated};
 use crate::slab::Handle;
 use crate::turn::Turn;
 
@@ -54,6 +55,7 @@ impl Requests {
     /// see what that has stored, which shows from the next event on (rule S2).
     pub(super) fn after_forward_of_many(&mut self, turn: &mut Turn<'_>, id: Handle, next: Next) {
         if next == Next::Coordinate
+            && !mutated(Mutation::ReturnedPutsStampedAtOnce)
             && let Some(hash) = self.forwards.get(id).and_then(|forward| forward.hash_of_put())
         {
             self.line.hold(hash);
