@@ -7,14 +7,15 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use annulus_cluster::effect::{Answer, Effect, Effects, Failure};
 use annulus_cluster::event::{Event, Get, Key, Now, Put, Quorum, StoreFailure};
-use annulus_cluster::ids::{ClientToken, Fingerprint, Home, NodeId, PartitionId, Session};
+use annulus_cluster::ids::{ClientToken, Home, NodeId, PartitionId, Session};
 use annulus_cluster::limits::Limits;
-use annulus_cluster::route::Routes;
 use annulus_cluster::shard::{Shard, Start};
 use annulus_object::{Actor, Context, ContextView, Dot, Object};
 
+pub mod ring;
 pub mod store;
 
+pub use ring::Ring;
 use store::ModelStore;
 
 /// The one partition that all keys are in.
@@ -51,33 +52,6 @@ pub fn hash(key: &[u8]) -> u128 {
 
 pub fn key(bytes: &[u8]) -> Key<'_> {
     Key { bytes, partition: PARTITION, hash: hash(bytes) }
-}
-
-/// One node's view of the ring.
-#[derive(Debug, Clone)]
-pub struct Ring {
-    pub owners: Vec<NodeId>,
-    pub fallbacks: Vec<NodeId>,
-    pub down: BTreeSet<NodeId>,
-    pub fingerprint: u64,
-}
-
-impl Routes for Ring {
-    fn owners(&self, _: PartitionId) -> &[NodeId] {
-        &self.owners
-    }
-
-    fn fallbacks(&self, _: PartitionId) -> &[NodeId] {
-        &self.fallbacks
-    }
-
-    fn is_up(&self, node: NodeId) -> bool {
-        !self.down.contains(&node)
-    }
-
-    fn fingerprint(&self) -> Fingerprint {
-        Fingerprint(self.fingerprint)
-    }
 }
 
 pub struct Node {
@@ -132,7 +106,7 @@ pub struct World {
     pub limits: Limits,
     next_client: u64,
     effects: Effects,
-    /// Prints what happens: for a look at a run that failed.
+    /// Prints what happens.
     pub is_loud: bool,
     /// What happens, for scripts.
     pub story: Option<Vec<String>>,
