@@ -1,3 +1,5 @@
+//! What crosses between cores, in order, and what a full queue does.
+
 use super::*;
 use crate::consistency::{Consistency, Count};
 
