@@ -24,9 +24,9 @@ use crate::secrets::ClusterSecrets;
 /// How long the own `announce-host` may have no address.
 const NAME_PATIENCE: Duration = Duration::from_secs(10);
 const NAME_RETRY: Duration = Duration::from_millis(200);
-/// How long a member that is back may wait for the others to answer before it takes clients, and how often it looks. Those that
-/// answer do so within a round trip or two.
-const HEARING_PATIENCE: Duration = Duration::from_millis(500);
+/// How long a member that is back may wait for the others to answer before it serves, and how often it looks. Those that answer
+/// do so within a round trip or two; whom it answers itself meanwhile waits for it, so it must not take long.
+const HEARING_PATIENCE: Duration = Duration::from_millis(100);
 const HEARING_LOOK: Duration = Duration::from_millis(1);
 
 /// Where peers come: bound before the node knows who it is.
@@ -139,7 +139,7 @@ impl Running {
         let silent = || node.view.get().active().filter(|member| !member.is_up).count();
         while silent() > 0 && node.phase() == Phase::Loading {
             if Instant::now() >= deadline {
-                tracing::warn!(silent = silent(), "clients are taken, although not every member answers");
+                tracing::warn!(silent = silent(), "the node serves, although not every member answers");
                 return;
             }
             std::thread::sleep(HEARING_LOOK);

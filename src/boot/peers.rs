@@ -87,8 +87,8 @@ impl Links {
         };
         let of_node = Arc::clone(node);
         let gate = move || match of_node.phase() {
-            Phase::Loading => Gate::Loading,
-            Phase::Ready => Gate::Open,
+            // Peers are taken when every core has recovered; what they send meanwhile waits until the cores serve, very soon.
+            Phase::Loading | Phase::Ready => Gate::Open,
             Phase::Draining => Gate::Draining,
         };
         let context = HandshakeContext {
