@@ -107,14 +107,15 @@ fn serve(stream: TcpStream, store: &Mutex<Store>, wrong: Wrong, hides: bool) -> 
                 let newest = store.keys.get(key).and_then(|siblings| siblings.iter().max()).filter(|_| !hides);
                 newest.map_or(b"$-1\r\n".to_vec(), |(_, value)| bulk(value))
             }
-            [b"DYN.GET", key] => {
+            [b"DYN.GET", key] | [b"DYN.GET", key, b"R", _] => {
                 let siblings = store.keys.get(key).cloned().filter(|_| !hides).unwrap_or_default();
                 let dots: Vec<String> = siblings.iter().map(|(dot, _)| dot.to_string()).collect();
                 let values = siblings.iter().flat_map(|(_, value)| bulk(value));
                 let head = format!("*{}\r\n", 1 + siblings.len()).into_bytes();
                 head.into_iter().chain(bulk(dots.join(",").as_bytes())).chain(values).collect()
             }
-            [b"DYN.PUT", key, value, b"CONTEXT", context] => {
+            [b"DYN.PUT", key, value, b"CONTEXT", context]
+            | [b"DYN.PUT", key, value, b"CONTEXT", context, b"REPEATABLE", _] => {
                 let change = Change { key, value: Some(value), seen: Some(dots(context)) };
                 answer(store.change(&change, wrong), b"$1\r\nc\r\n")
             }
