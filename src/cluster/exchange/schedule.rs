@@ -105,3 +105,26 @@ fn begins(turn: &Turn<'_>, partition: PartitionId, node: NodeId) -> bool {
     let own = turn.common.node;
     if partition.is_multiple_of(2) { own < node } else { own > node }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_two_of_the_owners_have_a_turn_of_their_own() {
+        for owners in 2..6 {
+            let mut schedule = Schedule { owners: (0, 1), ..Schedule::default() };
+            let mut turns = vec![schedule.owners];
+            loop {
+                // What the partitions say that are passed meanwhile.
+                schedule.has_more_owners |= owners > schedule.owners.1 + 1;
+                if schedule.next_owners().is_none() {
+                    break;
+                }
+                turns.push(schedule.owners);
+            }
+            let all = (1..owners).flat_map(|second| (0..second).map(move |first| (first, second)));
+            assert_eq!(turns, all.collect::<Vec<_>>());
+        }
+    }
+}

@@ -17,6 +17,7 @@ use super::results::{Metric, Results, Run, Table, Values};
 use super::runner::{Context, contestant, remove};
 use super::server::{Product, START, Server, Setup};
 use super::suite::{Options, Part};
+use super::table::line;
 use super::verdict::at_most;
 use crate::shell;
 use price::{Counts, Look, Rest, Span};
@@ -119,11 +120,7 @@ fn measure(context: &Context, plan: &Exchange, table: &mut Table) -> Result<(), 
             let mended = mend(context, &mut server, differences, &older)?;
             let case = Exchange::case(plan.keys, differences);
             let values = mended.values(&rest);
-            let shown = table.columns.iter().filter_map(|metric| {
-                let value = super::table::absolute(*values.get(metric)?);
-                Some(format!("{} {value} {}", metric.title(), metric.unit()))
-            });
-            println!("  {case} · round {round}: {}", shown.collect::<Vec<_>>().join(", "));
+            println!("  {case} · round {round}: {}", line(&table.columns, &values));
             let contestant = table.contestants[0].name.clone();
             table.runs.push(Run { case, contestant, round, values, remarks: Vec::new() });
         }

@@ -114,13 +114,18 @@ mod tests {
     use super::super::process::Scratch;
     use super::*;
 
+    /// A process that runs a script of a shell.
+    fn spawned(scratch: &Scratch, script: &str, name: &'static str) -> Node {
+        let data = scratch.path().join("data");
+        let arguments = vec!["-c".into(), script.into()];
+        let launch = Launch { program: "sh".into(), arguments, cpus: vec![0], name, data, port: 1 };
+        Node::spawn(launch).unwrap()
+    }
+
     #[test]
     fn what_was_ended_is_not_missed_and_starts_again() {
         let scratch = Scratch::create(&std::env::temp_dir(), "xtask-node").unwrap();
-        let data = scratch.path().join("data");
-        let arguments = vec!["-c".into(), "echo started; exec sleep 100".into()];
-        let launch = Launch { program: "sh".into(), arguments, cpus: vec![0], name: "sleeper", data, port: 1 };
-        let mut node = Node::spawn(launch).unwrap();
+        let mut node = spawned(&scratch, "echo started; exec sleep 100", "sleeper");
         let first = node.id().unwrap();
         node.check_alive().unwrap();
         node.kill().unwrap();
@@ -134,10 +139,7 @@ mod tests {
     #[test]
     fn one_that_ended_by_itself_is_an_error() {
         let scratch = Scratch::create(&std::env::temp_dir(), "xtask-node-ended").unwrap();
-        let data = scratch.path().join("data");
-        let arguments = vec!["-c".into(), "echo no disk; exit 3".into()];
-        let launch = Launch { program: "sh".into(), arguments, cpus: vec![0], name: "quitter", data, port: 1 };
-        let mut node = Node::spawn(launch).unwrap();
+        let mut node = spawned(&scratch, "echo no disk; exit 3", "quitter");
         let error = node.wait_until(Duration::from_secs(20), |_| false).unwrap_err();
         assert!(error.contains("quitter") && error.contains("no disk"), "{error}");
     }

@@ -13,7 +13,7 @@ use super::results::{Metric, Results, Run, Table, Values};
 use super::runner::{Context, contestant, remove};
 use super::server::{Product, Server, Setup};
 use super::suite::{Options, Part};
-use super::table::ratio;
+use super::table::{line, ratio};
 use super::torture::{Report, Torture};
 use super::verdict::at_most;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -33,7 +33,7 @@ const TORTURED_KEYS: u32 = 2_000;
 const VICTIM: usize = 2;
 const KILL_SHARE: f64 = 0.25;
 const RETURN_SHARE: f64 = 2.0 / 3.0;
-/// Between two looks at hints while the load runs: an INFO costs the nodes little.
+/// Between two looks at hints while the load runs: asking costs the nodes little.
 const LOOK: Duration = Duration::from_millis(250);
 /// Between two looks at what all owners have compared, and until they have compared everything.
 const SHOWN_LOOK: Duration = Duration::from_secs(1);
@@ -139,11 +139,7 @@ fn objects_sent(server: &Server, of: impl Fn(usize) -> bool) -> Result<u64, Stri
 fn push(table: &mut Table, side: &str, round: u32, report: &Report, found: Values) -> Result<(), String> {
     let (mut values, remarks) = (report.values(), report.remarks());
     values.extend(found);
-    let shown = table.columns.iter().filter_map(|metric| {
-        let value = super::table::absolute(*values.get(metric)?);
-        Some(format!("{} {value} {}", metric.title(), metric.unit()))
-    });
-    println!("  {side} · round {round}: {}", shown.collect::<Vec<_>>().join(", "));
+    println!("  {side} · round {round}: {}", line(&table.columns, &values));
     remarks.iter().for_each(|remark| println!("    {remark}"));
     table.runs.push(Run { case: CASE.into(), contestant: side.into(), round, values, remarks });
     report.failure.clone().map_or(Ok(()), Err)

@@ -142,11 +142,7 @@ fn measure(context: &Context, plan: &Overwrite, data: &Path, table: &mut Table) 
 }
 
 fn push(table: &mut Table, case: String, round: u32, values: Values, remarks: Vec<String>) {
-    let shown = table.columns.iter().filter_map(|metric| {
-        let value = super::table::absolute(*values.get(metric)?);
-        Some(format!("{} {value}", metric.title()))
-    });
-    println!("  {case} · {round}: {}", shown.collect::<Vec<_>>().join(", "));
+    println!("  {case} · {round}: {}", super::table::line(&table.columns, &values));
     table.runs.push(Run { case, contestant: table.contestants[0].name.clone(), round, values, remarks });
 }
 

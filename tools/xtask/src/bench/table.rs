@@ -4,7 +4,7 @@
 //!
 //! Invariant: a ratio is of two values of the same round; a table never shows a median without its range.
 
-use super::results::{FloorRow, Metric, Results, Table};
+use super::results::{FloorRow, Metric, Results, Table, Values};
 use std::fmt::Write;
 
 /// Median, smallest and largest.
@@ -193,6 +193,15 @@ pub fn absolute(value: f64) -> String {
         size if size >= 1.0 || size == 0.0 => format!("{value:.2}"),
         _ => format!("{value:.3}"),
     }
+}
+
+/// The values of a run that a table has columns for, in one line.
+pub fn line(columns: &[Metric], values: &Values) -> String {
+    let shown = columns.iter().filter_map(|metric| {
+        let text = format!("{} {} {}", metric.title(), absolute(*values.get(metric)?), metric.unit());
+        Some(text.trim_end().to_owned())
+    });
+    shown.collect::<Vec<_>>().join(", ")
 }
 
 /// A whole number with commas.
